@@ -1,0 +1,115 @@
+//! The one error type of the library.
+
+use std::path::PathBuf;
+
+/// What went wrong, named after what the user must fix.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A value is outside its allowed range.
+    #[error("`{name}` is {value}, but must be {expected}")]
+    InvalidValue {
+        /// The setting, as the user writes it.
+        name: String,
+        /// What was given.
+        value: String,
+        /// The allowed range, or the remedy.
+        expected: String,
+    },
+    /// Two settings exclude each other.
+    #[error("{first} does not go with {second}: {remedy}")]
+    Incompatible {
+        /// The first setting and its value.
+        first: String,
+        /// The second setting and its value.
+        second: String,
+        /// What to change.
+        remedy: String,
+    },
+    /// A file could not be read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    File {
+        /// `read`, `write`, `create`, `rename`...
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A file was read, but its content is not what it should be.
+    #[error("{} is not a valid {expected}: {reason}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What it should have been, such as `safetensors file`.
+        expected: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A weight file does not fit the network.
+    #[error(
+        "{} does not fit the network: missing {missing:?}, unexpected {unexpected:?}, wrong shape {mismatched:?}",
+        path.display()
+    )]
+    Weights {
+        /// The file.
+        path: PathBuf,
+        /// Parameters that the network has and the file lacks.
+        missing: Vec<String>,
+        /// Tensors that the file has and the network lacks.
+        unexpected: Vec<String>,
+        /// `name: file shape, network shape`.
+        mismatched: Vec<String>,
+    },
+    /// A loss became NaN or infinite.
+    #[error(
+        "the loss is not finite at round {round}, step {step}; lower the learning rate, or resume from the last checkpoint with another seed"
+    )]
+    Diverged {
+        /// The round, counted from 0.
+        round: u64,
+        /// The student step, counted from 0.
+        step: usize,
+    },
+}
+
+impl Error {
+    /// Shorthand for [`Error::InvalidValue`].
+    pub fn invalid(
+        name: impl Into<String>,
+        value: impl ToString,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self::InvalidValue {
+            name: name.into(),
+            value: value.to_string(),
+            expected: expected.into(),
+        }
+    }
+
+    /// Shorthand for [`Error::File`], for use in `map_err`.
+    pub fn file(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File {
+            action,
+            path,
+            source,
+        }
+    }
+
+    /// Shorthand for [`Error::Malformed`].
+    pub fn malformed(
+        path: impl Into<PathBuf>,
+        expected: &'static str,
+        reason: impl ToString,
+    ) -> Self {
+        Self::Malformed {
+            path: path.into(),
+            expected,
+            reason: reason.to_string(),
+        }
+    }
+}

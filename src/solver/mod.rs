@@ -1,0 +1,74 @@
+//! Solvers of the probability flow ODE dx/dsigma = (x - D(x; sigma)) / sigma. [EDM Eq. 3]
+
+use crate::Images;
+
+/// The model's answer at one point of a trajectory.
+#[derive(Clone, Debug)]
+pub struct Evaluation {
+    /// Noise level.
+    pub sigma: f64,
+    /// The noisy images, `[batch, channels, height, width]`.
+    pub images: Images,
+    /// What the model made of them, same shape.
+    pub denoised: Images,
+}
+
+impl Evaluation {
+    /// The slope dx/dsigma = (x - D) / sigma, same shape as the images.
+    pub fn direction(&self) -> Images {
+        (self.images.clone() - self.denoised.clone()).div_scalar(self.sigma)
+    }
+
+    /// The analytical first step: at a large noise level the images are nearly pure noise, so the slope is taken
+    /// as x / sqrt(1 + sigma^2), without asking the model. [SFD Sec. 3.2]
+    pub fn analytic(images: Images, sigma: f64) -> Self {
+        let keep = 1.0 - sigma / (1.0 + sigma * sigma).sqrt();
+        let denoised = images.clone().mul_scalar(keep);
+        Self {
+            sigma,
+            images,
+            denoised,
+        }
+    }
+}
+
+/// One step of a grid.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    /// Noise level the step starts at.
+    pub from: f64,
+    /// Noise level it ends at, smaller than `from`.
+    pub to: f64,
+    /// Position in the grid, counted from 0.
+    pub index: usize,
+    /// Steps in the grid.
+    pub count: usize,
+}
+
+/// A numerical method for the probability flow ODE. One step is the primitive; sampling folds over it.
+pub trait Solver: std::fmt::Debug + Send + Sync {
+    /// Order of accuracy p: with exact past evaluations one step has error O(h^(p+1)).
+    fn order(&self) -> usize;
+
+    /// How many past evaluations (newest last) `step` can use.
+    fn history(&self) -> usize {
+        0
+    }
+
+    /// Model calls a step costs, the one at its start included.
+    fn evaluations_per_step(&self) -> usize {
+        1
+    }
+
+    /// Images at `step.to`, from the evaluation at `step.from` and those before it.
+    ///
+    /// `denoise` is for methods that call the model inside a step. `past` is ordered oldest to newest and may be
+    /// shorter than [`history`](Self::history) at the start of a grid.
+    fn step(
+        &self,
+        denoise: &mut dyn FnMut(Images, f64) -> Images,
+        past: &[Evaluation],
+        now: &Evaluation,
+        step: Step,
+    ) -> Images;
+}
