@@ -5,6 +5,7 @@
 pub mod denoiser;
 pub mod error;
 pub mod grid;
+pub mod noise;
 pub mod solver;
 
 pub use error::Error;
