@@ -29,7 +29,7 @@ impl Resample {
                 .reshape([b, c, 2 * h, 2 * w]),
             Self::Down => module::avg_pool2d(
                 images,
-                burn::tensor::ops::AvgPoolOptions::new([2, 2]).with_strides([2, 2]),
+                burn::tensor::ops::AvgPoolOptions::new([2, 2]).with_stride([2, 2]),
             ),
         }
     }
@@ -187,7 +187,8 @@ impl Dropout {
             self.first_sample..last,
             shape[1] * shape[2] * shape[3],
             rate,
-        );
+        )
+        .expect("the network's configuration was checked");
         let options = (&images.device(), images.dtype());
         let mask = Tensor::from_data(TensorData::new(mask, shape), options);
         images * mask

@@ -9,7 +9,7 @@ mod unet_block;
 
 pub use layers::Dropout;
 pub use parameter::{Parameter, load, parameters};
-pub(crate) use parameter::{Gathered, gradients, replace};
+pub(crate) use parameter::{Gathered, device, gather, gradients, replace};
 pub use song_unet::{SongUNet, SongUNetConfig};
 
 use crate::{Error, Images};
@@ -32,12 +32,22 @@ impl NetworkConfig {
     /// # Errors
     /// [`Error::InvalidValue`] for sizes that do not fit together.
     pub fn init(&self, seed: u64, device: &Device) -> Result<Network, Error> {
+        self.check()?;
         match self {
             Self::SongUnet(config) => {
-                config.check()?;
                 let network = Network::SongUnet(SongUNet::new(config, device));
                 Ok(initial::draw(network, seed))
             }
+        }
+    }
+
+    /// Checks that the sizes fit together.
+    ///
+    /// # Errors
+    /// [`Error::InvalidValue`] naming the field.
+    pub fn check(&self) -> Result<(), Error> {
+        match self {
+            Self::SongUnet(config) => config.check(),
         }
     }
 

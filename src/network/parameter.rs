@@ -29,8 +29,7 @@ pub(crate) struct Gathered {
 
 /// All parameters, in the order of the network.
 pub fn parameters(network: &Network) -> Vec<Parameter> {
-    let gathered = gather(network, None);
-    let data = gathered.into_iter().filter_map(|g| {
+    let data = gather(network).into_iter().filter_map(|g| {
         let data = g.tensor?.into_data_dtype(burn::tensor::DType::F32);
         Some(Parameter {
             name: g.name,
@@ -43,11 +42,16 @@ pub fn parameters(network: &Network) -> Vec<Parameter> {
 
 /// The gradient of each parameter.
 pub(crate) fn gradients(network: &Network, gradients: &Gradients) -> Vec<Gathered> {
-    gather(network, Some(gradients))
+    collect(network, Some(gradients))
+}
+
+/// The value of each parameter.
+pub(crate) fn gather(network: &Network) -> Vec<Gathered> {
+    collect(network, None)
 }
 
 /// Values (or gradients, if given) of all parameters.
-fn gather(network: &Network, gradients: Option<&Gradients>) -> Vec<Gathered> {
+fn collect(network: &Network, gradients: Option<&Gradients>) -> Vec<Gathered> {
     struct Reader<'a> {
         network: &'a Network,
         gradients: Option<&'a Gradients>,
@@ -153,15 +157,13 @@ pub fn load(
             }
             return None;
         };
-        if data.shape.as_slice() != shape {
-            mismatched.push(format!("{name}: file {:?}, network {shape:?}", data.shape));
+        if data.shape().as_slice() != shape {
+            mismatched.push(format!("{name}: file {:?}, network {shape:?}", data.shape()));
             return None;
         }
-        let flat = TensorData {
-            shape: [shape.iter().product::<usize>()].into(),
-            ..data.clone().convert_dtype(burn::tensor::DType::F32)
-        };
-        Some(Tensor::from_data(flat, &target))
+        let values = data.iter::<f32>().collect::<Vec<_>>();
+        let len = values.len();
+        Some(Tensor::from_data(TensorData::new(values, [len]), &target))
     });
     let unexpected: Vec<String> = weights
         .keys()
@@ -180,8 +182,8 @@ pub fn load(
 }
 
 /// The plain (autodiff-free) device the parameters are on.
-pub(super) fn device(network: &Network) -> burn::tensor::Device {
-    gather(network, None)
+pub(crate) fn device(network: &Network) -> burn::tensor::Device {
+    gather(network)
         .into_iter()
         .find_map(|g| g.tensor.map(|t| t.device().inner()))
         .unwrap_or_default()

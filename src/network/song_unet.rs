@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 /// Sizes of a [`SongUNet`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct SongUNetConfig {
     /// Height and width of the images, in pixels; divisible by 2^(levels - 1).
     pub resolution: usize,
