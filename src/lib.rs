@@ -2,6 +2,7 @@
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
+pub mod data;
 pub mod denoiser;
 pub mod error;
 pub mod grid;
