@@ -2,12 +2,18 @@
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
+pub mod checkpoint;
 pub mod data;
 pub mod denoiser;
+pub mod distill;
 pub mod error;
 pub mod grid;
+pub mod network;
 pub mod noise;
+pub mod optimizer;
+pub mod sampler;
 pub mod solver;
+pub mod teacher;
 
 pub use error::Error;
 

@@ -1,0 +1,156 @@
+//! Named tensors and one JSON text in a safetensors file, written so that a crash never leaves half a file.
+
+use crate::Error;
+use burn::tensor::{DType, TensorData};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+use std::path::Path;
+
+/// The metadata key of our JSON text.
+const KEY: &str = "fewstep";
+
+/// The contents of a safetensors file.
+#[derive(Clone, Debug, Default)]
+pub struct File {
+    /// Tensors by name, f16, bf16, f32, f64 or i64.
+    pub tensors: BTreeMap<String, TensorData>,
+    /// The JSON text under the metadata key `fewstep`, if there is one.
+    pub json: Option<String>,
+    /// All other metadata, read only: it is not written back.
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl File {
+    /// Reads a whole file.
+    ///
+    /// # Errors
+    /// [`Error::File`] if it cannot be read, [`Error::Malformed`] if it is not safetensors or holds a type that
+    /// we do not use.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let bytes = std::fs::read(path).map_err(Error::file("read", path))?;
+        let malformed = |reason: String| Error::malformed(path, "safetensors file", reason);
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| malformed(e.to_string()))?;
+        let mut metadata: BTreeMap<String, String> = header
+            .metadata()
+            .iter()
+            .flatten()
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect();
+        let views = SafeTensors::deserialize(&bytes).map_err(|e| malformed(e.to_string()))?;
+        let mut tensors = BTreeMap::new();
+        for (name, view) in views.iter() {
+            let dtype = burn_type(view.dtype())
+                .ok_or_else(|| malformed(format!("tensor {name} has type {:?}", view.dtype())))?;
+            let shape = view.shape().to_vec();
+            let data = TensorData::from_bytes_vec(view.data().to_vec(), shape, dtype);
+            tensors.insert(name.to_string(), data);
+        }
+        Ok(Self {
+            tensors,
+            json: metadata.remove(KEY),
+            metadata,
+        })
+    }
+
+    /// The file as bytes; equal contents give equal bytes.
+    ///
+    /// # Errors
+    /// [`Error::InvalidValue`] for a tensor of a type that the format does not know.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
+        let mut views = Vec::with_capacity(self.tensors.len());
+        for (name, data) in &self.tensors {
+            let unknown = || Error::invalid(name, format!("{:?}", data.dtype()), "f16, bf16, f32, f64 or i64");
+            let dtype = file_type(data.dtype()).ok_or_else(unknown)?;
+            let view = TensorView::new(dtype, data.shape().to_vec(), data.as_bytes())
+                .map_err(|e| Error::invalid(name, e, "a contiguous tensor"))?;
+            views.push((name.as_str(), view));
+        }
+        let metadata = self
+            .json
+            .as_ref()
+            .map(|json| HashMap::from([(KEY.to_string(), json.clone())]));
+        safetensors::serialize(views, metadata)
+            .map_err(|e| Error::invalid("tensors", e, "serialisable tensors"))
+    }
+
+    /// Writes the file atomically.
+    ///
+    /// # Errors
+    /// [`Error::File`]; what was there before is then still whole.
+    pub fn write(&self, path: &Path) -> Result<(), Error> {
+        write_atomically(path, &self.to_bytes()?)
+    }
+}
+
+/// Writes to a temporary file in the same folder, syncs it, and renames it over `path`.
+///
+/// # Errors
+/// [`Error::File`] for a full disk or an unwritable folder; what was at `path` is then untouched.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    std::fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".fewstep-").suffix(".tmp");
+    let mut file = builder
+        .tempfile_in(folder)
+        .map_err(Error::file("create a file in", folder))?;
+    file.write_all(bytes).map_err(Error::file("write", path))?;
+    file.as_file()
+        .sync_all()
+        .map_err(Error::file("write", path))?;
+    #[cfg(unix)]
+    {
+        // A temporary file is private; what replaces a model file should be readable as the old one was.
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(path).map_or(0o644, |m| m.permissions().mode());
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(file.path(), mode).map_err(Error::file("write", path))?;
+    }
+    file.persist(path)
+        .map_err(|e| Error::file("rename a file to", path)(e.error))?;
+    // The rename itself must survive a power cut as well.
+    #[cfg(unix)]
+    std::fs::File::open(folder)
+        .and_then(|f| f.sync_all())
+        .map_err(Error::file("write", folder))?;
+    Ok(())
+}
+
+/// SHA-256 of a file, in hexadecimal.
+///
+/// # Errors
+/// [`Error::File`] if it cannot be read.
+pub fn hash_file(path: &Path) -> Result<String, Error> {
+    let bytes = std::fs::read(path).map_err(Error::file("read", path))?;
+    let digest = Sha256::digest(&bytes);
+    Ok(digest.iter().map(|b| format!("{b:02x}")).collect())
+}
+
+fn burn_type(dtype: Dtype) -> Option<DType> {
+    Some(match dtype {
+        Dtype::F16 => DType::F16,
+        Dtype::BF16 => DType::BF16,
+        Dtype::F32 => DType::F32,
+        Dtype::F64 => DType::F64,
+        Dtype::I64 => DType::I64,
+        Dtype::U8 => DType::U8,
+        _ => return None,
+    })
+}
+
+fn file_type(dtype: DType) -> Option<Dtype> {
+    Some(match dtype {
+        DType::F16 => Dtype::F16,
+        DType::BF16 => Dtype::BF16,
+        DType::F32 => Dtype::F32,
+        DType::F64 => Dtype::F64,
+        DType::I64 => Dtype::I64,
+        DType::U8 => Dtype::U8,
+        _ => return None,
+    })
+}

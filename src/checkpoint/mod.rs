@@ -1,0 +1,12 @@
+//! Our file format: one safetensors file that describes itself.
+//!
+//! Weights lie under their official names; the card (what the model is and how to sample from it) is JSON in the
+//! header's metadata, key `fewstep`. Nothing in a file is ever executed.
+
+mod card;
+mod file;
+mod state;
+
+pub use card::{Card, Kind, Model, Sampling};
+pub use file::{File, hash_file, write_atomically};
+pub use state::{Progress, State};

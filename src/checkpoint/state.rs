@@ -1,0 +1,166 @@
+//! The state of a training run: all that its next round depends on, in one file.
+//!
+//! Random draws are keyed by round, so the position of every random stream is the round itself.
+
+use super::file::File;
+use crate::Error;
+use crate::network::{Network, load, parameters};
+use crate::optimizer::{Adam, Average, Moments};
+use burn::tensor::{DType, Tensor, TensorData};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// How far a run is, and what it is a run of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Progress {
+    /// Rounds done.
+    pub round: u64,
+    /// The complete recipe.
+    pub recipe: serde_json::Value,
+    /// SHA-256 of the teacher's file, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
+}
+
+/// Weights, optimizer, average and progress.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// How far the run is.
+    pub progress: Progress,
+    tensors: BTreeMap<String, TensorData>,
+    /// Where it was read from, for messages.
+    path: PathBuf,
+}
+
+impl State {
+    /// Takes a snapshot.
+    pub(crate) fn gather(
+        progress: Progress,
+        network: &Network,
+        optimizer: &Adam,
+        average: Option<&Average>,
+    ) -> Self {
+        let mut tensors = BTreeMap::new();
+        let mut put = |group: &str, name: &str, data: TensorData| {
+            tensors.insert(format!("{group}/{name}"), data);
+        };
+        let flat = |t: &Tensor<1>| t.clone().into_data_dtype(DType::F32);
+        let parameters = parameters(network);
+        for (i, p) in parameters.into_iter().enumerate() {
+            if let Some(Some(m)) = optimizer.moments().get(i) {
+                put("mean", &p.name, flat(&m.mean));
+                put("square", &p.name, flat(&m.square));
+                put("time", &p.name, TensorData::new(vec![i64::from(m.time)], [1]));
+            }
+            if let Some(average) = average {
+                put("average", &p.name, flat(&average.values()[i]));
+            }
+            put("weight", &p.name, p.data);
+        }
+        Self {
+            progress,
+            tensors,
+            path: PathBuf::from("state"),
+        }
+    }
+
+    /// Reads a state file.
+    ///
+    /// # Errors
+    /// [`Error::File`] or [`Error::Malformed`].
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let file = File::read(path)?;
+        let malformed = |reason: String| Error::malformed(path, "training state", reason);
+        let json = file
+            .json
+            .ok_or_else(|| malformed("it has no metadata key `fewstep`".into()))?;
+        let progress = serde_json::from_str(&json)
+            .map_err(|e| malformed(format!("its header cannot be understood: {e}")))?;
+        Ok(Self {
+            progress,
+            tensors: file.tensors,
+            path: path.to_path_buf(),
+        })
+    }
+
+    /// Writes the state atomically.
+    ///
+    /// # Errors
+    /// As [`File::write`].
+    pub fn write(&self, path: &Path) -> Result<(), Error> {
+        let json = serde_json::to_string(&self.progress)
+            .map_err(|e| Error::invalid("progress", e, "representable as JSON"))?;
+        let file = File {
+            tensors: self.tensors.clone(),
+            json: Some(json),
+            ..File::default()
+        };
+        file.write(path)
+    }
+
+    /// The recipe the run was started with.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] if it is of another kind of run.
+    pub fn recipe<R: DeserializeOwned>(&self) -> Result<R, Error> {
+        serde_json::from_value(self.progress.recipe.clone()).map_err(|e| {
+            let reason = format!("its recipe is not one of this kind of run: {e}");
+            Error::malformed(&self.path, "training state", reason)
+        })
+    }
+
+    /// Puts weights, moments and average back.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] if the state belongs to another network.
+    pub(crate) fn restore(
+        &self,
+        network: Network,
+        optimizer: &mut Adam,
+        average: Option<&mut Average>,
+    ) -> Result<Network, Error> {
+        let group = |wanted: &str| -> BTreeMap<String, TensorData> {
+            let inside = self.tensors.iter().filter_map(|(name, data)| {
+                let (group, name) = name.split_once('/')?;
+                (group == wanted).then(|| (name.to_string(), data.clone()))
+            });
+            inside.collect()
+        };
+        let network = load(network, &group("weight"), &|_| false, &self.path)?;
+        let device = crate::network::device(&network);
+        let (means, squares, times) = (group("mean"), group("square"), group("time"));
+        let averages = group("average");
+        let tensor = |data: &TensorData| Tensor::<1>::from_data(data.clone(), &device);
+        let mut moments = Vec::new();
+        let mut values = Vec::new();
+        for p in parameters(&network) {
+            let fits = |data: &&TensorData| data.num_elements() == p.data.num_elements();
+            let found = (
+                means.get(&p.name).filter(fits),
+                squares.get(&p.name).filter(fits),
+                times.get(&p.name).and_then(|t| t.iter::<i64>().next()),
+            );
+            moments.push(match found {
+                (Some(mean), Some(square), Some(time)) => Some(Moments {
+                    time: u32::try_from(time).unwrap_or(u32::MAX),
+                    mean: tensor(mean),
+                    square: tensor(square),
+                }),
+                _ => None,
+            });
+            values.extend(averages.get(&p.name).filter(fits).map(&tensor));
+        }
+        if let Some(average) = average {
+            if values.len() != moments.len() {
+                let reason = "it has no moving average of the weights";
+                return Err(Error::malformed(&self.path, "training state", reason));
+            }
+            average.restore(values);
+        }
+        optimizer.restore(moments);
+        Ok(network)
+    }
+}

@@ -1,0 +1,196 @@
+//! Layers as the official networks define them. Parameters are cast to the activation's type.
+
+use crate::noise;
+use burn::module::{Module, Param};
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Device, Tensor, TensorData, activation, module};
+use std::cell::Cell;
+
+/// Halving or doubling of the image size inside a convolution or block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resample {
+    /// Same size.
+    Keep,
+    /// Nearest-neighbour doubling, before the convolution.
+    Up,
+    /// Mean of 2x2, before the convolution.
+    Down,
+}
+
+impl Resample {
+    /// `[b, c, h, w]` to the new size.
+    pub(crate) fn apply(self, images: Tensor<4>) -> Tensor<4> {
+        let [b, c, h, w] = images.dims();
+        match self {
+            Self::Keep => images,
+            Self::Up => images
+                .reshape([b, c, h, 1, w, 1])
+                .expand([b, c, h, 2, w, 2])
+                .reshape([b, c, 2 * h, 2 * w]),
+            Self::Down => module::avg_pool2d(
+                images,
+                burn::tensor::ops::AvgPoolOptions::new([2, 2]).with_stride([2, 2]),
+            ),
+        }
+    }
+}
+
+/// y = x W^T + b, weight `[out, in]`.
+#[derive(Module, Debug)]
+pub(crate) struct Linear {
+    pub(crate) weight: Param<Tensor<2>>,
+    pub(crate) bias: Option<Param<Tensor<1>>>,
+}
+
+impl Linear {
+    pub(crate) fn new(input: usize, output: usize, bias: bool, device: &Device) -> Self {
+        Self {
+            weight: Param::from_tensor(Tensor::zeros([output, input], device)),
+            bias: bias.then(|| Param::from_tensor(Tensor::zeros([output], device))),
+        }
+    }
+
+    /// `[rows, in]` to `[rows, out]`.
+    pub(crate) fn forward(&self, input: Tensor<2>) -> Tensor<2> {
+        let dtype = input.dtype();
+        let product = input.matmul(self.weight.val().cast(dtype).transpose());
+        match &self.bias {
+            Some(bias) => product + bias.val().cast(dtype).unsqueeze(),
+            None => product,
+        }
+    }
+}
+
+/// A 3x3 or 1x1 convolution with padding that keeps the size, after an optional resampling.
+#[derive(Module, Debug)]
+pub(crate) struct Conv2d {
+    pub(crate) weight: Param<Tensor<4>>,
+    pub(crate) bias: Param<Tensor<1>>,
+    #[module(skip)]
+    pub(crate) resample: Resample,
+}
+
+impl Conv2d {
+    pub(crate) fn new(
+        input: usize,
+        output: usize,
+        kernel: usize,
+        resample: Resample,
+        device: &Device,
+    ) -> Self {
+        Self {
+            weight: Param::from_tensor(Tensor::zeros([output, input, kernel, kernel], device)),
+            bias: Param::from_tensor(Tensor::zeros([output], device)),
+            resample,
+        }
+    }
+
+    /// `[b, in, h, w]` to `[b, out, h', w']`.
+    pub(crate) fn forward(&self, images: Tensor<4>) -> Tensor<4> {
+        let images = self.resample.apply(images);
+        let dtype = images.dtype();
+        let kernel = self.weight.dims()[2];
+        module::conv2d(
+            images,
+            self.weight.val().cast(dtype),
+            Some(self.bias.val().cast(dtype)),
+            ConvOptions::new([1, 1], [kernel / 2, kernel / 2], [1, 1], 1),
+        )
+    }
+}
+
+/// Group normalisation over min(32, channels / 4) groups, with an optional SiLU.
+#[derive(Module, Debug)]
+pub(crate) struct GroupNorm {
+    pub(crate) weight: Param<Tensor<1>>,
+    pub(crate) bias: Param<Tensor<1>>,
+    #[module(skip)]
+    pub(crate) epsilon: f64,
+}
+
+impl GroupNorm {
+    pub(crate) fn new(channels: usize, epsilon: f64, device: &Device) -> Self {
+        Self {
+            weight: Param::from_tensor(Tensor::ones([channels], device)),
+            bias: Param::from_tensor(Tensor::zeros([channels], device)),
+            epsilon,
+        }
+    }
+
+    /// Normalises `images + shift`, then SiLU if asked. `shift` is `[b or 1, c]`.
+    pub(crate) fn forward(
+        &self,
+        images: Tensor<4>,
+        shift: Option<Tensor<2>>,
+        silu: bool,
+    ) -> Tensor<4> {
+        let [b, c, h, w] = images.dims();
+        let dtype = images.dtype();
+        let images = match shift {
+            Some(shift) => {
+                let rows = shift.dims()[0];
+                images + shift.reshape([rows, c, 1, 1])
+            }
+            None => images,
+        };
+        let groups = (c / 4).clamp(1, 32);
+        let flat = images.reshape([b, groups, (c / groups) * h * w]);
+        let mean = flat.clone().mean_dim(2);
+        let centred = flat - mean;
+        let variance = centred.clone().square().mean_dim(2);
+        let normal = centred / variance.add_scalar(self.epsilon).sqrt();
+        let normal = normal.reshape([b, c, h, w])
+            * self.weight.val().cast(dtype).reshape([1, c, 1, 1])
+            + self.bias.val().cast(dtype).reshape([1, c, 1, 1]);
+        if silu {
+            activation::silu(normal)
+        } else {
+            normal
+        }
+    }
+}
+
+/// The random stream of one forward pass with dropout: masks depend on (seed, round, use, sample) only, where a
+/// use is one layer of one call.
+#[derive(Debug)]
+pub struct Dropout {
+    seed: u64,
+    round: u64,
+    first_sample: u64,
+    next_use: Cell<u64>,
+}
+
+impl Dropout {
+    /// `first_sample` is the position of the batch's first image in the round's whole batch; `first_use` keeps
+    /// several forward passes of a round apart.
+    pub fn new(seed: u64, round: u64, first_sample: u64, first_use: u64) -> Self {
+        Self {
+            seed,
+            round,
+            first_sample,
+            next_use: Cell::new(first_use),
+        }
+    }
+
+    /// Zeroes each element with probability `rate` and scales the rest by 1 / (1 - rate).
+    pub(crate) fn apply(&self, images: Tensor<4>, rate: f64) -> Tensor<4> {
+        let use_ = self.next_use.replace(self.next_use.get() + 1);
+        if rate == 0.0 {
+            return images;
+        }
+        let shape = images.dims();
+        let last = self.first_sample + shape[0] as u64;
+        let mask = noise::dropout_mask(
+            self.seed,
+            self.round,
+            use_,
+            self.first_sample..last,
+            shape[1] * shape[2] * shape[3],
+            rate,
+        )
+        .expect("the network's configuration was checked");
+        let options = (&images.device(), images.dtype());
+        let mask = Tensor::from_data(TensorData::new(mask, shape), options);
+        images * mask
+    }
+}

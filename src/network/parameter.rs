@@ -1,0 +1,190 @@
+//! Reading and replacing the parameters of a network under their official names.
+
+use super::Network;
+use crate::Error;
+use burn::module::{ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Gradients, Tensor, TensorData};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// A parameter as data.
+#[derive(Clone, Debug)]
+pub struct Parameter {
+    /// Official name, such as `model.enc.32x32_conv.weight`.
+    pub name: String,
+    /// Its dimensions.
+    pub shape: Vec<usize>,
+    /// Its values, f32, row-major.
+    pub data: TensorData,
+}
+
+/// Something per parameter (a value, a gradient), flattened and without autodiff.
+#[derive(Clone, Debug)]
+pub(crate) struct Gathered {
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
+    /// `None` where a parameter has no gradient.
+    pub(crate) tensor: Option<Tensor<1>>,
+}
+
+/// All parameters, in the order of the network.
+pub fn parameters(network: &Network) -> Vec<Parameter> {
+    let data = gather(network).into_iter().filter_map(|g| {
+        let data = g.tensor?.into_data_dtype(burn::tensor::DType::F32);
+        Some(Parameter {
+            name: g.name,
+            shape: g.shape,
+            data,
+        })
+    });
+    data.collect()
+}
+
+/// The gradient of each parameter.
+pub(crate) fn gradients(network: &Network, gradients: &Gradients) -> Vec<Gathered> {
+    collect(network, Some(gradients))
+}
+
+/// The value of each parameter.
+pub(crate) fn gather(network: &Network) -> Vec<Gathered> {
+    collect(network, None)
+}
+
+/// Values (or gradients, if given) of all parameters.
+fn collect(network: &Network, gradients: Option<&Gradients>) -> Vec<Gathered> {
+    struct Reader<'a> {
+        network: &'a Network,
+        gradients: Option<&'a Gradients>,
+        path: Vec<String>,
+        found: Vec<Gathered>,
+    }
+    impl ModuleVisitor for Reader<'_> {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.path.push(name.to_string());
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.path.pop();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let value = param.val();
+            let shape = value.dims().to_vec();
+            let value = match self.gradients {
+                Some(gradients) => value.grad(gradients),
+                None => Some(value.without_autodiff()),
+            };
+            self.found.push(Gathered {
+                name: self.network.official_name(&self.path.join(".")),
+                tensor: value.map(|v| v.reshape([shape.iter().product::<usize>()])),
+                shape,
+            });
+        }
+    }
+    let mut reader = Reader {
+        network,
+        gradients,
+        path: Vec::new(),
+        found: Vec::new(),
+    };
+    network.visit_with(&mut reader);
+    reader.found
+}
+
+/// Replaces parameters by the flattened tensors that `new` gives for (position, official name); where it gives
+/// `None` a parameter stays as it is.
+pub(crate) fn replace(
+    network: Network,
+    new: &mut dyn FnMut(usize, &str, &[usize]) -> Option<Tensor<1>>,
+) -> Network {
+    struct Writer<'a> {
+        names: Network,
+        path: Vec<String>,
+        position: usize,
+        new: &'a mut dyn FnMut(usize, &str, &[usize]) -> Option<Tensor<1>>,
+    }
+    impl ModuleMapper for Writer<'_> {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.path.push(name.to_string());
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.path.pop();
+        }
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let name = self.names.official_name(&self.path.join("."));
+            let position = self.position;
+            self.position += 1;
+            let (id, value, mapper) = param.consume();
+            let shape = value.dims();
+            let value = match (self.new)(position, &name, &shape) {
+                // A fresh leaf on the device of the old one, with its place in the graph forgotten.
+                Some(new) if value.is_autodiff() => {
+                    new.reshape(shape).autodiff().require_grad()
+                }
+                Some(new) => new.reshape(shape),
+                None => value,
+            };
+            Param::from_mapped_value(id, value, mapper)
+        }
+    }
+    let mut writer = Writer {
+        names: network.clone(),
+        path: Vec::new(),
+        position: 0,
+        new,
+    };
+    network.map_with(&mut writer)
+}
+
+/// Loads weights by official name; `path` is for messages only. Tensors whose name starts with no parameter of
+/// the network (`resample_filter` buffers excepted) are an error, as are missing ones that `may_miss` does not
+/// allow; those keep their values.
+///
+/// # Errors
+/// [`Error::Weights`] listing every difference.
+pub fn load(
+    network: Network,
+    weights: &BTreeMap<String, TensorData>,
+    may_miss: &dyn Fn(&str) -> bool,
+    path: &Path,
+) -> Result<Network, Error> {
+    let (mut missing, mut mismatched) = (Vec::new(), Vec::new());
+    let mut known = std::collections::BTreeSet::new();
+    let target = device(&network);
+    let network = replace(network, &mut |_, name, shape| {
+        known.insert(name.to_string());
+        let Some(data) = weights.get(name) else {
+            if !may_miss(name) {
+                missing.push(name.to_string());
+            }
+            return None;
+        };
+        if data.shape().as_slice() != shape {
+            mismatched.push(format!("{name}: file {:?}, network {shape:?}", data.shape()));
+            return None;
+        }
+        let values = data.iter::<f32>().collect::<Vec<_>>();
+        let len = values.len();
+        Some(Tensor::from_data(TensorData::new(values, [len]), &target))
+    });
+    let unexpected: Vec<String> = weights
+        .keys()
+        .filter(|name| !known.contains(*name) && !name.ends_with("resample_filter"))
+        .cloned()
+        .collect();
+    if missing.is_empty() && unexpected.is_empty() && mismatched.is_empty() {
+        return Ok(network);
+    }
+    Err(Error::Weights {
+        path: path.to_path_buf(),
+        missing,
+        unexpected,
+        mismatched,
+    })
+}
+
+/// The plain (autodiff-free) device the parameters are on.
+pub(crate) fn device(network: &Network) -> burn::tensor::Device {
+    gather(network)
+        .into_iter()
+        .find_map(|g| g.tensor.map(|t| t.device().inner()))
+        .unwrap_or_default()
+}

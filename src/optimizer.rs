@@ -1,0 +1,178 @@
+//! Adam and the exponential moving average, over flattened parameters, with a state that can be saved.
+
+use crate::Error;
+use crate::network::{Gathered, Network, gather, replace};
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+/// Settings of [`Adam`]; the learning rate is given with every step.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct AdamConfig {
+    /// Decay of the mean, in [0, 1).
+    pub beta1: f64,
+    /// Decay of the mean square, in [0, 1).
+    pub beta2: f64,
+    /// Added to the root mean square, positive.
+    pub epsilon: f64,
+}
+
+impl Default for AdamConfig {
+    fn default() -> Self {
+        Self {
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+        }
+    }
+}
+
+/// Adam with bias correction, as in PyTorch: a parameter without a gradient keeps its value and its moments.
+/// [Kingma & Ba 2015, Alg. 1]
+#[derive(Clone, Debug)]
+pub struct Adam {
+    config: AdamConfig,
+    /// One entry per parameter, in the network's order.
+    moments: Vec<Option<Moments>>,
+}
+
+/// The running moments of one parameter.
+#[derive(Clone, Debug)]
+pub(crate) struct Moments {
+    pub(crate) time: u32,
+    pub(crate) mean: Tensor<1>,
+    pub(crate) square: Tensor<1>,
+}
+
+impl Adam {
+    /// An optimizer that has seen nothing yet.
+    pub fn new(config: AdamConfig) -> Self {
+        Self {
+            config,
+            moments: Vec::new(),
+        }
+    }
+
+    /// One update; returns the network with new parameters.
+    pub(crate) fn step(
+        &mut self,
+        network: Network,
+        gradients: Vec<Gathered>,
+        learning_rate: f64,
+    ) -> Network {
+        self.moments.resize(gradients.len(), None);
+        let AdamConfig {
+            beta1,
+            beta2,
+            epsilon,
+        } = self.config;
+        let mut values = gather(&network);
+        for ((value, gradient), state) in values.iter_mut().zip(gradients).zip(&mut self.moments) {
+            let (Some(old), Some(gradient)) = (value.tensor.take(), gradient.tensor) else {
+                continue;
+            };
+            let mean = gradient.clone().mul_scalar(1.0 - beta1);
+            let square = gradient.square().mul_scalar(1.0 - beta2);
+            let next = match state.take() {
+                Some(m) => Moments {
+                    time: m.time + 1,
+                    mean: m.mean.mul_scalar(beta1) + mean,
+                    square: m.square.mul_scalar(beta2) + square,
+                },
+                None => Moments {
+                    time: 1,
+                    mean,
+                    square,
+                },
+            };
+            let correct1 = 1.0 - beta1.powf(f64::from(next.time));
+            let correct2 = 1.0 - beta2.powf(f64::from(next.time));
+            let root = next.square.clone().sqrt();
+            let scale = root.div_scalar(correct2.sqrt()).add_scalar(epsilon);
+            let change = (next.mean.clone() / scale).mul_scalar(learning_rate / correct1);
+            *state = Some(next);
+            value.tensor = Some(old - change);
+        }
+        replace(network, &mut |i, _, _| values[i].tensor.take())
+    }
+
+    /// The moments by parameter position, for saving.
+    pub(crate) fn moments(&self) -> &[Option<Moments>] {
+        &self.moments
+    }
+
+    /// Puts saved moments back.
+    pub(crate) fn restore(&mut self, moments: Vec<Option<Moments>>) {
+        self.moments = moments;
+    }
+}
+
+/// An exponential moving average of a network's parameters.
+#[derive(Clone, Debug)]
+pub struct Average {
+    values: Vec<Tensor<1>>,
+}
+
+impl Average {
+    /// Starts at the network's present parameters.
+    pub(crate) fn new(network: &Network) -> Self {
+        let values = gather(network).into_iter().filter_map(|g| g.tensor);
+        Self {
+            values: values.collect(),
+        }
+    }
+
+    /// Moves towards the network: average = decay * average + (1 - decay) * parameters.
+    pub(crate) fn update(&mut self, network: &Network, decay: f64) {
+        let now = gather(network).into_iter().filter_map(|g| g.tensor);
+        for (value, now) in self.values.iter_mut().zip(now) {
+            let old = value.clone();
+            *value = old.clone() + (now - old).mul_scalar(1.0 - decay);
+        }
+    }
+
+    /// A copy of `network` with the averaged parameters.
+    pub(crate) fn apply(&self, network: Network) -> Network {
+        replace(network, &mut |i, _, _| self.values.get(i).cloned())
+    }
+
+    /// The averaged values, for saving.
+    pub(crate) fn values(&self) -> &[Tensor<1>] {
+        &self.values
+    }
+
+    /// Puts saved values back.
+    pub(crate) fn restore(&mut self, values: Vec<Tensor<1>>) {
+        self.values = values;
+    }
+}
+
+/// Adds gradients of another micro-batch; a parameter has a sum as soon as one has a gradient.
+pub(crate) fn add(sum: Option<Vec<Gathered>>, more: Vec<Gathered>) -> Vec<Gathered> {
+    let Some(mut sum) = sum else { return more };
+    for (sum, more) in sum.iter_mut().zip(more) {
+        sum.tensor = match (sum.tensor.take(), more.tensor) {
+            (Some(a), Some(b)) => Some(a + b),
+            (a, b) => a.or(b),
+        };
+    }
+    sum
+}
+
+impl AdamConfig {
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// [`Error::InvalidValue`] naming the constant.
+    pub fn check(&self) -> Result<(), Error> {
+        for (name, value) in [("adam.beta1", self.beta1), ("adam.beta2", self.beta2)] {
+            if !(0.0..1.0).contains(&value) {
+                return Err(Error::invalid(name, value, "in [0, 1)"));
+            }
+        }
+        if !(self.epsilon.is_finite() && self.epsilon > 0.0) {
+            return Err(Error::invalid("adam.epsilon", self.epsilon, "positive"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,252 @@
+//! Training a teacher from images, for people who have data but no weights. [EDM Sec. 5]
+
+mod recipe;
+
+pub use recipe::TeacherRecipe;
+
+use crate::checkpoint::{Card, Kind, Model, Progress, State};
+use crate::data::Dataset;
+use crate::denoiser::{Condition, Preconditioned};
+use crate::network::{Dropout, Network, gradients};
+use crate::noise::{self, Domain, Stream};
+use crate::optimizer::{Adam, Average, add};
+use crate::{Error, Images};
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// A training run of a teacher: the caller loops over [`Trainer::round`].
+#[derive(Debug)]
+pub struct Trainer {
+    recipe: TeacherRecipe,
+    /// With autodiff.
+    model: Preconditioned,
+    optimizer: Adam,
+    average: Average,
+    round: u64,
+    device: Device,
+}
+
+/// What one round did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TeacherRound {
+    /// Images seen up to and including this round.
+    pub images: u64,
+    /// The weighted loss, mean over batch and pixels; about 1 for an untrained network.
+    pub loss: f64,
+    /// The learning rate of this round.
+    pub learning_rate: f64,
+}
+
+/// The EDM loss of one batch with its ingredients given. [EDM Eq. 8]
+#[derive(Clone, Debug)]
+pub struct EdmLoss {
+    /// What the network made of the noisy images, `[b, c, h, w]`.
+    pub denoised: Images,
+    /// (D - y)^2 times the weight of its level, `[b, c, h, w]`.
+    pub elementwise: Images,
+}
+
+/// The weight of a noise level, (sigma^2 + sigma_data^2) / (sigma sigma_data)^2. [EDM Tab. 1]
+pub fn loss_weight(sigma: f64, sigma_data: f64) -> f64 {
+    (sigma * sigma + sigma_data * sigma_data) / (sigma * sigma_data).powi(2)
+}
+
+/// The weighted denoising error of clean images `[b, c, h, w]` with the given noise (standard normal, same shape) at
+/// the given levels (`b` entries). [EDM Eq. 8]
+pub fn edm_loss(
+    model: &Preconditioned,
+    clean: Images,
+    noise: Images,
+    sigmas: &[f64],
+    condition: &Condition,
+    dropout: Option<&Dropout>,
+) -> EdmLoss {
+    let device = clean.device();
+    let column = |values: Vec<f32>| {
+        let rows = values.len();
+        Tensor::<4>::from_data(TensorData::new(values, [rows, 1, 1, 1]), &device)
+    };
+    let levels = column(sigmas.iter().map(|s| *s as f32).collect());
+    let weight = |s: &f64| loss_weight(*s, model.sigma_data) as f32;
+    let weights = column(sigmas.iter().map(weight).collect());
+    let noisy = clean.clone() + noise * levels;
+    let denoised = model.denoise_each(noisy, sigmas, condition, dropout);
+    EdmLoss {
+        elementwise: (denoised.clone() - clean).square() * weights,
+        denoised,
+    }
+}
+
+impl Trainer {
+    /// Starts a run at round 0.
+    ///
+    /// # Errors
+    /// Those of [`TeacherRecipe::check`].
+    pub fn new(recipe: TeacherRecipe, device: &Device) -> Result<Self, Error> {
+        recipe.check()?;
+        let device = device.clone().inner();
+        let network = recipe.network.init(recipe.seed, &device)?;
+        let average = Average::new(&network);
+        let network = network.to_device(&device.clone().autodiff()).train();
+        Ok(Self {
+            model: Preconditioned::new(network, recipe.sigma_data),
+            optimizer: Adam::new(recipe.adam),
+            average,
+            round: 0,
+            device,
+            recipe,
+        })
+    }
+
+    /// One update on the next batch of `data`, micro-batch by micro-batch.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] for a non-finite loss; the run is then as before the round.
+    pub fn round(&mut self, data: &Dataset) -> Result<TeacherRound, Error> {
+        let recipe = &self.recipe;
+        let batch = recipe.batch as u64;
+        let first = self.round * batch;
+        let mut sum = None;
+        let mut loss = 0.0;
+        let micro = recipe.micro_batch.unwrap_or(recipe.batch) as u64;
+        for start in (0..batch).step_by(micro as usize) {
+            let samples = start..(start + micro).min(batch);
+            let (value, gathered) = self.micro_batch(data, first, samples)?;
+            loss += value;
+            sum = Some(add(sum, gathered));
+        }
+        let shown = first + batch;
+        let learning_rate = self.recipe.learning_rate_at(first);
+        let network = self.model.network.clone();
+        self.model.network = self
+            .optimizer
+            .step(network, sum.unwrap_or_default(), learning_rate);
+        self.average
+            .update(&self.model.network, self.recipe.average_decay(shown));
+        self.round += 1;
+        Ok(TeacherRound {
+            images: shown,
+            loss,
+            learning_rate,
+        })
+    }
+
+    /// Loss (its share of the batch's mean) and gradients of some samples of the batch.
+    fn micro_batch(
+        &self,
+        data: &Dataset,
+        first: u64,
+        samples: std::ops::Range<u64>,
+    ) -> Result<(f64, Vec<crate::network::Gathered>), Error> {
+        let recipe = &self.recipe;
+        let (seed, round) = (recipe.seed, self.round);
+        let device = self.device.clone().autodiff();
+        let index = |s: u64| noise::epoch_index(seed, first + s, data.len());
+        let indices: Vec<usize> = samples.clone().map(index).collect();
+        let flips = samples.clone().map(|s| {
+            recipe.flip && Stream::new(seed, Domain::Flip, first + s).uniform_f64() < 0.5
+        });
+        let flips: Vec<bool> = flips.collect();
+        let clean = data.batch(&indices, &flips, &device);
+        let shape = recipe.network.image_shape();
+        let noise = noise::latents_keyed(seed, round, samples.clone(), shape, &device);
+        let sigmas: Vec<f64> = samples
+            .clone()
+            .map(|s| {
+                let normal = Stream::new(seed, Domain::TrainLevel, first + s).normal_f64();
+                (normal * recipe.level_deviation + recipe.level_mean).exp()
+            })
+            .collect();
+        let condition = Condition {
+            labels: data.one_hot(&indices, recipe.network.classes(), &device),
+            ..Condition::default()
+        };
+        let dropout = Dropout::new(seed, round, samples.start, 0);
+        let [c, h, w] = shape;
+        let count = (recipe.batch * c * h * w) as f64;
+        let terms = edm_loss(&self.model, clean, noise, &sigmas, &condition, Some(&dropout));
+        let loss = terms.elementwise.sum().div_scalar(count);
+        let value = loss.clone().into_scalar::<f64>();
+        if !value.is_finite() {
+            return Err(Error::Diverged { round, step: 0 });
+        }
+        let gathered = gradients(&self.model.network, &loss.backward());
+        Ok((value, gathered))
+    }
+
+    /// Rounds done.
+    pub fn rounds(&self) -> u64 {
+        self.round
+    }
+
+    /// Whether the recipe's number of images has been seen.
+    pub fn is_finished(&self) -> bool {
+        self.round >= self.recipe.rounds()
+    }
+
+    /// The recipe.
+    pub fn recipe(&self) -> &TeacherRecipe {
+        &self.recipe
+    }
+
+    /// The model as it is now, with averaged weights and without autodiff.
+    ///
+    /// # Errors
+    /// [`Error::InvalidValue`] if the recipe cannot be written as JSON.
+    pub fn model(&self) -> Result<Model, Error> {
+        let recipe = serde_json::to_value(&self.recipe)
+            .map_err(|e| Error::invalid("recipe", e, "representable as JSON"))?;
+        let network: Network = self.average.apply(self.model.network.valid());
+        Ok(Model {
+            card: Card {
+                format: 1,
+                kind: Kind::Teacher,
+                network: self.recipe.network.clone(),
+                sigma_data: self.recipe.sigma_data,
+                sampling: self.recipe.sampling.clone(),
+                recipe,
+                trained_on: self.round * self.recipe.batch as u64,
+                parent: None,
+                version: env!("CARGO_PKG_VERSION").into(),
+            },
+            denoiser: Preconditioned::new(network, self.recipe.sigma_data),
+        })
+    }
+
+    /// Everything that the next round depends on.
+    ///
+    /// # Errors
+    /// [`Error::InvalidValue`] if the recipe cannot be written as JSON.
+    pub fn state(&self) -> Result<State, Error> {
+        let recipe = serde_json::to_value(&self.recipe)
+            .map_err(|e| Error::invalid("recipe", e, "representable as JSON"))?;
+        let progress = Progress {
+            round: self.round,
+            recipe,
+            parent: None,
+        };
+        Ok(State::gather(
+            progress,
+            &self.model.network,
+            &self.optimizer,
+            Some(&self.average),
+        ))
+    }
+
+    /// Goes on where `state` was taken; the recipe is the state's.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] or [`Error::Weights`] if the state is not one of a teacher's training.
+    pub fn resume(state: &State, device: &Device) -> Result<Self, Error> {
+        let recipe: TeacherRecipe = state.recipe()?;
+        let mut trainer = Self::new(recipe, device)?;
+        let network = trainer.model.network.clone();
+        trainer.model.network = state.restore(
+            network,
+            &mut trainer.optimizer,
+            Some(&mut trainer.average),
+        )?;
+        trainer.round = state.progress.round;
+        Ok(trainer)
+    }
+}

@@ -1,0 +1,127 @@
+//! The settings of a teacher's training.
+
+use crate::Error;
+use crate::checkpoint::Sampling;
+use crate::network::NetworkConfig;
+use crate::optimizer::AdamConfig;
+use serde::{Deserialize, Serialize};
+
+/// Everything a training run needs besides the images. [EDM Tab. 1 and App. F]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct TeacherRecipe {
+    /// Seed of every random draw.
+    #[serde(default)]
+    pub seed: u64,
+    /// Images to train on, repeats counted; rounded up to whole batches.
+    pub images: u64,
+    /// Images an update.
+    pub batch: usize,
+    /// Images in memory at once; the result is that of the whole batch. All of them if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub micro_batch: Option<usize>,
+    /// Largest learning rate.
+    pub learning_rate: f64,
+    /// Images over which the learning rate rises from 0.
+    #[serde(default)]
+    pub warmup: u64,
+    /// Images after which the learning rate falls in half a cosine wave to 0 at the end; never if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decay_from: Option<u64>,
+    /// Images after which an old weight counts half in the average.
+    pub average_half_life: f64,
+    /// Mean of the logarithm of the training noise level. [EDM P_mean]
+    #[serde(default = "level_mean")]
+    pub level_mean: f64,
+    /// Standard deviation of the logarithm of the training noise level. [EDM P_std]
+    #[serde(default = "level_deviation")]
+    pub level_deviation: f64,
+    /// Standard deviation of the images.
+    #[serde(default = "sigma_data")]
+    pub sigma_data: f64,
+    /// Mirror each image with probability one half.
+    #[serde(default)]
+    pub flip: bool,
+    /// Adam's constants.
+    #[serde(default)]
+    pub adam: AdamConfig,
+    /// The network.
+    pub network: NetworkConfig,
+    /// How to sample from the result; goes into its card.
+    pub sampling: Sampling,
+}
+
+fn level_mean() -> f64 {
+    -1.2
+}
+
+fn level_deviation() -> f64 {
+    1.2
+}
+
+fn sigma_data() -> f64 {
+    0.5
+}
+
+impl TeacherRecipe {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// [`Error::InvalidValue`] naming the key, its value and the allowed range.
+    pub fn check(&self) -> Result<(), Error> {
+        let positive = |name: &str, value: f64| {
+            if value.is_finite() && value > 0.0 {
+                Ok(())
+            } else {
+                Err(Error::invalid(name, value, "positive"))
+            }
+        };
+        positive("images", self.images as f64)?;
+        positive("batch", self.batch as f64)?;
+        positive("micro-batch", self.micro_batch.unwrap_or(1) as f64)?;
+        positive("learning-rate", self.learning_rate)?;
+        positive("average-half-life", self.average_half_life)?;
+        positive("level-deviation", self.level_deviation)?;
+        positive("sigma-data", self.sigma_data)?;
+        if !self.level_mean.is_finite() {
+            return Err(Error::invalid("level-mean", self.level_mean, "finite"));
+        }
+        if self.decay_from.is_some_and(|d| d >= self.images) {
+            let value = self.decay_from.unwrap_or_default();
+            let range = format!("below `images`, {}", self.images);
+            return Err(Error::invalid("decay-from", value, range));
+        }
+        self.adam.check()?;
+        self.sampling.check()?;
+        self.network.check()
+    }
+
+    /// Updates in the whole run.
+    pub fn rounds(&self) -> u64 {
+        self.images.div_ceil(self.batch as u64)
+    }
+
+    /// The learning rate after `images` images.
+    pub fn learning_rate_at(&self, images: u64) -> f64 {
+        let rise = if images < self.warmup {
+            (images + self.batch as u64) as f64 / self.warmup as f64
+        } else {
+            1.0
+        };
+        let fall = match self.decay_from {
+            Some(start) if images > start => {
+                let part = (images - start) as f64 / (self.images - start) as f64;
+                (libm::cos(part.min(1.0) * std::f64::consts::PI) + 1.0) / 2.0
+            }
+            _ => 1.0,
+        };
+        self.learning_rate * rise.min(1.0) * fall
+    }
+
+    /// How much of the average an update keeps. Early on the half-life is at most a twentieth of the images
+    /// seen, so that the first, bad weights are soon forgotten.
+    pub fn average_decay(&self, images: u64) -> f64 {
+        let half_life = self.average_half_life.min(images as f64 / 20.0);
+        libm::exp2(-(self.batch as f64) / half_life.max(1e-9))
+    }
+}
