@@ -6,6 +6,7 @@ pub mod denoiser;
 pub mod error;
 pub mod grid;
 pub mod noise;
+pub mod sampler;
 pub mod solver;
 
 pub use error::Error;

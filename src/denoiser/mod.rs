@@ -1,5 +1,17 @@
 //! The contract between samplers and models: noisy images in, denoised images out.
 
+mod counted;
+mod gaussian;
+mod guidance;
+mod mixture;
+pub mod threshold;
+
+pub use counted::Counted;
+pub use gaussian::Gaussian;
+pub use guidance::Guided;
+pub use mixture::Mixture;
+pub use threshold::Thresholded;
+
 use crate::Images;
 use burn::tensor::Tensor;
 
@@ -23,4 +35,16 @@ pub trait Denoiser {
     /// `noisy` and the result: `[batch, channels, height, width]`, the noise *added* with standard deviation
     /// `sigma` (variance exploding form).
     fn denoise(&self, noisy: Images, sigma: f64, condition: &Condition) -> Images;
+}
+
+impl<D: Denoiser + ?Sized> Denoiser for &D {
+    fn denoise(&self, noisy: Images, sigma: f64, condition: &Condition) -> Images {
+        (**self).denoise(noisy, sigma, condition)
+    }
+}
+
+impl<D: Denoiser + ?Sized> Denoiser for Box<D> {
+    fn denoise(&self, noisy: Images, sigma: f64, condition: &Condition) -> Images {
+        (**self).denoise(noisy, sigma, condition)
+    }
 }
