@@ -121,10 +121,9 @@ fn every_solver_has_the_order_it_declares() {
 
 #[test]
 fn every_solver_is_differentiable() {
-    let device = Device::flex().autodiff();
     let means = images(&[0.5, -0.2, -0.6, 0.4]);
     let plain = Mixture::new(&[0.3, 0.7], means.clone(), &[0.3, 0.5]).unwrap();
-    let tracked = Mixture::new(&[0.3, 0.7], means.to_device(&device), &[0.3, 0.5]).unwrap();
+    let tracked = Mixture::new(&[0.3, 0.7], means.autodiff(), &[0.3, 0.5]).unwrap();
     let step = Step {
         from: 1.0,
         to: 0.6,
@@ -147,7 +146,7 @@ fn every_solver_is_differentiable() {
         let towards = images(&[1e-5, 2e-5]);
         let ends = [at.clone() + towards.clone(), at.clone() - towards.clone()]
             .map(|x| run(solver.as_ref(), &plain, x).into_scalar::<f64>());
-        let start = at.to_device(&device).require_grad();
+        let start = at.autodiff().require_grad();
         let gradients = run(solver.as_ref(), &tracked, start.clone()).backward();
         let gradient = start.grad(&gradients).unwrap();
         let slope: f64 = (gradient * towards).sum().into_scalar();
