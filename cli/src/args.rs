@@ -1,9 +1,12 @@
 //! What can be typed; each verb's own arguments are in its file.
 
+use crate::folder::Policy;
+use crate::run::{Options, Tick};
 use crate::{demo, distill, evaluate, inspect, sample, train, verify};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
@@ -40,6 +43,50 @@ pub struct Global {
     /// Show no progress
     #[arg(long, short, global = true)]
     pub quiet: bool,
+}
+
+/// Options of every training.
+#[derive(Args, Clone, Debug)]
+pub struct RunArgs {
+    /// Folder of the run [default: runs/ and the recipe's name]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Change a setting of the recipe, such as batch=32 or teacher-solver.order=2
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Print the complete recipe and what it would cost, and stop
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Go on with the run in the folder
+    #[arg(long, conflicts_with = "overwrite")]
+    pub resume: bool,
+    /// Throw away the run in the folder
+    #[arg(long)]
+    pub overwrite: bool,
+    /// How often to write checkpoint, metrics and preview: a time such as 60s or 5m, or a number of rounds
+    #[arg(long, value_name = "TICK", default_value = "60s")]
+    pub tick: Tick,
+    /// Leave off after so many rounds, with a checkpoint
+    #[arg(long, value_name = "ROUNDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub stop_after: Option<u64>,
+}
+
+impl RunArgs {
+    /// What to do with a run that is there already.
+    pub fn policy(&self) -> Policy {
+        Policy {
+            resume: self.resume,
+            overwrite: self.overwrite,
+        }
+    }
+
+    /// How to run.
+    pub fn options(&self) -> Options {
+        Options {
+            tick: self.tick,
+            stop_after: self.stop_after,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
