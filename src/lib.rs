@@ -15,6 +15,7 @@ pub mod sampler;
 pub mod solver;
 pub mod teacher;
 
+pub use burn::tensor::Device;
 pub use error::Error;
 
 /// A batch of images or latents, `[batch, channels, height, width]`.

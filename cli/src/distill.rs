@@ -59,7 +59,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         hash,
         path: &path,
     };
-    let outcome = start.run(&verb.run, context)?;
+    let (outcome, _) = start.run(&verb.run, context)?;
     if outcome == Outcome::Finished {
         println!("{}", path.join(PRODUCT).display());
     }
@@ -79,8 +79,8 @@ pub struct Start<'a> {
 }
 
 impl Start<'_> {
-    /// Runs, or goes on.
-    pub fn run(self, args: &RunArgs, context: &Context) -> anyhow::Result<Outcome> {
+    /// Runs, or goes on; also returns the seconds of work done before this start.
+    pub fn run(self, args: &RunArgs, context: &Context) -> anyhow::Result<(Outcome, f64)> {
         let device = &context.device;
         let json = recipe_json(&self.recipe)?;
         let text = to_toml(Kind::Distillation, &self.recipe)?;
@@ -98,7 +98,8 @@ impl Start<'_> {
             teacher_row: None,
             device: device.clone(),
         };
-        drive(&mut job, &folder, args.options(), context.reporter)
+        let outcome = drive(&mut job, &folder, args.options(), context.reporter)?;
+        Ok((outcome, folder.seconds_before))
     }
 }
 

@@ -4,7 +4,7 @@ use crate::asset::{Asset, FEATURES};
 use crate::device::Context;
 use crate::failure::wrong;
 use crate::generate::{Generator, SamplingArgs};
-use crate::measure::{compare, draw, moments_of, too_few};
+use crate::measure::{draw, moments_of, together, too_few};
 use anyhow::Context as _;
 use clap::Args;
 use fewstep::checkpoint::{Model, hash_file};
@@ -126,7 +126,7 @@ fn of_model(
     if let Some(path) = &verb.paired {
         let (other, _) = Model::read(path, &context.device)?;
         let other = Generator::of(&other, &context.device)?;
-        let pair = compare(&other, &generator, seeds, context.reporter)?;
+        let pair = together(&[&other, &generator], seeds, context.reporter)?[1].distance;
         facts.insert("paired".into(), json!({"rms": pair.rms, "l1": pair.l1}));
     }
     Ok(drawn.moments)

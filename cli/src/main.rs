@@ -3,11 +3,27 @@
 //! Exit status: 0 done, 1 the run failed, 2 the command or recipe was wrong, 130 interrupted (and resumable).
 
 mod args;
+mod asset;
+mod demo;
 mod device;
+mod distill;
+mod estimate;
+mod evaluate;
 mod failure;
+mod folder;
+mod generate;
+mod inspect;
+mod lettering;
+mod measure;
 mod progress;
 mod recipe;
+mod run;
+mod sample;
 mod seeds;
+mod sheet;
+mod train;
+mod train_features;
+mod verify;
 
 use args::{Cli, Command};
 use clap::Parser;

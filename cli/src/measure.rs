@@ -33,11 +33,9 @@ pub fn draw(
     let (mut seconds, mut done) = (0.0, 0);
     for seeds in seeds.chunks(BATCH) {
         let started = Instant::now();
-        let images = rounded(generator.images(seeds));
-        // The clock stops when the numbers are there, not when they have been asked for.
-        images.device().sync().context("the device failed")?;
+        let images = drawn(generator, seeds)?;
         seconds += started.elapsed().as_secs_f64();
-        moments.push(&features.extract(images)?);
+        moments.push(&features.extract(rounded(images))?);
         done += seeds.len() as u64;
         progress.set(done, "");
     }
@@ -54,22 +52,45 @@ fn rounded(images: Images) -> Images {
     bytes.div_scalar(127.5).sub_scalar(1.0)
 }
 
-/// Distances between the images that two models make of the same seeds.
-pub fn compare(
-    teacher: &Generator<'_>,
-    student: &Generator<'_>,
+/// One model beside others, on the same seeds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Together {
+    /// To the first model's images.
+    pub distance: PairedDistance,
+    /// Images a second.
+    pub rate: f64,
+}
+
+/// Draws the images of some seeds from several models, and compares each with the first.
+pub fn together(
+    generators: &[&Generator<'_>],
     seeds: &[u64],
     reporter: Reporter,
-) -> anyhow::Result<PairedDistance> {
-    let mut total = PairedDistance::default();
+) -> anyhow::Result<Vec<Together>> {
+    let mut found = vec![Together::default(); generators.len()];
+    let mut seconds = vec![0.0; generators.len()];
     let mut progress = reporter.start("pairs", 0, seeds.len() as u64);
     for seeds in seeds.chunks(BATCH) {
-        let pair = paired_distance(&teacher.images(seeds), &student.images(seeds))?;
-        total = total.merge(pair);
-        progress.set(total.images, "");
+        let mut first: Option<Images> = None;
+        for ((generator, found), seconds) in generators.iter().zip(&mut found).zip(&mut seconds) {
+            let started = Instant::now();
+            let images = drawn(generator, seeds)?;
+            *seconds += started.elapsed().as_secs_f64();
+            let first = first.get_or_insert_with(|| images.clone());
+            found.distance = found.distance.merge(paired_distance(first, &images)?);
+            found.rate = found.distance.images as f64 / seconds.max(1e-9);
+        }
+        progress.set(found.first().map_or(0, |f| f.distance.images), "");
     }
     progress.finish();
-    Ok(total)
+    Ok(found)
+}
+
+/// The images of some seeds; the clock may stop when this returns.
+fn drawn(generator: &Generator<'_>, seeds: &[u64]) -> anyhow::Result<Images> {
+    let images = generator.images(seeds);
+    images.device().sync().context("the device failed")?;
+    Ok(images)
 }
 
 /// The moments of a data set's features.

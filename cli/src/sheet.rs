@@ -12,7 +12,7 @@ pub fn sheet(rows: &[Images], titles: &[String]) -> anyhow::Result<Picture> {
     let mut whole: Option<Picture> = None;
     for (i, images) in rows.iter().enumerate() {
         let pictures = Picture::all(images.clone())?;
-        let scale = (96 / pictures.first().map_or(96, |p| p.width.max(1))).clamp(1, 3);
+        let scale = (64 / pictures.first().map_or(64, |p| p.width.max(1))).clamp(1, 3);
         let row = Picture::grid(&pictures, pictures.len().max(1), scale)?;
         if let Some(title) = titles.get(i) {
             append(&mut whole, strip(title, &row, 2));
