@@ -17,6 +17,8 @@ pub mod sampler;
 pub mod solver;
 pub mod teacher;
 
+pub use burn::tensor::Device;
+pub use burn::tensor::Device;
 pub use error::Error;
 
 /// A batch of images or latents, `[batch, channels, height, width]`.
