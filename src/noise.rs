@@ -269,7 +269,7 @@ mod tests {
     use super::*;
 
     fn values(images: Images) -> Vec<f32> {
-        images.into_data().to_vec().unwrap()
+        images.into_data().try_to_vec().unwrap()
     }
 
     #[test]

@@ -6,7 +6,7 @@ pub use recipe::TeacherRecipe;
 
 use crate::checkpoint::{Card, Kind, Model, Progress, State};
 use crate::data::Dataset;
-use crate::denoiser::{Condition, Preconditioned};
+use crate::denoiser::{Condition, Preconditioned, one_hot};
 use crate::network::{Dropout, Network, gradients};
 use crate::noise::{self, Domain, Stream};
 use crate::optimizer::{Adam, Average, add};
@@ -158,7 +158,7 @@ impl Trainer {
             })
             .collect();
         let condition = Condition {
-            labels: data.one_hot(&indices, recipe.network.classes(), &device),
+            labels: self.labels(data, &indices),
             ..Condition::default()
         };
         let dropout = Dropout::new(seed, round, samples.start, 0);
@@ -172,6 +172,40 @@ impl Trainer {
         }
         let gathered = gradients(&self.model.network, &loss.backward());
         Ok((value, gathered))
+    }
+
+    /// One-hot classes of some images; `None` for an unconditional network.
+    fn labels(&self, data: &Dataset, indices: &[usize]) -> Option<Tensor<2>> {
+        let classes = self.recipe.network.classes();
+        let all = data.labels().filter(|_| classes > 0)?;
+        let labels: Vec<usize> = indices.iter().map(|i| all[*i]).collect();
+        Some(one_hot(&labels, classes, &self.device))
+    }
+
+    /// Checks that images and classes are what the network is for.
+    ///
+    /// # Errors
+    /// [`Error::Incompatible`] naming both sizes.
+    pub fn check_data(&self, data: &Dataset) -> Result<(), Error> {
+        let network = &self.recipe.network;
+        let (wanted, found) = (network.image_shape(), data.shape());
+        if wanted != found {
+            return Err(Error::Incompatible {
+                first: format!("images of [channels, height, width] {found:?}"),
+                second: format!("a network for {wanted:?}"),
+                remedy: "change the network's `resolution` and `channels`".into(),
+            });
+        }
+        let classes = network.classes();
+        let found = data.labels().map_or(0, |_| data.classes().len());
+        if classes > 0 && classes != found {
+            return Err(Error::Incompatible {
+                first: format!("data with {found} classes"),
+                second: format!("a network with `classes` = {classes}"),
+                remedy: format!("set `classes` to {found}, or to 0 to ignore them"),
+            });
+        }
+        Ok(())
     }
 
     /// Rounds done.
