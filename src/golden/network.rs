@@ -72,7 +72,7 @@ pub(super) fn configuration(case: &Case, net: &Value) -> Result<NetworkConfig, P
     if case.count(net, "channel_mult_emb")? != 4 {
         return Err(Problem::unsupported("an embedding other than 4 times as wide"));
     }
-    if weight_count(&config) > MOST_WEIGHTS {
+    if weight_count(&config) > MOST_WEIGHTS || config.resolution > LARGEST {
         return Err(case.malformed("`net` describes a network too large to be a test"));
     }
     Ok(NetworkConfig::SongUnet(config))
@@ -80,6 +80,9 @@ pub(super) fn configuration(case: &Case, net: &Value) -> Result<NetworkConfig, P
 
 /// A file must not be able to ask for all memory.
 const MOST_WEIGHTS: usize = 500_000_000;
+
+/// Attention takes the fourth power of this.
+const LARGEST: usize = 64;
 
 /// At least the number of weights of the network.
 fn weight_count(config: &SongUNetConfig) -> usize {
@@ -91,8 +94,7 @@ fn weight_count(config: &SongUNetConfig) -> usize {
     // Two 3x3 convolutions, from up to twice the width, and what else a block has.
     let block = width.saturating_mul(width).saturating_mul(40);
     let ends = width.saturating_mul(inputs).saturating_mul(20);
-    let pixels = config.resolution.saturating_mul(config.resolution);
-    blocks.saturating_mul(block).saturating_add(ends).max(pixels)
+    blocks.saturating_mul(block).saturating_add(ends)
 }
 
 /// What the network is told in a run or an evaluation.

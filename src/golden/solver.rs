@@ -4,7 +4,6 @@ use super::Report;
 use super::case::Case;
 use super::measure::{Measure, Problem, normalised, worse};
 use super::network::{condition, denoiser, numbers};
-use super::schedule::spacing;
 use crate::Images;
 use crate::denoiser::{Condition, Denoiser, Gaussian, Mixture};
 use crate::grid::SigmaGrid;
@@ -125,9 +124,6 @@ fn compare(
     condition: &Condition,
 ) -> Result<Measure, Problem> {
     let grid = SigmaGrid::new(case.values(case.text(run, "t_steps")?)?)?;
-    // The times are those of the run's settings, up to the reference's rounding.
-    let ends = [case.number(run, "sigma_min")?, case.number(run, "sigma_max")?];
-    let _checked = spacing(case, run)?.grid(grid.steps(), ends[0], ends[1])?;
     let solver = solver.build()?;
     let sampler = Sampler {
         denoiser,
