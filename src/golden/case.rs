@@ -11,8 +11,6 @@ use std::path::{Path, PathBuf};
 /// What one file says about itself, before its tensors are looked at.
 #[derive(Debug)]
 pub(super) struct Case {
-    /// Name of the file without its extension.
-    pub(super) name: String,
     /// Such as `schedule`, `network` or `weights`.
     pub(super) kind: String,
     /// The file, for messages.
@@ -47,9 +45,7 @@ impl Case {
         } else {
             File::default()
         };
-        let name = path.file_stem().unwrap_or_default();
         Ok(Self {
-            name: name.to_string_lossy().into_owned(),
             kind,
             path: path.to_path_buf(),
             description,
@@ -76,7 +72,7 @@ impl Case {
         &'a self,
         prefix: &'a str,
     ) -> impl Iterator<Item = (&'a str, &'a TensorData)> {
-        let inside = |(name, data): (&'a String, &'a TensorData)| {
+        let inside = move |(name, data): (&'a String, &'a TensorData)| {
             Some((name.strip_prefix(prefix)?, data))
         };
         self.file.tensors.iter().filter_map(inside)

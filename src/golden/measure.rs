@@ -41,9 +41,9 @@ impl Measure {
         }
     }
 
-    /// The error as a part of the tolerance; not a number or infinite where it cannot be told.
+    /// The error as a part of the tolerance.
     pub(super) fn ratio(&self) -> f64 {
-        self.error / self.tolerance
+        ratio(self.error, self.tolerance)
     }
 
     /// The one of two that is nearer to its tolerance, or further above it.
@@ -54,6 +54,11 @@ impl Measure {
             other
         }
     }
+}
+
+/// Error divided by tolerance; no error is no part of anything.
+pub(super) fn ratio(error: f64, tolerance: f64) -> f64 {
+    if error == 0.0 { 0.0 } else { error / tolerance }
 }
 
 /// The larger error, where not being a number is the largest.

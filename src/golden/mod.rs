@@ -186,7 +186,7 @@ impl Row {
 
     /// Error divided by tolerance.
     pub fn ratio(&self) -> Option<f64> {
-        Some(self.error? / self.tolerance?)
+        Some(measure::ratio(self.error?, self.tolerance?))
     }
 }
 

@@ -6,7 +6,7 @@ use super::gradient::Gradients;
 use super::measure::{
     Measure, Problem, largest, norm, relative, without_key_bias, worse,
 };
-use super::network::{condition, denoiser, numbers};
+use super::network::{condition, denoiser};
 use super::schedule::spacing;
 use super::solver::{configuration, states_error};
 use crate::Images;
@@ -154,7 +154,7 @@ impl Round<'_> {
                 norms.extend(all.map(|n| gradients.norm(n).unwrap_or(-1.0)));
             }
         })?;
-        let mut keep = |slot: &mut f64, error: f64| *slot = worse(*slot, error);
+        let keep = |slot: &mut f64, error: f64| *slot = worse(*slot, error);
         keep(
             &mut errors.levels,
             relative(target.grid.levels(), &out("t_steps")?),
@@ -271,7 +271,7 @@ impl Errors {
             ("parameters", Key("param_mean_over_lr"), self.mean_change),
             ("parameters off", Key("param_frac_over_10pct_lr"), self.part_off),
             // Exactly as they were: any change is a gradient that should not be there.
-            ("unchanged", Fixed(f64::MIN_POSITIVE), self.moved),
+            ("unchanged", Fixed(0.0), self.moved),
         ]
     }
 }
