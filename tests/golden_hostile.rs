@@ -95,14 +95,19 @@ fn pointers(value: &Value, at: String, found: &mut Vec<String>) {
     found.push(at);
 }
 
-/// Changes every setting of the case in turn; returns how often nothing was wrong with the result.
-fn mutate(name: &str) {
+/// Changes every setting of the case in turn, `turns` times; those of its network only in the case about networks.
+fn mutate(name: &str, turns: usize) {
     let victim = Victim::new(name);
     let honest = run(&victim.write(&victim.description, |_| true)).unwrap();
     assert!(honest.passed > 0, "{honest:?}");
     let mut places = Vec::new();
     pointers(&victim.description["config"], "/config".into(), &mut places);
     pointers(&victim.description["tolerance"], "/tolerance".into(), &mut places);
+    if name != "network_song_tiny" {
+        places.retain(|place| !place.starts_with("/config/net/"));
+    }
+    // Said for readers only.
+    places.retain(|place| !place.contains("measured") && !place.contains("optimizer"));
     assert!(places.len() > 10);
     let replacements = [
         json!(null),
@@ -119,10 +124,10 @@ fn mutate(name: &str) {
     ];
     let mut noticed = 0;
     for (i, place) in places.iter().enumerate() {
-        // Two of the replacements each: all together would take minutes.
-        for turn in 0..2 {
+        // Few of the replacements each: all together would take minutes.
+        for turn in 0..turns {
             let mut description = victim.description.clone();
-            let replacement = &replacements[(2 * i + turn) % replacements.len()];
+            let replacement = &replacements[(turns * i + turn) % replacements.len()];
             *description.pointer_mut(place).unwrap() = replacement.clone();
             match run(&victim.write(&description, |_| true)) {
                 Ok(summary) if summary == honest => {}
@@ -131,32 +136,32 @@ fn mutate(name: &str) {
         }
     }
     // Much in the description is for readers only.
-    assert!(noticed > places.len() / 4, "{noticed} of {}", places.len());
+    assert!(noticed > turns * places.len() / 4, "{noticed} of {}", places.len());
 }
 
 #[test]
 fn schedule_settings() {
-    mutate("schedule");
+    mutate("schedule", 5);
 }
 
 #[test]
 fn network_settings() {
-    mutate("network_song_tiny");
+    mutate("network_song_tiny", 2);
 }
 
 #[test]
 fn loss_settings() {
-    mutate("edm_loss_song_tiny");
+    mutate("edm_loss_song_tiny", 2);
 }
 
 #[test]
 fn solver_settings() {
-    mutate("solver_basic");
+    mutate("solver_basic", 3);
 }
 
 #[test]
 fn training_settings() {
-    mutate("train_lr_drop_early");
+    mutate("train_lr_drop_early", 1);
 }
 
 #[test]
