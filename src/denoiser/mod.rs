@@ -1,8 +1,18 @@
 //! The contract between samplers and models: noisy images in, denoised images out.
 
-pub mod precondition;
+mod counted;
+mod gaussian;
+mod guidance;
+mod mixture;
+mod precondition;
+pub mod threshold;
 
+pub use counted::Counted;
+pub use gaussian::Gaussian;
+pub use guidance::Guided;
+pub use mixture::Mixture;
 pub use precondition::Preconditioned;
+pub use threshold::Thresholded;
 
 use crate::Images;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -55,4 +65,16 @@ pub trait Denoiser {
     /// `noisy` and the result: `[batch, channels, height, width]`, the noise *added* with standard deviation
     /// `sigma` (variance exploding form).
     fn denoise(&self, noisy: Images, sigma: f64, condition: &Condition) -> Images;
+}
+
+impl<D: Denoiser + ?Sized> Denoiser for &D {
+    fn denoise(&self, noisy: Images, sigma: f64, condition: &Condition) -> Images {
+        (**self).denoise(noisy, sigma, condition)
+    }
+}
+
+impl<D: Denoiser + ?Sized> Denoiser for Box<D> {
+    fn denoise(&self, noisy: Images, sigma: f64, condition: &Condition) -> Images {
+        (**self).denoise(noisy, sigma, condition)
+    }
 }

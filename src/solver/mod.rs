@@ -1,5 +1,24 @@
 //! Solvers of the probability flow ODE dx/dsigma = (x - D(x; sigma)) / sigma. [EDM Eq. 3]
 
+mod config;
+mod dpm2;
+mod dpm_solver_pp;
+mod euler;
+mod heun;
+mod ipndm;
+
+#[cfg(test)]
+pub(crate) mod conformance;
+#[cfg(test)]
+mod law;
+
+pub use config::SolverConfig;
+pub use dpm_solver_pp::{DpmSolverPp, Prediction};
+pub use dpm2::Dpm2;
+pub use euler::Euler;
+pub use heun::Heun;
+pub use ipndm::Ipndm;
+
 use crate::Images;
 
 /// The model's answer at one point of a trajectory.
@@ -14,9 +33,14 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    /// The slope dx/dsigma = (x - D) / sigma, same shape as the images.
-    pub fn direction(&self) -> Images {
-        (self.images.clone() - self.denoised.clone()).div_scalar(self.sigma)
+    /// Asks the model.
+    pub fn of(denoise: &mut dyn FnMut(Images, f64) -> Images, images: Images, sigma: f64) -> Self {
+        let denoised = denoise(images.clone(), sigma);
+        Self {
+            sigma,
+            images,
+            denoised,
+        }
     }
 
     /// The analytical first step: at a large noise level the images are nearly pure noise, so the slope is taken
@@ -29,6 +53,21 @@ impl Evaluation {
             images,
             denoised,
         }
+    }
+
+    /// The slope dx/dsigma = (x - D) / sigma, same shape as the images.
+    pub fn direction(&self) -> Images {
+        self.scaled_direction(1.0)
+    }
+
+    /// `factor` times the slope, in one pass less than scaling [`direction`](Self::direction) takes.
+    pub fn scaled_direction(&self, factor: f64) -> Images {
+        (self.images.clone() - self.denoised.clone()).mul_scalar(factor / self.sigma)
+    }
+
+    /// The images at noise level `sigma`, along the slope here: one step of Euler's method.
+    pub fn advance(&self, sigma: f64) -> Images {
+        self.images.clone() + self.scaled_direction(sigma - self.sigma)
     }
 }
 
@@ -46,11 +85,17 @@ pub struct Step {
 }
 
 /// A numerical method for the probability flow ODE. One step is the primitive; sampling folds over it.
+///
+/// Solvers are stateless and differentiable; their coefficients are computed in f64 on the host, and the images
+/// keep whatever float type they have.
 pub trait Solver: std::fmt::Debug + Send + Sync {
     /// Order of accuracy p: with exact past evaluations one step has error O(h^(p+1)).
+    ///
+    /// This is what a test measures, not the number in the method's name: DPM-Solver++(3M) as published says 2, see
+    /// [`DpmSolverPp`], and [`Ipndm`] has its order on equal steps only.
     fn order(&self) -> usize;
 
-    /// How many past evaluations (newest last) `step` can use.
+    /// How many past evaluations `step` can use.
     fn history(&self) -> usize {
         0
     }

@@ -1,0 +1,280 @@
+//! How the levels of a grid lie between the largest and the smallest.
+
+use super::{LogAlphaTable, SigmaGrid};
+use crate::Error;
+use serde::{Deserialize, Serialize};
+
+/// Where the time of [`Spacing::TimeUniform`] ends; it starts at 1.
+const T_MIN: f64 = 1e-3;
+
+/// The rule that places noise levels, computed in f64. In a recipe: `{ kind = "polynomial", rho = 7 }`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(
+    tag = "kind",
+    rename_all = "kebab-case",
+    rename_all_fields = "kebab-case",
+    deny_unknown_fields
+)]
+pub enum Spacing {
+    /// Equal steps in sigma^(1/rho); 7 makes small steps at small noise. [EDM Eq. 5]
+    Polynomial {
+        /// Positive.
+        #[serde(default = "seven")]
+        rho: f64,
+    },
+    /// Equal steps in log sigma.
+    LogSnr {},
+    /// Equal steps in the time of the variance preserving process that reaches from the smallest to the largest
+    /// level, raised to rho. [EDM Tab. 1]
+    TimeUniform {
+        /// Positive.
+        #[serde(default = "one")]
+        rho: f64,
+    },
+    /// Equal steps in the time of a discrete-time model, raised to rho.
+    Discrete {
+        /// Positive. Published models use 1.
+        #[serde(default = "one")]
+        rho: f64,
+        /// The model's noise schedule.
+        table: LogAlphaTable,
+    },
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+fn seven() -> f64 {
+    7.0
+}
+
+impl Default for Spacing {
+    fn default() -> Self {
+        Self::Polynomial { rho: 7.0 }
+    }
+}
+
+impl Spacing {
+    /// A grid of `steps` steps from `sigma_max` down to `sigma_min`, both met exactly.
+    ///
+    /// Law: `grid(k * n, ..).every(k) == grid(n, ..)`, bit for bit, so that a teacher with k times the steps passes
+    /// through all of its student's levels.
+    ///
+    /// # Errors
+    /// [`Error::InvalidValue`] if `steps` is 0, unless 0 < `sigma_min` < `sigma_max`, if `rho` is not positive, if
+    /// `sigma_min` is too large for time-uniform spacing (0.1329 for 80), or if so many steps lie so close that two
+    /// levels coincide.
+    pub fn grid(&self, steps: usize, sigma_min: f64, sigma_max: f64) -> Result<SigmaGrid, Error> {
+        if steps == 0 {
+            return Err(Error::invalid("steps", steps, "at least 1"));
+        }
+        if !(sigma_max > 0.0 && sigma_max.is_finite()) {
+            return Err(Error::invalid(
+                "sigma-max",
+                sigma_max,
+                "positive and finite",
+            ));
+        }
+        if !(sigma_min > 0.0 && sigma_min < sigma_max) {
+            return Err(Error::invalid(
+                "sigma-min",
+                sigma_min,
+                format!("above 0 and below sigma-max, which is {sigma_max}"),
+            ));
+        }
+        self.check()?;
+        if let Self::TimeUniform { .. } = self {
+            // Above it, the slope of the exponent at t = 1 is negative, and the levels would first rise.
+            let limit = T_MIN * (2.0 - T_MIN) * (sigma_max * sigma_max).ln_1p();
+            if (sigma_min * sigma_min).ln_1p() >= limit {
+                return Err(Error::invalid(
+                    "sigma-min",
+                    sigma_min,
+                    format!(
+                        "below {:.4} for time-uniform spacing from {sigma_max}",
+                        limit.exp_m1().sqrt()
+                    ),
+                ));
+            }
+        }
+        let level = |i: usize| match i {
+            // The formulas meet the ends only up to rounding.
+            0 => sigma_max,
+            i if i == steps => sigma_min,
+            i => self.level(i as f64 / steps as f64, sigma_min, sigma_max),
+        };
+        SigmaGrid::new((0..=steps).map(level).collect())
+    }
+
+    /// Checks what does not depend on the ends of the grid.
+    ///
+    /// # Errors
+    /// [`Error::InvalidValue`] if `rho` is not positive and finite.
+    pub fn check(&self) -> Result<(), Error> {
+        match self {
+            Self::LogSnr {} => Ok(()),
+            Self::Polynomial { rho } | Self::TimeUniform { rho } | Self::Discrete { rho, .. } => {
+                if *rho > 0.0 && rho.is_finite() {
+                    Ok(())
+                } else {
+                    Err(Error::invalid("rho", rho, "positive and finite"))
+                }
+            }
+        }
+    }
+
+    /// The level at the fraction `u` of the way.
+    fn level(&self, u: f64, sigma_min: f64, sigma_max: f64) -> f64 {
+        match self {
+            Self::Polynomial { rho } => between(sigma_max, sigma_min, u, *rho),
+            Self::LogSnr {} => (sigma_max.ln() + u * (sigma_min.ln() - sigma_max.ln())).exp(),
+            Self::TimeUniform { rho } => {
+                // sigma(t)^2 = exp(slope t^2 / 2 + offset t) - 1, with the ends at t = 1 and T_MIN.
+                let log_min = (sigma_min * sigma_min).ln_1p();
+                let log_max = (sigma_max * sigma_max).ln_1p();
+                let slope = 2.0 * (log_min / T_MIN - log_max) / (T_MIN - 1.0);
+                let offset = log_max - slope / 2.0;
+                let t = between(1.0, T_MIN, u, *rho);
+                (slope * t * t / 2.0 + offset * t).exp_m1().sqrt()
+            }
+            Self::Discrete { rho, table } => {
+                let t_max = table.t_of_sigma(sigma_max);
+                let t_min = table.t_of_sigma(sigma_min);
+                // The official code leaves t_max unraised, which is the same at its rho of 1.
+                table.sigma_of_t(between(t_max, t_min, u, *rho))
+            }
+        }
+    }
+}
+
+/// From `first` (u = 0) to `last` (u = 1) in equal steps of the rho-th root.
+fn between(first: f64, last: f64, u: f64, rho: f64) -> f64 {
+    let (first, last) = (first.powf(1.0 / rho), last.powf(1.0 / rho));
+    (first + u * (last - first)).powf(rho)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::solver::conformance::Case;
+    use proptest::prelude::*;
+
+    fn stable_diffusion() -> LogAlphaTable {
+        LogAlphaTable::scaled_linear(0.00085, 0.012, 1000).unwrap()
+    }
+
+    #[test]
+    fn golden_schedules() {
+        let Some(case) = Case::open("schedule") else {
+            return;
+        };
+        let mut count = 0;
+        let mut worst = 0.0f64;
+        for entry in case.config()["entries"].as_array().unwrap() {
+            let id = entry["id"].as_str().unwrap();
+            let spacing = case.spacing(entry);
+            let want = case.numbers(&format!("out/{id}"));
+            let grid = spacing
+                .grid(
+                    entry["num_steps"].as_u64().unwrap() as usize - 1,
+                    entry["sigma_min"].as_f64().unwrap(),
+                    entry["sigma_max"].as_f64().unwrap(),
+                )
+                .unwrap();
+            assert_eq!(grid.levels().len(), want.len(), "{id}");
+            for (got, want) in grid.levels().iter().zip(want) {
+                let error = (got / want - 1.0).abs();
+                worst = worst.max(error);
+                assert!(error < 1e-9, "{id}: {got} instead of {want}");
+            }
+            count += 1;
+        }
+        assert_eq!(count, 171);
+        println!("{count} grids, worst relative error {worst:.1e}");
+    }
+
+    #[test]
+    fn bad_settings_are_refused() {
+        let grid = |steps, low, high| Spacing::default().grid(steps, low, high);
+        assert!(grid(0, 0.006, 80.0).is_err());
+        for (low, high) in [
+            (80.0, 80.0),
+            (90.0, 80.0),
+            (0.0, 80.0),
+            (-1.0, 80.0),
+            (f64::NAN, 80.0),
+            (0.006, f64::INFINITY),
+            (0.006, f64::NAN),
+        ] {
+            assert!(grid(3, low, high).is_err(), "{low} {high}");
+        }
+        for rho in [0.0, -7.0, f64::NAN, f64::INFINITY] {
+            assert!(Spacing::Polynomial { rho }.grid(3, 0.006, 80.0).is_err());
+        }
+        let uniform = |sigma_min| Spacing::TimeUniform { rho: 1.0 }.grid(2000, sigma_min, 80.0);
+        assert!(uniform(0.1328).is_ok());
+        let error = uniform(0.1330).unwrap_err().to_string();
+        assert!(error.contains("below 0.1329"), "{error}");
+    }
+
+    #[test]
+    fn recipes_say_it_in_kebab_case() {
+        let read = |text: &str| toml::from_str::<Spacing>(text);
+        assert_eq!(
+            read("kind = 'polynomial'\nrho = 7").unwrap(),
+            Spacing::default()
+        );
+        assert_eq!(read("kind = 'polynomial'").unwrap(), Spacing::default());
+        assert_eq!(read("kind = 'log-snr'").unwrap(), Spacing::LogSnr {});
+        assert_eq!(
+            read("kind = 'time-uniform'\nrho = 2.0").unwrap(),
+            Spacing::TimeUniform { rho: 2.0 }
+        );
+        let discrete = Spacing::Discrete {
+            rho: 1.0,
+            table: stable_diffusion(),
+        };
+        let text = toml::to_string(&discrete).unwrap();
+        assert!(text.contains("beta-start = 0.00085"), "{text}");
+        assert_eq!(read(&text).unwrap(), discrete);
+        for text in [
+            "kind = 'cosine'",
+            "rho = 7",
+            "kind = 'log-snr'\nrho = 7",
+            "kind = 'polynomial'\nrh = 7",
+        ] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
+
+    fn any_spacing() -> impl Strategy<Value = Spacing> {
+        prop_oneof![
+            (1.0..20.0).prop_map(|rho| Spacing::Polynomial { rho }),
+            Just(Spacing::LogSnr {}),
+            (1.0..3.0).prop_map(|rho| Spacing::TimeUniform { rho }),
+            (1.0..3.0).prop_map(|rho| Spacing::Discrete {
+                rho,
+                table: stable_diffusion()
+            }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn thinning_undoes_refining(
+            spacing in any_spacing(),
+            steps in 1usize..20,
+            substeps in 1usize..7,
+            sigma_min in 0.002..0.08,
+            sigma_max in 5.0..100.0,
+        ) {
+            let grid = spacing.grid(steps, sigma_min, sigma_max).unwrap();
+            prop_assert_eq!(grid.steps(), steps);
+            prop_assert_eq!(grid.sigma_max(), sigma_max);
+            prop_assert_eq!(grid.sigma_min(), sigma_min);
+            let fine = spacing.grid(steps * substeps, sigma_min, sigma_max).unwrap();
+            prop_assert_eq!(fine.every(substeps).unwrap(), grid);
+        }
+    }
+}
