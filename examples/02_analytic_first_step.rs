@@ -25,7 +25,10 @@ pub fn run(_folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
         let size = truth.clone().square().mean().into_scalar::<f64>();
         let mistake = (guess - truth).square().mean().into_scalar::<f64>();
         mistakes.push((mistake / size).sqrt());
-        println!("sigma {sigma:4}: {:6.2} %", 100.0 * mistakes[mistakes.len() - 1]);
+        println!(
+            "sigma {sigma:4}: {:6.2} %",
+            100.0 * mistakes[mistakes.len() - 1]
+        );
     }
     assert!(mistakes[0] < 0.01 && mistakes[0] < mistakes[1] && mistakes[1] < mistakes[2]);
 
@@ -42,7 +45,11 @@ pub fn run(_folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
         data.reset();
         let images = sampler.sample(unit.clone().mul_scalar(80.0), &condition);
         let mean = images.mean().into_scalar::<f64>();
-        println!("{} calls on {:.3?}: mean {mean:.3}", data.calls(), grid.levels());
+        println!(
+            "{} calls on {:.3?}: mean {mean:.3}",
+            data.calls(),
+            grid.levels()
+        );
         assert_eq!(data.calls(), if analytic_first_step { 2 } else { 3 });
     }
     Ok(())

@@ -29,8 +29,13 @@ fn draw(folder: &Path, class: &str, number: u64) -> Result<(), Box<dyn std::erro
     };
     let pixel = |i: usize| if inked(i % 8, i / 8) { grey } else { 0 };
     let pixels = (0..64).map(pixel).collect();
-    let picture = Picture { width: 8, height: 8, channels: 1, pixels };
-    picture.write(&folder.join(format!("{class}/{number}.png")), &[])?;
+    let picture = Picture {
+        width: 8,
+        height: 8,
+        channels: 1,
+        pixels,
+    };
+    picture.write_png(&folder.join(format!("{class}/{number}.png")), &[])?;
     Ok(())
 }
 
@@ -50,7 +55,9 @@ pub fn run(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let (first, last) = (mean(&losses[..20]), mean(&losses[losses.len() - 20..]));
     println!("{} updates: loss {first:.3} -> {last:.3}", trainer.rounds());
     assert!(last < first / 2.0);
-    trainer.model()?.write(&folder.join("teacher.safetensors"))?;
+    trainer
+        .model()?
+        .write(&folder.join("teacher.safetensors"))?;
     Ok(())
 }
 

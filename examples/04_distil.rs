@@ -28,14 +28,19 @@ pub fn run(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
         let round = distiller.round(&target, &condition)?;
         if distiller.rounds() % 30 == 1 {
             let learning_rate = round.learning_rate;
-            println!("distance after each step {:.2?}, rate {learning_rate}", round.distances);
+            println!(
+                "distance after each step {:.2?}, rate {learning_rate}",
+                round.distances
+            );
         }
         ends.push(round.distances[2]);
     }
     let (first, last) = (ends[0], ends[ends.len() - 1]);
     println!("distance to the teacher's images, summed over pixels: {first:.2} -> {last:.2}");
     assert!(last < first / 2.0);
-    distiller.model()?.write(&folder.join("student.safetensors"))?;
+    distiller
+        .model()?
+        .write(&folder.join("student.safetensors"))?;
     Ok(())
 }
 

@@ -20,7 +20,12 @@ pub fn run(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
         analytic_first_step: sampling.analytic_first_step,
         denoise_to_zero: false,
     };
-    println!("{:?} with {} calls, {}", card.kind, sampler.evaluations(), sampling.solver);
+    println!(
+        "{:?} with {} calls, {}",
+        card.kind,
+        sampler.evaluations(),
+        sampling.solver
+    );
     assert_eq!(sampler.evaluations(), 2);
 
     // Image i depends on seed i alone, so a part of the batch gives the same images.
@@ -39,7 +44,7 @@ pub fn run(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     assert!(difference.into_scalar::<f64>() < 1e-4);
 
     let file = folder.join("student.png");
-    Picture::grid(&Picture::all(images)?, 8, 6)?.write(&file, &[("seeds", "0-15")])?;
+    Picture::grid(&Picture::all(images)?, 8, 6)?.write_png(&file, &[("seeds", "0-15")])?;
     println!("wrote {}", file.display());
     Ok(())
 }
