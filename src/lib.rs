@@ -8,6 +8,8 @@ pub mod denoiser;
 pub mod distill;
 pub mod error;
 pub mod grid;
+pub mod image;
+pub mod metric;
 pub mod network;
 pub mod noise;
 pub mod optimizer;
