@@ -16,10 +16,11 @@ fn sample(model: &Model, how: &Sampling, device: &Device) -> Result<Images, Erro
         ..Condition::default()
     };
     let noise = noise::latents(&seeds, model.card.network.image_shape(), device);
+    let (solver, grid) = (how.solver.build()?, how.grid()?);
     let sampler = Sampler {
         denoiser: &model.denoiser,
-        solver: how.solver.build()?.as_ref(),
-        grid: &how.grid()?,
+        solver: solver.as_ref(),
+        grid: &grid,
         analytic_first_step: how.analytic_first_step,
         denoise_to_zero: false,
     };
