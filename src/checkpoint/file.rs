@@ -31,8 +31,7 @@ impl File {
     pub fn read(path: &Path) -> Result<Self, Error> {
         let bytes = std::fs::read(path).map_err(Error::file("read", path))?;
         let malformed = |reason: String| Error::malformed(path, "safetensors file", reason);
-        let (_, header) =
-            SafeTensors::read_metadata(&bytes).map_err(|e| malformed(e.to_string()))?;
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| malformed(e.to_string()))?;
         let mut metadata: BTreeMap<String, String> = header
             .metadata()
             .iter()
@@ -62,13 +61,7 @@ impl File {
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         let mut views = Vec::with_capacity(self.tensors.len());
         for (name, data) in &self.tensors {
-            let unknown = || {
-                Error::invalid(
-                    name,
-                    format!("{:?}", data.dtype()),
-                    "f16, bf16, f32, f64 or i64",
-                )
-            };
+            let unknown = || Error::invalid(name, format!("{:?}", data.dtype()), "f16, bf16, f32, f64 or i64");
             let dtype = file_type(data.dtype()).ok_or_else(unknown)?;
             let view = TensorView::new(dtype, data.shape().to_vec(), data.as_bytes())
                 .map_err(|e| Error::invalid(name, e, "a contiguous tensor"))?;

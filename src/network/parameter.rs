@@ -116,7 +116,9 @@ pub(crate) fn replace(
             let shape = value.dims();
             let value = match (self.new)(position, &name, &shape) {
                 // A fresh leaf on the device of the old one, with its place in the graph forgotten.
-                Some(new) if value.is_autodiff() => new.reshape(shape).autodiff().require_grad(),
+                Some(new) if value.is_autodiff() => {
+                    new.reshape(shape).autodiff().require_grad()
+                }
                 Some(new) => new.reshape(shape),
                 None => value,
             };
@@ -156,10 +158,7 @@ pub fn load(
             return None;
         };
         if data.shape().as_slice() != shape {
-            mismatched.push(format!(
-                "{name}: file {:?}, network {shape:?}",
-                data.shape()
-            ));
+            mismatched.push(format!("{name}: file {:?}, network {shape:?}", data.shape()));
             return None;
         }
         let values = data.iter::<f32>().collect::<Vec<_>>();
