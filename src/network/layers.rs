@@ -2,8 +2,8 @@
 
 use crate::noise;
 use burn::module::{Module, Param};
-use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Device, Tensor, TensorData, activation, module};
+use burn::tensor::{Device, Tensor, TensorData};
+use fewstep_kernels as kernels;
 use std::cell::Cell;
 
 /// Halving or doubling of the image size inside a convolution or block.
@@ -20,17 +20,10 @@ pub(crate) enum Resample {
 impl Resample {
     /// `[b, c, h, w]` to the new size.
     pub(crate) fn apply(self, images: Tensor<4>) -> Tensor<4> {
-        let [b, c, h, w] = images.dims();
         match self {
             Self::Keep => images,
-            Self::Up => images
-                .reshape([b, c, h, 1, w, 1])
-                .expand([b, c, h, 2, w, 2])
-                .reshape([b, c, 2 * h, 2 * w]),
-            Self::Down => module::avg_pool2d(
-                images,
-                burn::tensor::ops::AvgPoolOptions::new([2, 2]).with_stride([2, 2]),
-            ),
+            Self::Up => kernels::upsample_2x(images),
+            Self::Down => kernels::downsample_2x(images),
         }
     }
 }
@@ -89,13 +82,11 @@ impl Conv2d {
     pub(crate) fn forward(&self, images: Tensor<4>) -> Tensor<4> {
         let images = self.resample.apply(images);
         let dtype = images.dtype();
-        let kernel = self.weight.dims()[2];
-        module::conv2d(
-            images,
-            self.weight.val().cast(dtype),
-            Some(self.bias.val().cast(dtype)),
-            ConvOptions::new([1, 1], [kernel / 2, kernel / 2], [1, 1], 1),
-        )
+        let (weight, bias) = (self.weight.val().cast(dtype), self.bias.val().cast(dtype));
+        match weight.dims()[2] {
+            1 => kernels::conv2d_1x1(images, weight, Some(bias)),
+            _ => kernels::conv2d_3x3(images, weight, Some(bias)),
+        }
     }
 }
 
@@ -124,29 +115,17 @@ impl GroupNorm {
         shift: Option<Tensor<2>>,
         silu: bool,
     ) -> Tensor<4> {
-        let [b, c, h, w] = images.dims();
+        let [b, c, _, _] = images.dims();
         let dtype = images.dtype();
-        let images = match shift {
-            Some(shift) => {
-                let rows = shift.dims()[0];
-                images + shift.reshape([rows, c, 1, 1])
-            }
-            None => images,
-        };
-        let groups = (c / 4).clamp(1, 32);
-        let flat = images.reshape([b, groups, (c / groups) * h * w]);
-        let mean = flat.clone().mean_dim(2);
-        let centred = flat - mean;
-        let variance = centred.clone().square().mean_dim(2);
-        let normal = centred / variance.add_scalar(self.epsilon).sqrt();
-        let normal = normal.reshape([b, c, h, w])
-            * self.weight.val().cast(dtype).reshape([1, c, 1, 1])
-            + self.bias.val().cast(dtype).reshape([1, c, 1, 1]);
-        if silu {
-            activation::silu(normal)
-        } else {
-            normal
-        }
+        kernels::group_norm_silu(
+            images,
+            shift.map(|shift| shift.expand([b, c])),
+            self.weight.val().cast(dtype),
+            self.bias.val().cast(dtype),
+            (c / 4).clamp(1, 32),
+            self.epsilon,
+            silu,
+        )
     }
 }
 

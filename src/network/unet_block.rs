@@ -114,14 +114,14 @@ impl Attention {
         let [b, c, h, w] = images.dims();
         let dtype = images.dtype();
         let tokens = self.norm2.forward(images.clone(), None, false);
-        let tokens = tokens.reshape([b, c, h * w]);
         // Output channels are ordered channel -> {q, k, v}. Reordering the small weight to {q, k, v} -> channel
         // makes each a contiguous slice of the large result.
         let weight = self.qkv.weight.val().cast(dtype).reshape([c, 3, c]);
-        let weight = weight.swap_dims(0, 1).reshape([1, 3 * c, c]);
+        let weight = weight.swap_dims(0, 1).reshape([3 * c, c, 1, 1]);
         let bias = self.qkv.bias.val().cast(dtype).reshape([c, 3]);
-        let bias = bias.swap_dims(0, 1).reshape([1, 3 * c, 1]);
-        let qkv = weight.matmul(tokens) + bias;
+        let bias = bias.swap_dims(0, 1).reshape([3 * c]);
+        let qkv = fewstep_kernels::conv2d_1x1(tokens, weight, Some(bias));
+        let qkv = qkv.reshape([b, 3 * c, h * w]);
         let part = |i: usize| qkv.clone().slice([0..b, i * c..(i + 1) * c, 0..h * w]);
         let (query, key, value) = (part(0), part(1), part(2));
         let scores = query.swap_dims(1, 2).matmul(key);

@@ -1,0 +1,137 @@
+//! The operations as an extension of Burn's Flex backend.
+
+use crate::{activation, conv, norm, resample};
+use burn::backend::flex::{FlexTensor, Layout};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, Flex, backend_extension};
+use burn::tensor::{Bytes, DType, Shape};
+
+/// The operations of this crate; all tensors are f32 on the CPU.
+///
+/// The functions at the crate root are the way in: they check shapes and types first.
+#[backend_extension(Flex, Autodiff)]
+pub trait Kernels: Backend {
+    /// Convolution with a square kernel of 1 or 3 taps a side, stride 1, same size.
+    fn conv2d_same(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+
+    /// Group normalisation of `x + shift`, then SiLU if `silu`.
+    fn group_norm_silu(
+        x: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        groups: usize,
+        eps: f64,
+        silu: bool,
+    ) -> FloatTensor<Self>;
+
+    /// `x * sigmoid(x)`.
+    fn silu_fast(x: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// Nearest-neighbour doubling of height and width.
+    fn double(x: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// Mean over 2x2 blocks.
+    fn halve(x: FloatTensor<Self>) -> FloatTensor<Self>;
+}
+
+/// The tensor's values in row-major order without gaps; copied only if they are not so already.
+pub(crate) fn dense(t: FlexTensor) -> FlexTensor {
+    match t.as_slice::<f32>() {
+        Some(_) => t,
+        None => t.to_contiguous(),
+    }
+}
+
+/// The values of a [`dense`] tensor.
+pub(crate) fn values(t: &FlexTensor) -> &[f32] {
+    t.as_slice::<f32>().expect("a dense f32 tensor")
+}
+
+/// A tensor of `values`.
+pub(crate) fn tensor(values: Vec<f32>, shape: Shape) -> FlexTensor {
+    FlexTensor::new(
+        Bytes::from_elems(values),
+        Layout::contiguous(shape),
+        DType::F32,
+    )
+}
+
+/// Sizes of the convolution of `x` with `weight`.
+pub(crate) fn conv_shape(x: &FlexTensor, weight: &FlexTensor) -> conv::Shape {
+    let ([batch, cin, height, width], [cout, _, side, _]) =
+        (x.layout().shape().dims(), weight.layout().shape().dims());
+    conv::Shape {
+        batch,
+        cin,
+        cout,
+        height,
+        width,
+        side,
+    }
+}
+
+/// Sizes of the normalisation of `x`.
+pub(crate) fn norm_shape(x: &FlexTensor, groups: usize, eps: f64, silu: bool) -> norm::Norm {
+    let [batch, channels, height, width] = x.layout().shape().dims();
+    norm::Norm {
+        batch,
+        channels,
+        pixels: height * width,
+        groups,
+        eps,
+        silu,
+    }
+}
+
+impl Kernels for Flex {
+    fn conv2d_same(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
+        let (x, weight, bias) = (dense(x), dense(weight), dense(bias));
+        let s = conv_shape(&x, &weight);
+        let y = conv::forward(s, values(&x), values(&weight), Some(values(&bias)));
+        tensor(y, Shape::new([s.batch, s.cout, s.height, s.width]))
+    }
+
+    fn group_norm_silu(
+        x: FlexTensor,
+        shift: FlexTensor,
+        gamma: FlexTensor,
+        beta: FlexTensor,
+        groups: usize,
+        eps: f64,
+        silu: bool,
+    ) -> FlexTensor {
+        let (x, shift, gamma, beta) = (dense(x), dense(shift), dense(gamma), dense(beta));
+        let inputs = norm::Inputs {
+            x: values(&x),
+            shift: Some(values(&shift)),
+            gamma: values(&gamma),
+            beta: values(&beta),
+        };
+        let y = norm::forward(norm_shape(&x, groups, eps, silu), &inputs);
+        tensor(y, x.layout().shape().clone())
+    }
+
+    fn silu_fast(x: FlexTensor) -> FlexTensor {
+        let x = dense(x);
+        tensor(activation::forward(values(&x)), x.layout().shape().clone())
+    }
+
+    fn double(x: FlexTensor) -> FlexTensor {
+        let x = dense(x);
+        let [b, c, h, w] = x.layout().shape().dims();
+        let y = resample::spread(values(&x), [h, w], [2 * h, 2 * w], 1.0);
+        tensor(y, Shape::new([b, c, 2 * h, 2 * w]))
+    }
+
+    fn halve(x: FlexTensor) -> FlexTensor {
+        let x = dense(x);
+        let [b, c, h, w] = x.layout().shape().dims();
+        let y = resample::gather(values(&x), [h, w], 0.25);
+        tensor(y, Shape::new([b, c, h / 2, w / 2]))
+    }
+}

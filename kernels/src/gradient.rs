@@ -1,0 +1,217 @@
+//! The operations' backward passes.
+
+use crate::extension::{Kernels, conv_shape, dense, norm_shape, tensor, values};
+use crate::{activation, conv, norm, resample};
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::Shape;
+
+#[derive(Debug)]
+struct ConvBackward;
+
+impl Backward<Flex, 3> for ConvBackward {
+    type State = (FlexTensor, FlexTensor);
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let g = dense(grads.consume::<Flex>(&ops.node));
+        let (x, weight) = ops.state;
+        let s = conv_shape(&x, &weight);
+        let [x_node, weight_node, bias_node] = ops.parents;
+        if let Some(node) = x_node {
+            let d = conv::input_gradient(s, values(&g), values(&weight));
+            grads.register::<Flex>(node.id, tensor(d, x.layout().shape().clone()));
+        }
+        if let Some(node) = weight_node {
+            let d = conv::weight_gradient(s, values(&x), values(&g));
+            grads.register::<Flex>(node.id, tensor(d, weight.layout().shape().clone()));
+        }
+        if let Some(node) = bias_node {
+            let d = conv::bias_gradient(s.batch, s.cout, s.pixels(), values(&g));
+            grads.register::<Flex>(node.id, tensor(d, Shape::new([s.cout])));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct NormBackward;
+
+/// What the backward pass of a normalisation needs.
+#[derive(Clone, Debug)]
+struct NormState {
+    x: FlexTensor,
+    shift: FlexTensor,
+    gamma: FlexTensor,
+    beta: FlexTensor,
+    norm: norm::Norm,
+}
+
+impl Backward<Flex, 4> for NormBackward {
+    type State = NormState;
+
+    fn backward(self, ops: Ops<Self::State, 4>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let g = dense(grads.consume::<Flex>(&ops.node));
+        let s = ops.state;
+        let inputs = norm::Inputs {
+            x: values(&s.x),
+            shift: Some(values(&s.shift)),
+            gamma: values(&s.gamma),
+            beta: values(&s.beta),
+        };
+        let d = norm::backward(s.norm, &inputs, values(&g));
+        let found = [
+            (d.x, &s.x),
+            (d.shift, &s.shift),
+            (d.gamma, &s.gamma),
+            (d.beta, &s.beta),
+        ];
+        for (node, (d, like)) in ops.parents.into_iter().zip(found) {
+            if let Some(node) = node {
+                grads.register::<Flex>(node.id, tensor(d, like.layout().shape().clone()));
+            }
+        }
+    }
+}
+
+/// Declares the backward pass of an operation with one input, `gradient(state, g)`.
+macro_rules! unary {
+    ($name:ident, $state:ty, $gradient:expr) => {
+        #[derive(Debug)]
+        struct $name;
+
+        impl Backward<Flex, 1> for $name {
+            type State = $state;
+
+            fn backward(
+                self,
+                ops: Ops<Self::State, 1>,
+                grads: &mut Gradients,
+                _: &mut Checkpointer,
+            ) {
+                let g = dense(grads.consume::<Flex>(&ops.node));
+                let [node] = ops.parents;
+                if let Some(node) = node {
+                    let d = $gradient(&ops.state, values(&g));
+                    grads.register::<Flex>(node.id, d);
+                }
+            }
+        }
+    };
+}
+
+unary!(SiluBackward, FlexTensor, |x: &FlexTensor, g: &[f32]| {
+    tensor(
+        activation::backward(values(x), g),
+        x.layout().shape().clone(),
+    )
+});
+unary!(
+    DoubleBackward,
+    [usize; 4],
+    |&[b, c, h, w]: &[usize; 4], g: &[f32]| {
+        tensor(
+            resample::gather(g, [2 * h, 2 * w], 1.0),
+            Shape::new([b, c, h, w]),
+        )
+    }
+);
+unary!(
+    HalveBackward,
+    [usize; 4],
+    |&[b, c, h, w]: &[usize; 4], g: &[f32]| {
+        let d = resample::spread(g, [h / 2, w / 2], [h, w], 0.25);
+        tensor(d, Shape::new([b, c, h, w]))
+    }
+);
+
+impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
+    fn conv2d_same(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let prep = ConvBackward
+            .prepare::<C>([x.node(), weight.node(), bias.node()])
+            .compute_bound()
+            .stateful();
+        let (x, weight) = (dense(x.into_primitive()), dense(weight.into_primitive()));
+        let y = Flex::conv2d_same(x.clone(), weight.clone(), bias.into_primitive());
+        match prep {
+            OpsKind::Tracked(prep) => prep.finish((x, weight), y),
+            OpsKind::UnTracked(prep) => prep.finish(y),
+        }
+    }
+
+    fn group_norm_silu(
+        x: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        groups: usize,
+        eps: f64,
+        silu: bool,
+    ) -> FloatTensor<Self> {
+        let prep = NormBackward
+            .prepare::<C>([x.node(), shift.node(), gamma.node(), beta.node()])
+            .compute_bound()
+            .stateful();
+        let [x, shift, gamma, beta] = [x, shift, gamma, beta].map(|t| dense(t.into_primitive()));
+        let state = NormState {
+            norm: norm_shape(&x, groups, eps, silu),
+            x,
+            shift,
+            gamma,
+            beta,
+        };
+        let s = state.clone();
+        let y = Flex::group_norm_silu(s.x, s.shift, s.gamma, s.beta, groups, eps, silu);
+        match prep {
+            OpsKind::Tracked(prep) => prep.finish(state, y),
+            OpsKind::UnTracked(prep) => prep.finish(y),
+        }
+    }
+
+    fn silu_fast(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let prep = SiluBackward
+            .prepare::<C>([x.node()])
+            .compute_bound()
+            .stateful();
+        let x = dense(x.into_primitive());
+        let y = Flex::silu_fast(x.clone());
+        match prep {
+            OpsKind::Tracked(prep) => prep.finish(x, y),
+            OpsKind::UnTracked(prep) => prep.finish(y),
+        }
+    }
+
+    fn double(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let prep = DoubleBackward
+            .prepare::<C>([x.node()])
+            .compute_bound()
+            .stateful();
+        let x = x.into_primitive();
+        let shape = x.layout().shape().dims();
+        let y = Flex::double(x);
+        match prep {
+            OpsKind::Tracked(prep) => prep.finish(shape, y),
+            OpsKind::UnTracked(prep) => prep.finish(y),
+        }
+    }
+
+    fn halve(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let prep = HalveBackward
+            .prepare::<C>([x.node()])
+            .compute_bound()
+            .stateful();
+        let x = x.into_primitive();
+        let shape = x.layout().shape().dims();
+        let y = Flex::halve(x);
+        match prep {
+            OpsKind::Tracked(prep) => prep.finish(shape, y),
+            OpsKind::UnTracked(prep) => prep.finish(y),
+        }
+    }
+}

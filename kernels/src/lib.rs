@@ -1,0 +1,20 @@
+//! Fast CPU operations for small diffusion U-Nets, as an extension of Burn's Flex backend.
+//!
+//! [`conv2d_3x3`], [`conv2d_1x1`], [`group_norm_silu`], [`silu`], [`upsample_2x`] and
+//! [`downsample_2x`] take and give [`burn::tensor::Tensor`]s on `Device::flex()`, with or without
+//! autodiff. f32 runs on this crate's kernels; any other type or device on Burn's own operations, so
+//! callers need no branch. Results do not depend on the number of threads.
+#![warn(missing_docs)]
+
+mod activation;
+mod buffer;
+mod conv;
+mod extension;
+mod gradient;
+mod norm;
+mod operation;
+mod resample;
+mod simd;
+
+pub use extension::Kernels;
+pub use operation::{conv2d_1x1, conv2d_3x3, downsample_2x, group_norm_silu, silu, upsample_2x};

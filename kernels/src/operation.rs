@@ -1,0 +1,132 @@
+//! The public operations: the kernels where they apply, Burn's own operations elsewhere.
+
+use crate::extension::Kernels;
+use burn::backend::Dispatch;
+use burn::tensor::ops::{AvgPoolOptions, ConvOptions};
+use burn::tensor::{DType, Device, Tensor, activation, module};
+
+/// Whether the kernels can take this tensor: f32 on Flex.
+fn supported<const D: usize>(t: &Tensor<D>) -> bool {
+    t.dtype() == DType::F32 && t.device() == Device::flex()
+}
+
+/// 3x3 convolution, stride 1, padding 1: `x` [B, Cin, H, W], `weight` [Cout, Cin, 3, 3], `bias`
+/// [Cout] -> [B, Cout, H, W].
+///
+/// # Panics
+/// If the shapes do not fit each other.
+pub fn conv2d_3x3(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<4> {
+    conv2d_same(x, weight, bias, 3)
+}
+
+/// 1x1 convolution: `x` [B, Cin, H, W], `weight` [Cout, Cin, 1, 1], `bias` [Cout] -> [B, Cout, H, W].
+///
+/// # Panics
+/// If the shapes do not fit each other.
+pub fn conv2d_1x1(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<4> {
+    conv2d_same(x, weight, bias, 1)
+}
+
+fn conv2d_same(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, side: usize) -> Tensor<4> {
+    let ([_, cin, _, _], [cout, weight_cin, kh, kw]) = (x.dims(), weight.dims());
+    assert!(
+        (weight_cin, kh, kw) == (cin, side, side),
+        "weight [{cout}, {weight_cin}, {kh}, {kw}] does not fit {cin} input channels and {side}x{side} taps"
+    );
+    if let Some(bias) = &bias {
+        assert_eq!(bias.dims(), [cout], "one bias per output channel");
+    }
+    if !(supported(&x) && supported(&weight) && bias.as_ref().is_none_or(supported)) {
+        let options = ConvOptions::new([1, 1], [side / 2; 2], [1, 1], 1);
+        return module::conv2d(x, weight, bias, options);
+    }
+    let bias = bias.unwrap_or_else(|| Tensor::zeros([cout], (&weight.device(), DType::F32)));
+    Tensor::from_dispatch(Dispatch::conv2d_same(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+    ))
+}
+
+/// Group normalisation with a shift before it and SiLU after it:
+/// `silu(norm(x + shift[:, :, None, None]) * gamma + beta)`, without SiLU if `silu` is false.
+///
+/// `x` is [B, C, H, W], `shift` [B, C], `gamma` and `beta` [C]; mean and biased variance are taken
+/// over each sample's `C / groups` neighbouring channels; `eps` is added to the variance.
+///
+/// # Panics
+/// If `groups` does not divide C or the shapes do not fit each other.
+pub fn group_norm_silu(
+    x: Tensor<4>,
+    shift: Option<Tensor<2>>,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    groups: usize,
+    eps: f64,
+    silu: bool,
+) -> Tensor<4> {
+    let [b, c, h, w] = x.dims();
+    assert!(
+        groups > 0 && c.is_multiple_of(groups),
+        "{groups} groups do not divide {c} channels"
+    );
+    assert_eq!(
+        (gamma.dims(), beta.dims()),
+        ([c], [c]),
+        "one gamma and beta per channel"
+    );
+    if let Some(shift) = &shift {
+        assert_eq!(shift.dims(), [b, c], "one shift per sample and channel");
+    }
+    let kernels = supported(&x)
+        && supported(&gamma)
+        && supported(&beta)
+        && shift.as_ref().is_none_or(supported);
+    if !kernels {
+        let x = match shift {
+            Some(shift) => x + shift.reshape([b, c, 1, 1]),
+            None => x,
+        };
+        let x = x.reshape([b, groups, c / groups * h * w]);
+        let (variance, mean) = x.clone().var_mean_bias(2);
+        let x = (x - mean) / (variance + eps).sqrt();
+        let x = x.reshape([b, c, h, w]) * gamma.reshape([1, c, 1, 1]) + beta.reshape([1, c, 1, 1]);
+        return if silu { activation::silu(x) } else { x };
+    }
+    let shift = shift.unwrap_or_else(|| Tensor::zeros([b, c], (&gamma.device(), DType::F32)));
+    Tensor::from_dispatch(Dispatch::group_norm_silu(
+        x.into_dispatch(),
+        shift.into_dispatch(),
+        gamma.into_dispatch(),
+        beta.into_dispatch(),
+        groups,
+        eps,
+        silu,
+    ))
+}
+
+/// `x * sigmoid(x)`, any shape.
+pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if !supported(&x) {
+        return activation::silu(x);
+    }
+    Tensor::from_dispatch(Dispatch::silu_fast(x.into_dispatch()))
+}
+
+/// Nearest-neighbour upsampling: [B, C, H, W] -> [B, C, 2H, 2W], each pixel a 2x2 block.
+pub fn upsample_2x(x: Tensor<4>) -> Tensor<4> {
+    if !supported(&x) {
+        let [b, c, h, w] = x.dims();
+        let x = x.reshape([b, c, h, 1, w, 1]).expand([b, c, h, 2, w, 2]);
+        return x.reshape([b, c, 2 * h, 2 * w]);
+    }
+    Tensor::from_dispatch(Dispatch::double(x.into_dispatch()))
+}
+
+/// Mean over 2x2 blocks: [B, C, H, W] -> [B, C, H / 2, W / 2]; an odd last row or column is left out.
+pub fn downsample_2x(x: Tensor<4>) -> Tensor<4> {
+    if !supported(&x) {
+        return module::avg_pool2d(x, AvgPoolOptions::new([2, 2]));
+    }
+    Tensor::from_dispatch(Dispatch::halve(x.into_dispatch()))
+}

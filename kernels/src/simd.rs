@@ -1,0 +1,289 @@
+//! Eight f32 lanes with one implementation for AVX2 + FMA and one portable, chosen at run time.
+//!
+//! Kernels are written once, generic over [`Lanes`], as `#[inline(always)]` functions; the
+//! [`dispatch!`] macro instantiates them inside a function compiled with the CPU features they need.
+
+/// Number of f32 values one [`Lanes`] vector holds.
+pub(crate) const LANES: usize = 8;
+
+/// Eight f32 values and the arithmetic the kernels use.
+///
+/// The methods of an implementation may only be reached on a CPU that has its instructions; the
+/// kernels are therefore `unsafe fn`, and [`dispatch!`] discharges that duty.
+pub(crate) trait Lanes: Copy {
+    /// All lanes set to `x`.
+    fn splat(x: f32) -> Self;
+    /// Reads eight values.
+    ///
+    /// # Safety
+    /// `p` must be valid for reading eight f32 (any alignment of f32).
+    unsafe fn load(p: *const f32) -> Self;
+    /// Writes eight values.
+    ///
+    /// # Safety
+    /// `p` must be valid for writing eight f32 (any alignment of f32).
+    unsafe fn store(self, p: *mut f32);
+    /// Lane-wise sum.
+    fn add(self, o: Self) -> Self;
+    /// Lane-wise difference.
+    fn sub(self, o: Self) -> Self;
+    /// Lane-wise product.
+    fn mul(self, o: Self) -> Self;
+    /// Lane-wise quotient.
+    fn div(self, o: Self) -> Self;
+    /// `self * a + b`, fused where the CPU can.
+    fn fma(self, a: Self, b: Self) -> Self;
+    /// Lane-wise clamp to `lo..=hi`; NaN stays NaN.
+    fn clamp(self, lo: f32, hi: f32) -> Self;
+    /// Nearest integer, for |x| below 2^22.
+    fn round(self) -> Self;
+    /// `2^self` for integer lanes in -126..=127.
+    fn pow2(self) -> Self;
+    /// Sum of the eight lanes, pairwise in a fixed order.
+    fn sum(self) -> f32;
+
+    /// Reads `n <= 8` values; the other lanes are zero.
+    ///
+    /// # Safety
+    /// `p` must be valid for reading `n` f32.
+    #[inline(always)]
+    unsafe fn load_part(p: *const f32, n: usize) -> Self {
+        let mut a = [0.0f32; LANES];
+        // SAFETY: the caller vouches for n readable values; a holds eight and n is capped.
+        unsafe {
+            core::ptr::copy_nonoverlapping(p, a.as_mut_ptr(), n.min(LANES));
+            Self::load(a.as_ptr())
+        }
+    }
+
+    /// Writes the first `n <= 8` values.
+    ///
+    /// # Safety
+    /// `p` must be valid for writing `n` f32.
+    #[inline(always)]
+    unsafe fn store_part(self, p: *mut f32, n: usize) {
+        let mut a = [0.0f32; LANES];
+        // SAFETY: the caller vouches for n writable values; a holds eight and n is capped.
+        unsafe {
+            self.store(a.as_mut_ptr());
+            core::ptr::copy_nonoverlapping(a.as_ptr(), p, n.min(LANES));
+        }
+    }
+
+    /// `e^self`, relative error about 1e-7 for lanes in -87..=88.
+    ///
+    /// Cody-Waite reduction by ln 2 in two parts, then a degree-7 Taylor polynomial on |r| <= ln2/2
+    /// (its truncation error there is below 5e-9).
+    #[inline(always)]
+    fn exp(self) -> Self {
+        let n = self.mul(Self::splat(std::f32::consts::LOG2_E)).round();
+        // ln 2 split so that n * hi is exact for |n| <= 2^8.
+        let r = n.fma(Self::splat(-0.693_359_4), self);
+        let r = n.fma(Self::splat(2.121_944_4e-4), r);
+        let p = Self::splat(1.0 / 5040.0).fma(r, Self::splat(1.0 / 720.0));
+        let p = p.fma(r, Self::splat(1.0 / 120.0));
+        let p = p.fma(r, Self::splat(1.0 / 24.0));
+        let p = p.fma(r, Self::splat(1.0 / 6.0));
+        let p = p.fma(r, Self::splat(0.5));
+        let p = p.fma(r.mul(r), r);
+        p.add(Self::splat(1.0)).mul(n.pow2())
+    }
+
+    /// The logistic function `1 / (1 + e^-self)`.
+    #[inline(always)]
+    fn sigmoid(self) -> Self {
+        let x = self.clamp(-87.0, 87.0);
+        let e = Self::splat(0.0).sub(x).exp();
+        Self::splat(1.0).div(Self::splat(1.0).add(e))
+    }
+
+    /// `self * sigmoid(self)`.
+    #[inline(always)]
+    fn silu(self) -> Self {
+        self.mul(self.sigmoid())
+    }
+
+    /// Derivative of [`silu`](Self::silu): `s * (1 + x * (1 - s))` with `s = sigmoid(x)`.
+    #[inline(always)]
+    fn silu_slope(self) -> Self {
+        let (s, one) = (self.sigmoid(), Self::splat(1.0));
+        s.mul(self.fma(one.sub(s), one))
+    }
+}
+
+/// The portable implementation; compilers turn it into whatever vectors the target has.
+#[derive(Clone, Copy)]
+pub(crate) struct Portable([f32; LANES]);
+
+impl Portable {
+    #[inline(always)]
+    fn zip(self, o: Self, f: impl Fn(f32, f32) -> f32) -> Self {
+        Self(core::array::from_fn(|i| f(self.0[i], o.0[i])))
+    }
+}
+
+impl Lanes for Portable {
+    #[inline(always)]
+    fn splat(x: f32) -> Self {
+        Self([x; LANES])
+    }
+    #[inline(always)]
+    unsafe fn load(p: *const f32) -> Self {
+        // SAFETY: eight f32 are readable by the method's contract; the read is unaligned.
+        Self(unsafe { p.cast::<[f32; LANES]>().read_unaligned() })
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32) {
+        // SAFETY: eight f32 are writable by the method's contract; the write is unaligned.
+        unsafe { p.cast::<[f32; LANES]>().write_unaligned(self.0) }
+    }
+    #[inline(always)]
+    fn add(self, o: Self) -> Self {
+        self.zip(o, |a, b| a + b)
+    }
+    #[inline(always)]
+    fn sub(self, o: Self) -> Self {
+        self.zip(o, |a, b| a - b)
+    }
+    #[inline(always)]
+    fn mul(self, o: Self) -> Self {
+        self.zip(o, |a, b| a * b)
+    }
+    #[inline(always)]
+    fn div(self, o: Self) -> Self {
+        self.zip(o, |a, b| a / b)
+    }
+    #[inline(always)]
+    fn fma(self, a: Self, b: Self) -> Self {
+        // Two roundings: f32::mul_add without the instruction is a slow library call.
+        self.mul(a).add(b)
+    }
+    #[inline(always)]
+    fn clamp(self, lo: f32, hi: f32) -> Self {
+        Self(self.0.map(|x| x.clamp(lo, hi)))
+    }
+    #[inline(always)]
+    fn round(self) -> Self {
+        // Adding and taking away 1.5 * 2^23 rounds to the nearest integer.
+        const MAGIC: f32 = 12_582_912.0;
+        Self(self.0.map(|x| (x + MAGIC) - MAGIC))
+    }
+    #[inline(always)]
+    fn pow2(self) -> Self {
+        Self(
+            self.0
+                .map(|x| f32::from_bits((((x as i32) + 127) << 23) as u32)),
+        )
+    }
+    #[inline(always)]
+    fn sum(self) -> f32 {
+        let a = self.0;
+        ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx2 {
+    use super::Lanes;
+    use core::arch::x86_64::*;
+
+    /// One AVX register. Only [`dispatch!`](super::dispatch) names it, after checking the CPU.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Avx2(__m256);
+
+    // SAFETY (all unsafe blocks below): values of this type are made only inside functions compiled
+    // with AVX2 and FMA that `dispatch!` enters after detecting both, so the instructions exist; the
+    // two memory operations pass on their callers' promise of eight accessible f32 and allow any
+    // alignment.
+    impl Lanes for Avx2 {
+        #[inline(always)]
+        fn splat(x: f32) -> Self {
+            Self(unsafe { _mm256_set1_ps(x) })
+        }
+        #[inline(always)]
+        unsafe fn load(p: *const f32) -> Self {
+            Self(unsafe { _mm256_loadu_ps(p) })
+        }
+        #[inline(always)]
+        unsafe fn store(self, p: *mut f32) {
+            unsafe { _mm256_storeu_ps(p, self.0) }
+        }
+        #[inline(always)]
+        fn add(self, o: Self) -> Self {
+            Self(unsafe { _mm256_add_ps(self.0, o.0) })
+        }
+        #[inline(always)]
+        fn sub(self, o: Self) -> Self {
+            Self(unsafe { _mm256_sub_ps(self.0, o.0) })
+        }
+        #[inline(always)]
+        fn mul(self, o: Self) -> Self {
+            Self(unsafe { _mm256_mul_ps(self.0, o.0) })
+        }
+        #[inline(always)]
+        fn div(self, o: Self) -> Self {
+            Self(unsafe { _mm256_div_ps(self.0, o.0) })
+        }
+        #[inline(always)]
+        fn fma(self, a: Self, b: Self) -> Self {
+            Self(unsafe { _mm256_fmadd_ps(self.0, a.0, b.0) })
+        }
+        #[inline(always)]
+        fn clamp(self, lo: f32, hi: f32) -> Self {
+            // min/max return their second operand when one is NaN, so the data goes second.
+            unsafe {
+                let low = _mm256_max_ps(_mm256_set1_ps(lo), self.0);
+                Self(_mm256_min_ps(_mm256_set1_ps(hi), low))
+            }
+        }
+        #[inline(always)]
+        fn round(self) -> Self {
+            const MODE: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+            Self(unsafe { _mm256_round_ps::<MODE>(self.0) })
+        }
+        #[inline(always)]
+        fn pow2(self) -> Self {
+            unsafe {
+                let n = _mm256_add_epi32(_mm256_cvtps_epi32(self.0), _mm256_set1_epi32(127));
+                Self(_mm256_castsi256_ps(_mm256_slli_epi32::<23>(n)))
+            }
+        }
+        #[inline(always)]
+        fn sum(self) -> f32 {
+            unsafe {
+                let lo = _mm256_castps256_ps128(self.0);
+                let a = _mm_add_ps(lo, _mm256_extractf128_ps::<1>(self.0));
+                let b = _mm_add_ps(a, _mm_movehl_ps(a, a));
+                _mm_cvtss_f32(_mm_add_ss(b, _mm_movehdup_ps(b)))
+            }
+        }
+    }
+}
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx2::Avx2;
+
+/// Makes `fn name(args) -> ret` that runs `kernel::<impl Lanes>`, or `kernel::<N, impl Lanes>` for
+/// `kernel[N]`, with the widest
+/// instructions this CPU has. `unsafe fn` like the kernel: the remaining duty is the kernel's own.
+macro_rules! dispatch {
+    ($(#[$doc:meta])* $vis:vis unsafe fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? = $kernel:ident$([$side:literal])?) => {
+        $(#[$doc])*
+        $vis unsafe fn $name($($arg: $ty),*) $(-> $ret)? {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2,fma")]
+                unsafe fn wide($($arg: $ty),*) $(-> $ret)? {
+                    // SAFETY: the caller's promises are passed on unchanged.
+                    unsafe { $kernel::<$($side,)? $crate::simd::Avx2>($($arg),*) }
+                }
+                if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
+                    // SAFETY: both features were just detected.
+                    return unsafe { wide($($arg),*) };
+                }
+            }
+            // SAFETY: the portable lanes need no CPU feature; the rest is the caller's promise.
+            unsafe { $kernel::<$($side,)? $crate::simd::Portable>($($arg),*) }
+        }
+    };
+}
+pub(crate) use dispatch;

@@ -1,0 +1,55 @@
+use crate::{check, inputs};
+use burn::tensor::{Device, Tensor, TensorData};
+use fewstep_kernels::{downsample_2x, silu, upsample_2x};
+
+#[test]
+fn silu_matches_burn_in_f64() {
+    for len in [1, 7, 8, 9, 4096, 20_001] {
+        for scale in [1e-3, 1.0, 20.0, 90.0] {
+            check("silu", &inputs(&[len], scale), 5e-7, &|t| {
+                silu(t[0].clone())
+            });
+        }
+    }
+}
+
+#[test]
+fn silu_is_accurate_relative_to_each_value() {
+    let x: Vec<f32> = (-80_000..80_000).map(|i| i as f32 / 1000.0).collect();
+    let t = Tensor::<1>::from_data(TensorData::new(x.clone(), [x.len()]), &Device::flex());
+    let y = silu(t).into_data().try_to_vec::<f32>().expect("f32");
+    for (x, y) in x.into_iter().zip(y) {
+        let exact = f64::from(x) / (1.0 + (-f64::from(x)).exp());
+        let error = (f64::from(y) - exact).abs();
+        assert!(error <= 4e-7 * exact.abs(), "silu({x}) = {y}, not {exact}");
+    }
+}
+
+#[test]
+fn silu_keeps_the_special_values() {
+    let x = [f32::NAN, f32::INFINITY, 1e30, -1e30, 0.0, 200.0, -200.0];
+    let t = Tensor::<1>::from_data(x, &Device::flex());
+    let y = silu(t).into_data().try_to_vec::<f32>().expect("f32");
+    assert!(y[0].is_nan());
+    assert_eq!(y[1..3], x[1..3]);
+    assert!(y[3].abs() < 1e-6, "{}", y[3]);
+    assert_eq!(y[4..6], x[4..6]);
+    assert!(y[6].abs() < 1e-30, "{}", y[6]);
+}
+
+#[test]
+fn resampling_matches_burn_in_f64() {
+    for [b, c, h, w] in [[1, 1, 2, 2], [2, 3, 4, 6], [2, 3, 7, 5], [1, 4, 32, 32]] {
+        let x = inputs(&[b * c * h * w], 1.0);
+        check("up", &x, 3e-7, &|t| {
+            let y = upsample_2x(t[0].clone().reshape([b, c, h, w]));
+            assert_eq!(y.dims(), [b, c, 2 * h, 2 * w]);
+            y.reshape([4 * b * c * h * w])
+        });
+        check("down", &x, 3e-7, &|t| {
+            let y = downsample_2x(t[0].clone().reshape([b, c, h, w]));
+            assert_eq!(y.dims(), [b, c, h / 2, w / 2]);
+            y.reshape([b * c * (h / 2) * (w / 2)])
+        });
+    }
+}
