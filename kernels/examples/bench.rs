@@ -71,10 +71,7 @@ fn compare(name: &str, shape: [usize; 4], weight: [usize; 4], ours: Op<'_>, burn
 }
 
 fn main() {
-<<<<<<< HEAD
     k::keep_freed_memory();
-=======
->>>>>>> main
     let batch = std::env::args()
         .nth(1)
         .and_then(|a| a.parse().ok())
