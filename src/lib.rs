@@ -7,6 +7,7 @@ pub mod data;
 pub mod denoiser;
 pub mod distill;
 pub mod error;
+pub mod golden;
 pub mod grid;
 pub mod image;
 pub mod metric;
