@@ -19,7 +19,6 @@ pub mod solver;
 pub mod teacher;
 
 pub use burn::tensor::Device;
-pub use burn::tensor::Device;
 pub use error::Error;
 
 /// A batch of images or latents, `[batch, channels, height, width]`.
