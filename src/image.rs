@@ -23,7 +23,7 @@ pub struct Picture {
 
 impl Picture {
     /// Pictures of images in [-1, 1], `[batch, channels, height, width]`: x * 127.5 + 128, clipped to [0, 255],
-    /// truncated; NaN becomes black. [SFD sampling]
+    /// truncated, as the official sampler does; NaN becomes black.
     ///
     /// # Errors
     /// [`Error::InvalidValue`] if the channels are neither 1 nor 3, or the images have no pixel.

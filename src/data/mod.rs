@@ -83,6 +83,9 @@ pub struct Skipped {
     pub reason: String,
 }
 
+/// The class of an image, if it is in a class folder, and its fitted bytes.
+type Item = (Option<String>, Result<Vec<u8>, Skipped>);
+
 /// Images of one size, perhaps with a class each.
 #[derive(Clone, Debug)]
 pub struct Dataset {
@@ -121,11 +124,7 @@ impl Dataset {
 
     /// Puts together fitted images (`shape` bytes each) and the class name of each; classes are numbered in the order
     /// of their names.
-    fn assemble(
-        path: &Path,
-        options: &Options,
-        images: Vec<(Option<String>, Result<Vec<u8>, Skipped>)>,
-    ) -> Result<Self, Error> {
+    fn assemble(path: &Path, options: &Options, images: Vec<Item>) -> Result<Self, Error> {
         let all = images.len();
         let mut classes: Vec<String> = images.iter().filter_map(|(c, _)| c.clone()).collect();
         classes.sort();
@@ -177,7 +176,7 @@ impl Dataset {
         classes: Vec<String>,
     ) -> Result<Self, Error> {
         let size: usize = shape.iter().product();
-        if pixels.is_empty() || size == 0 || pixels.len() % size != 0 {
+        if pixels.is_empty() || size == 0 || !pixels.len().is_multiple_of(size) {
             let expected = format!("a positive multiple of {shape:?}");
             return Err(Error::invalid("pixels", pixels.len(), expected));
         }

@@ -1,6 +1,6 @@
 //! Training the feature network as a classifier.
 
-use super::features::{FeatureConfig, FeatureNetwork};
+use super::network::{FeatureConfig, FeatureNetwork};
 use crate::data::Dataset;
 use crate::noise::{Domain, Stream, epoch_index};
 use crate::{Error, Images};
@@ -96,7 +96,8 @@ pub struct Progress {
     pub loss: f32,
 }
 
-/// Trains a classifier with Adam on the cross-entropy; `report` hears of every step.
+/// Trains a classifier with Adam on the cross-entropy; `report` hears of every step. The weights are rounded to f16 at
+/// the end, so that what is measured is what [`Features::write`](super::Features::write) stores.
 ///
 /// # Errors
 /// [`Error::InvalidValue`] for a recipe out of range or data without classes, [`Error::Diverged`] (the round is the
@@ -147,7 +148,7 @@ pub fn train_classifier(
             loss: value,
         });
     }
-    Ok(network.valid())
+    Ok(network.valid().rounded())
 }
 
 /// Share of the images that the network classifies rightly, in [0, 1].

@@ -1,190 +1,12 @@
-//! A small network that turns images into features: a classifier without its last layer.
+//! Feature networks in files.
 
+use super::network::{FeatureConfig, FeatureNetwork};
 use crate::checkpoint::{File, hash_file};
-use crate::noise::{Domain, Stream};
 use crate::{Error, Images};
-use burn::module::{Module, Param};
-use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
-use burn::tensor::{DType, Device, Tensor, TensorData, activation, module};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
-
-/// Sizes of a [`FeatureNetwork`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct FeatureConfig {
-    /// Height and width of the images, a multiple of 8 in 8..=256.
-    pub size: usize,
-    /// Channels of the images: 1 or 3.
-    pub channels: usize,
-    /// Channels of the three convolutions, 1 to 1024 each.
-    pub widths: [usize; 3],
-    /// Number of features, 1 to 4096.
-    pub features: usize,
-    /// Number of classes it is trained to tell apart, 2 to 65536.
-    pub classes: usize,
-}
-
-impl FeatureConfig {
-    /// Checks the ranges.
-    ///
-    /// # Errors
-    /// [`Error::InvalidValue`] naming the size.
-    pub fn check(&self) -> Result<(), Error> {
-        let widths = self.widths.iter().all(|w| (1..=1024).contains(w));
-        let checks = [
-            (
-                "size",
-                self.size,
-                self.size % 8 == 0 && (8..=256).contains(&self.size),
-                "a multiple of 8 in 8..=256",
-            ),
-            (
-                "channels",
-                self.channels,
-                [1, 3].contains(&self.channels),
-                "1 or 3",
-            ),
-            (
-                "widths",
-                self.widths[0],
-                widths,
-                "three numbers in 1..=1024",
-            ),
-            (
-                "features",
-                self.features,
-                (1..=4096).contains(&self.features),
-                "in 1..=4096",
-            ),
-            (
-                "classes",
-                self.classes,
-                (2..=65536).contains(&self.classes),
-                "in 2..=65536",
-            ),
-        ];
-        match checks.into_iter().find(|(_, _, fine, _)| !fine) {
-            Some((name, value, _, expected)) => Err(Error::invalid(name, value, expected)),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Three convolutions (5x5 with stride 2; 3x3 and 3x3, each followed by a 2x2 maximum), a linear layer whose
-/// rectified outputs are the features, and one that makes them class scores.
-#[derive(Module, Debug)]
-pub struct FeatureNetwork {
-    conv0: Param<Tensor<4>>,
-    conv0_bias: Param<Tensor<1>>,
-    conv1: Param<Tensor<4>>,
-    conv1_bias: Param<Tensor<1>>,
-    conv2: Param<Tensor<4>>,
-    conv2_bias: Param<Tensor<1>>,
-    hidden: Param<Tensor<2>>,
-    hidden_bias: Param<Tensor<1>>,
-    output: Param<Tensor<2>>,
-    output_bias: Param<Tensor<1>>,
-}
-
-impl FeatureNetwork {
-    /// Random weights, a function of the seed only: normal with variance 2 / (fan in), biases zero. [He et al. 2015]
-    ///
-    /// # Errors
-    /// [`Error::InvalidValue`] for sizes out of range.
-    pub fn init(config: &FeatureConfig, seed: u64, device: &Device) -> Result<Self, Error> {
-        config.check()?;
-        let mut index = 0;
-        Self::build(config, &mut |name, shape| {
-            let fan_in: usize = shape[1..].iter().product();
-            let len = shape.iter().product();
-            let mut values = vec![0.0; len];
-            if name.ends_with("weight") {
-                let scale = (2.0 / fan_in as f64).sqrt() as f32;
-                let normals = Stream::new(seed, Domain::Init, index).normals(len);
-                values = normals.into_iter().map(|value| value * scale).collect();
-            }
-            index += 1;
-            Ok(Tensor::from_data(TensorData::new(values, [len]), device))
-        })
-    }
-
-    /// Asks `tensor` for each parameter by name and shape, flattened.
-    fn build(
-        config: &FeatureConfig,
-        tensor: &mut dyn FnMut(&str, &[usize]) -> Result<Tensor<1>, Error>,
-    ) -> Result<Self, Error> {
-        let [a, b, c] = config.widths;
-        let flat = c * (config.size / 8).pow(2);
-        let conv = [[a, config.channels, 5, 5], [b, a, 3, 3], [c, b, 3, 3]];
-        let linear = [[config.features, flat], [config.classes, config.features]];
-        let mut get = |name: &str, shape: &[usize]| tensor(name, shape);
-        Ok(Self {
-            conv0: Param::from_tensor(get("conv0.weight", &conv[0])?.reshape(conv[0])),
-            conv0_bias: Param::from_tensor(get("conv0.bias", &[a])?),
-            conv1: Param::from_tensor(get("conv1.weight", &conv[1])?.reshape(conv[1])),
-            conv1_bias: Param::from_tensor(get("conv1.bias", &[b])?),
-            conv2: Param::from_tensor(get("conv2.weight", &conv[2])?.reshape(conv[2])),
-            conv2_bias: Param::from_tensor(get("conv2.bias", &[c])?),
-            hidden: Param::from_tensor(get("hidden.weight", &linear[0])?.reshape(linear[0])),
-            hidden_bias: Param::from_tensor(get("hidden.bias", &[config.features])?),
-            output: Param::from_tensor(get("output.weight", &linear[1])?.reshape(linear[1])),
-            output_bias: Param::from_tensor(get("output.bias", &[config.classes])?),
-        })
-    }
-
-    /// Features of images in [-1, 1]: `[batch, channels, size, size]` to `[batch, features]`, none negative.
-    pub fn features(&self, images: Images) -> Tensor<2> {
-        let conv = |images, weight: &Param<Tensor<4>>, bias: &Param<Tensor<1>>, stride, padding| {
-            let options = ConvOptions::new([stride; 2], [padding; 2], [1, 1], 1);
-            activation::relu(module::conv2d(
-                images,
-                weight.val(),
-                Some(bias.val()),
-                options,
-            ))
-        };
-        let pool =
-            |images| module::max_pool2d(images, MaxPoolOptions::new([2, 2]).with_stride([2, 2]));
-        let x = conv(images, &self.conv0, &self.conv0_bias, 2, 2);
-        let x = pool(conv(x, &self.conv1, &self.conv1_bias, 1, 1));
-        let x = pool(conv(x, &self.conv2, &self.conv2_bias, 1, 1));
-        activation::relu(linear(x.flatten(1, 3), &self.hidden, &self.hidden_bias))
-    }
-
-    /// Class scores (logits): `[batch, channels, size, size]` to `[batch, classes]`.
-    pub fn scores(&self, images: Images) -> Tensor<2> {
-        linear(self.features(images), &self.output, &self.output_bias)
-    }
-
-    /// The parameters by name, as stored: rounded to f16.
-    fn tensors(&self) -> BTreeMap<String, TensorData> {
-        fn data<const D: usize>(param: &Param<Tensor<D>>) -> TensorData {
-            param.val().into_data_dtype(DType::F16)
-        }
-        let all = [
-            ("conv0.weight", data(&self.conv0)),
-            ("conv0.bias", data(&self.conv0_bias)),
-            ("conv1.weight", data(&self.conv1)),
-            ("conv1.bias", data(&self.conv1_bias)),
-            ("conv2.weight", data(&self.conv2)),
-            ("conv2.bias", data(&self.conv2_bias)),
-            ("hidden.weight", data(&self.hidden)),
-            ("hidden.bias", data(&self.hidden_bias)),
-            ("output.weight", data(&self.output)),
-            ("output.bias", data(&self.output_bias)),
-        ];
-        all.into_iter()
-            .map(|(name, data)| (name.to_owned(), data))
-            .collect()
-    }
-}
-
-/// x W^T + b, weight `[out, in]`.
-fn linear(x: Tensor<2>, weight: &Param<Tensor<2>>, bias: &Param<Tensor<1>>) -> Tensor<2> {
-    x.matmul(weight.val().transpose()) + bias.val().unsqueeze()
-}
 
 /// What a feature file is. Holds no time or machine, so that equal runs give equal files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -318,8 +140,8 @@ fn load(
             }
             Some(data) => values = data.iter::<f32>().collect(),
         }
-        Ok(Tensor::from_data(TensorData::new(values, [len]), device))
-    })?;
+        Tensor::from_data(TensorData::new(values, [len]), device)
+    });
     if missing.is_empty() && mismatched.is_empty() && tensors.is_empty() {
         return Ok(network);
     }
@@ -358,6 +180,9 @@ mod tests {
         let features = read.extract(images.clone()).unwrap();
         assert_eq!(features.len(), 15);
         assert!(features.iter().all(|f| *f >= 0.0) && features.iter().any(|f| *f > 0.0));
+        let rounded = network.clone().rounded().features(images.clone());
+        let rounded: Vec<f32> = rounded.into_data().try_to_vec().unwrap();
+        assert_eq!(features, rounded);
         // The weights in the file are rounded to 11 bits.
         let exact: Vec<f32> = network
             .features(images.clone())
