@@ -38,7 +38,13 @@ pub struct Global {
     #[arg(long, global = true, value_name = "N", env = "FEWSTEP_THREADS")]
     pub threads: Option<NonZeroUsize>,
     /// Where to compute: cpu
-    #[arg(long, global = true, value_name = "NAME", default_value = "cpu", env = "FEWSTEP_DEVICE")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        default_value = "cpu",
+        env = "FEWSTEP_DEVICE"
+    )]
     pub device: String,
     /// Show no progress
     #[arg(long, short, global = true)]
@@ -106,7 +112,9 @@ pub enum Command {
     /// Check this build and device against golden cases
     Verify(verify::Verb),
     /// Print a completion script for a shell
-    #[command(after_help = "Example:\n  fewstep completions bash > ~/.local/share/bash-completion/completions/fewstep")]
+    #[command(
+        after_help = "Example:\n  fewstep completions bash > ~/.local/share/bash-completion/completions/fewstep"
+    )]
     Completions {
         /// The shell
         shell: Shell,
@@ -115,7 +123,12 @@ pub enum Command {
 
 /// Prints the completion script.
 pub fn completions(shell: Shell) -> anyhow::Result<ExitCode> {
-    clap_complete::generate(shell, &mut Cli::command(), "fewstep", &mut std::io::stdout());
+    clap_complete::generate(
+        shell,
+        &mut Cli::command(),
+        "fewstep",
+        &mut std::io::stdout(),
+    );
     Ok(ExitCode::SUCCESS)
 }
 

@@ -26,9 +26,14 @@ impl Asset {
     /// What the user named, or `assets/NAME`; if there is no such file, the embedded one of that name.
     pub fn find(typed: Option<&Path>, name: &str) -> anyhow::Result<Self> {
         let path = typed.map_or_else(|| Path::new("assets").join(name), Path::to_path_buf);
-        let embedded = EMBEDDED.iter().find(|(known, _)| path == Path::new("assets").join(known));
+        let embedded = EMBEDDED
+            .iter()
+            .find(|(known, _)| path == Path::new("assets").join(known));
         match embedded {
-            _ if path.exists() => Ok(Self { path, _folder: None }),
+            _ if path.exists() => Ok(Self {
+                path,
+                _folder: None,
+            }),
             Some((name, bytes)) => {
                 let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
                 let path = folder.path().join(name);

@@ -115,7 +115,11 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         Generator::of(&student, device)?,
     ];
     let seeds: Vec<u64> = (0..verb.images.min(PAIRS)).collect();
-    let pairs = together(&[&of_teacher, &of_undistilled, &of_student], &seeds, reporter)?;
+    let pairs = together(
+        &[&of_teacher, &of_undistilled, &of_student],
+        &seeds,
+        reporter,
+    )?;
     let teacher_row = match bench.stored(&hash, of_teacher.evaluations()) {
         Some((frechet, images)) => row(&of_teacher, frechet, &pairs[0], images),
         None => bench.row(&of_teacher, &pairs[0], verb, context)?,
@@ -131,7 +135,10 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     let rows = [&of_teacher, &of_undistilled, &of_student].map(|g| g.images(&PREVIEW_SEEDS));
     let titles = [
         format!("teacher, {} evaluations", summary.teacher.nfe),
-        format!("teacher, {} evaluations, not distilled", summary.undistilled.nfe),
+        format!(
+            "teacher, {} evaluations, not distilled",
+            summary.undistilled.nfe
+        ),
         format!("student, {} evaluations", summary.student.nfe),
     ];
     sheet(&rows, &titles)?.write_png(&verb.out.join("demo.png"), &[])?;
@@ -214,7 +221,10 @@ fn row(generator: &Generator<'_>, frechet: f64, pairs: &Together, images: u64) -
 }
 
 fn print(summary: &Summary, folder: &Path) {
-    println!("{:<24}{:>5}{:>12}{:>12}{:>12}", "", "NFE", "Frechet", "paired", "images/s");
+    println!(
+        "{:<24}{:>5}{:>12}{:>12}{:>12}",
+        "", "NFE", "Frechet", "paired", "images/s"
+    );
     for (name, row) in [
         ("teacher", &summary.teacher),
         ("teacher, undistilled", &summary.undistilled),
@@ -222,7 +232,10 @@ fn print(summary: &Summary, folder: &Path) {
     ] {
         let (frechet, paired) = (figure(row.frechet), figure(row.paired));
         let rate = figure(row.images_per_second);
-        println!("{name:<24}{:>5}{frechet:>12}{paired:>12}{rate:>12}", row.nfe);
+        println!(
+            "{name:<24}{:>5}{frechet:>12}{paired:>12}{rate:>12}",
+            row.nfe
+        );
     }
     let ratio = summary.undistilled.frechet / summary.student.frechet;
     println!();

@@ -6,9 +6,9 @@ use crate::estimate::{Calibration, print_estimate};
 use crate::failure::wrong;
 use crate::folder::{Folder, default_folder, recipe_json};
 use crate::generate::Generator;
-use crate::sheet;
 use crate::recipe::{Kind, Source, to_toml};
 use crate::run::{Job, Measure, Outcome, catch_interrupts, drive};
+use crate::sheet;
 use clap::Args;
 use fewstep::checkpoint::{Model, Sampling, State};
 use fewstep::distill::{Distiller, Recipe, TrajectorySource};
@@ -43,7 +43,9 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     let source = Source::read(&verb.recipe)?;
     if source.kind != Kind::Distillation {
         let name = &source.name;
-        return Err(wrong(format!("{name} is a recipe for `fewstep train`, not for `distill`")));
+        return Err(wrong(format!(
+            "{name} is a recipe for `fewstep train`, not for `distill`"
+        )));
     }
     let recipe: Recipe = source.resolve(&verb.run.set)?;
     recipe.check()?;
@@ -51,7 +53,11 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     if verb.run.dry_run {
         return dry_run(&recipe, &teacher, context);
     }
-    let path = verb.run.out.clone().unwrap_or_else(|| default_folder(&source.name));
+    let path = verb
+        .run
+        .out
+        .clone()
+        .unwrap_or_else(|| default_folder(&source.name));
     catch_interrupts()?;
     let start = Start {
         recipe,

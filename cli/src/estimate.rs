@@ -52,7 +52,9 @@ pub fn print_estimate(
         println!("# {name}: {value}");
     }
     println!("# rounds: {rounds} ({updates} updates)");
-    let peak = calibration.peak.map_or("not known on this system".into(), bytes);
+    let peak = calibration
+        .peak
+        .map_or("not known on this system".into(), bytes);
     println!("# predicted peak memory: {peak}");
     let time = duration(calibration.seconds * rounds as f64);
     println!("# predicted time: {time}, checkpoints and previews not counted");

@@ -88,7 +88,10 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
             context.reporter.warn(warning);
         }
         let reference = read_reference(verb, reference, &features, context)?;
-        facts.insert("frechet".into(), json!(frechet_distance(&moments, &reference)?));
+        facts.insert(
+            "frechet".into(),
+            json!(frechet_distance(&moments, &reference)?),
+        );
     }
     if let Some(path) = &verb.write_statistics {
         moments.write(path)?;
@@ -117,7 +120,9 @@ fn of_model(
     let (model, hash) = Model::read(&verb.file, &context.device)?;
     let sampling = verb.sampling.apply(&model)?;
     let generator = Generator::new(&model, sampling, &context.device)?;
-    context.reporter.say(format!("{}: {}", verb.file.display(), generator.describe()));
+    context
+        .reporter
+        .say(format!("{}: {}", verb.file.display(), generator.describe()));
     let drawn = draw(&generator, seeds, features, context.reporter)?;
     facts.insert("sha256".into(), json!(hash));
     facts.insert("nfe".into(), json!(generator.evaluations()));
@@ -134,7 +139,9 @@ fn of_model(
 
 fn of_data(verb: &Verb, features: &Features, context: &Context) -> anyhow::Result<Moments> {
     if verb.paired.is_some() {
-        return Err(wrong("--paired needs a model file: a data set has no seeds"));
+        return Err(wrong(
+            "--paired needs a model file: a data set has no seeds",
+        ));
     }
     let data = open(verb, &verb.file, verb.split, features, context)?;
     moments_of(&data, features, &context.device, context.reporter)
@@ -149,7 +156,11 @@ fn open(
 ) -> anyhow::Result<Dataset> {
     let network = &features.card.network;
     let options = Options {
-        padding: if verb.resize { Padding::Resize } else { Padding::Pad },
+        padding: if verb.resize {
+            Padding::Resize
+        } else {
+            Padding::Pad
+        },
         split,
         skip_unreadable: verb.skip_unreadable,
         ..Options::new(network.size, network.channels)
@@ -157,7 +168,9 @@ fn open(
     let data = Dataset::open(path, &options)?;
     for skipped in data.skipped() {
         let name = skipped.name.display();
-        context.reporter.warn(format!("left out {name}: {}", skipped.reason));
+        context
+            .reporter
+            .warn(format!("left out {name}: {}", skipped.reason));
     }
     Ok(data)
 }
@@ -169,7 +182,10 @@ fn read_reference(
     context: &Context,
 ) -> anyhow::Result<Moments> {
     if is_safetensors(path) {
-        let default = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        let default = path
+            .file_name()
+            .and_then(|n| n.to_str())
+            .unwrap_or_default();
         let asset = Asset::find(Some(path), default)?;
         return Ok(Moments::read(asset.path())?);
     }
@@ -179,7 +195,10 @@ fn read_reference(
 
 fn print(verb: &Verb, facts: &Map<String, Value>) -> anyhow::Result<ExitCode> {
     if verb.json {
-        println!("{}", serde_json::to_string_pretty(facts).context("cannot print")?);
+        println!(
+            "{}",
+            serde_json::to_string_pretty(facts).context("cannot print")?
+        );
         return Ok(ExitCode::SUCCESS);
     }
     let number = |key: &str| facts.get(key).and_then(Value::as_f64);
@@ -191,10 +210,18 @@ fn print(verb: &Verb, facts: &Map<String, Value>) -> anyhow::Result<ExitCode> {
         println!("Frechet distance  {distance:.4}");
     }
     if let Some(pair) = facts.get("paired") {
-        println!("paired distance   rms {:.4}, l1 {:.4}", pair["rms"].as_f64().unwrap_or(f64::NAN), pair["l1"].as_f64().unwrap_or(f64::NAN));
+        println!(
+            "paired distance   rms {:.4}, l1 {:.4}",
+            pair["rms"].as_f64().unwrap_or(f64::NAN),
+            pair["l1"].as_f64().unwrap_or(f64::NAN)
+        );
     }
     if let Some(path) = &verb.write_statistics {
-        println!("statistics        {} (SHA-256 {})", path.display(), hash_file(path)?);
+        println!(
+            "statistics        {} (SHA-256 {})",
+            path.display(),
+            hash_file(path)?
+        );
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -65,7 +65,10 @@ mod tests {
         let error = anyhow::Error::new(Error::invalid("steps", 0, "positive"));
         let error = Err::<(), _>(error).context("recipe x.toml").unwrap_err();
         assert_eq!(exit_code(&error), 2);
-        assert_eq!(one_line(&error), "recipe x.toml: `steps` is 0, but must be positive");
+        assert_eq!(
+            one_line(&error),
+            "recipe x.toml: `steps` is 0, but must be positive"
+        );
         let typed = Err::<(), _>(wrong("no")).context("a\n  b").unwrap_err();
         assert_eq!((exit_code(&typed), one_line(&typed)), (2, "a b: no".into()));
         assert_eq!(exit_code(&anyhow::anyhow!("other")), 1);

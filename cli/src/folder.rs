@@ -82,7 +82,10 @@ impl Folder {
     /// Adds a line of metrics.
     pub fn append_metrics(&self, line: &Value) -> anyhow::Result<()> {
         let path = self.file(METRICS);
-        let mut file = fs_err::OpenOptions::new().create(true).append(true).open(path)?;
+        let mut file = fs_err::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)?;
         file.write_all(format!("{line}\n").as_bytes())?;
         Ok(())
     }
@@ -117,7 +120,10 @@ impl Folder {
             let Ok(values) = serde_json::from_str::<Value>(line) else {
                 continue;
             };
-            if values["round"].as_u64().is_some_and(|r| r <= round && r > 0) {
+            if values["round"]
+                .as_u64()
+                .is_some_and(|r| r <= round && r > 0)
+            {
                 self.seconds_before = values["seconds"].as_f64().unwrap_or(self.seconds_before);
                 kept.push_str(line);
                 kept.push('\n');
@@ -128,7 +134,9 @@ impl Folder {
 
     /// Removes an old run, its checkpoint first, so that what is left is never taken for a run.
     fn clear(&self, product: &str) -> anyhow::Result<()> {
-        let mut doomed = [STATE, product, METRICS, RECIPE].map(|name| self.file(name)).to_vec();
+        let mut doomed = [STATE, product, METRICS, RECIPE]
+            .map(|name| self.file(name))
+            .to_vec();
         doomed.extend(self.matching("preview-", ".png")?);
         for path in doomed {
             if path.exists() {
@@ -165,7 +173,9 @@ impl Folder {
 
 /// The name of a run that was not given one.
 pub fn default_folder(recipe: &str) -> PathBuf {
-    let stem = Path::new(recipe).file_stem().map_or("run".into(), |s| s.to_os_string());
+    let stem = Path::new(recipe)
+        .file_stem()
+        .map_or("run".into(), |s| s.to_os_string());
     Path::new("runs").join(stem)
 }
 
@@ -175,7 +185,13 @@ pub fn recipe_json<R: serde::Serialize>(recipe: &R) -> anyhow::Result<Value> {
 }
 
 /// One line of metrics.
-pub fn metrics_line(round: u64, unit: &str, count: u64, measure: (&str, Value), rest: [f64; 3]) -> Value {
+pub fn metrics_line(
+    round: u64,
+    unit: &str,
+    count: u64,
+    measure: (&str, Value),
+    rest: [f64; 3],
+) -> Value {
     let [learning_rate, seconds, rate] = rest;
     let mut line = json!({
         "round": round,

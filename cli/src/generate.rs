@@ -45,8 +45,9 @@ impl SamplingArgs {
             )));
         }
         sampling.steps = self.steps.unwrap_or(sampling.steps);
-        sampling.analytic_first_step =
-            self.analytic_first_step.unwrap_or(sampling.analytic_first_step);
+        sampling.analytic_first_step = self
+            .analytic_first_step
+            .unwrap_or(sampling.analytic_first_step);
         if let Some(name) = &self.solver {
             sampling.solver = solver(name)?;
         }
@@ -128,7 +129,10 @@ impl<'a> Generator<'a> {
             ""
         };
         let (solver, steps) = (self.sampling.solver, self.sampling.steps);
-        format!("{} evaluations ({solver}, {steps} steps{analytic})", self.evaluations())
+        format!(
+            "{} evaluations ({solver}, {steps} steps{analytic})",
+            self.evaluations()
+        )
     }
 
     /// The class of each seed's image.
@@ -147,7 +151,10 @@ impl<'a> Generator<'a> {
         let labels = self.classes(seeds);
         let condition = Condition {
             labels: labels.map(|labels| one_hot(&labels, network.classes(), &self.device)),
-            steps: self.sampling.step_condition.then_some(self.sampling.steps + 1),
+            steps: self
+                .sampling
+                .step_condition
+                .then_some(self.sampling.steps + 1),
             ..Condition::default()
         };
         let start = noise.mul_scalar(self.grid.sigma_max());
@@ -168,6 +175,53 @@ impl<'a> Generator<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fewstep::teacher::Trainer;
+
+    /// A network with random weights.
+    fn model() -> Model {
+        let recipe = include_str!("../tests/support/teacher.toml");
+        let mut recipe: toml::Table = toml::from_str(recipe).unwrap();
+        recipe.remove("kind");
+        let recipe = toml::Value::Table(recipe).try_into().unwrap();
+        Trainer::new(recipe, &Device::flex())
+            .unwrap()
+            .model()
+            .unwrap()
+    }
+
+    #[test]
+    fn an_image_depends_on_its_seed_only() {
+        let model = model();
+        let generator = Generator::of(&model, &Device::flex()).unwrap();
+        let seeds: Vec<u64> = (0..64).collect();
+        let draw = |batch: usize, threads: usize| -> Vec<f32> {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            let one = |seeds: &[u64]| generator.images(seeds).into_data().iter::<f32>().collect();
+            pool.build()
+                .unwrap()
+                .install(|| seeds.chunks(batch).flat_map::<Vec<f32>, _>(one).collect())
+        };
+        let whole = draw(64, 1);
+        assert_eq!(whole.len(), 64 * 64);
+        for (batch, threads) in [(7, 1), (1, 1), (64, 2), (7, 2)] {
+            let other = draw(batch, threads);
+            let errors = whole.iter().zip(&other).map(|(a, b)| (a - b).abs());
+            let error = errors.fold(0.0, f32::max);
+            assert!(
+                error <= 1e-4,
+                "batches of {batch}, {threads} threads: {error}"
+            );
+        }
+        let shape = model.card.network.image_shape();
+        let noise = |seeds: &[u64]| -> Vec<f32> {
+            noise::latents(seeds, shape, &Device::flex())
+                .into_data()
+                .iter::<f32>()
+                .collect()
+        };
+        let cut: Vec<f32> = seeds.chunks(7).flat_map(noise).collect();
+        assert_eq!(noise(&seeds), cut);
+    }
 
     #[test]
     fn solvers_are_typed_with_their_order() {

@@ -46,7 +46,10 @@ fn describe(path: &Path) -> anyhow::Result<Vec<(String, Value)>> {
     let file = File::read(path)?;
     let mut facts = Vec::new();
     let mut put = |name: &str, value: Value| facts.push((name.to_string(), value));
-    let card: Option<Value> = file.json.as_ref().and_then(|text| serde_json::from_str(text).ok());
+    let card: Option<Value> = file
+        .json
+        .as_ref()
+        .and_then(|text| serde_json::from_str(text).ok());
     let kind = kind_of(card.as_ref());
     put("kind", json!(kind));
     if matches!(kind, "teacher" | "student") {
@@ -62,12 +65,17 @@ fn describe(path: &Path) -> anyhow::Result<Vec<(String, Value)>> {
     let mut types: BTreeMap<String, usize> = BTreeMap::new();
     let mut parameters = 0;
     for data in file.tensors.values() {
-        *types.entry(format!("{:?}", data.dtype()).to_lowercase()).or_default() += 1;
+        *types
+            .entry(format!("{:?}", data.dtype()).to_lowercase())
+            .or_default() += 1;
         parameters += data.num_elements();
     }
     put("tensors", json!(file.tensors.len()));
     put("parameters", json!(parameters));
-    let types: Vec<_> = types.iter().map(|(name, count)| format!("{name} ({count})")).collect();
+    let types: Vec<_> = types
+        .iter()
+        .map(|(name, count)| format!("{name} ({count})"))
+        .collect();
     put("dtype", json!(types.join(", ")));
     if !file.metadata.is_empty() {
         put("metadata", json!(file.metadata));
@@ -99,7 +107,10 @@ fn model_facts(card: &Card) -> anyhow::Result<Vec<(&'static str, Value)>> {
         ("network", json(serde_json::to_value(&card.network))?),
         ("multiply-adds", json!(card.network.multiply_adds())),
         ("sigma-data", json!(card.sigma_data)),
-        ("sigma-range", json!([sampling.sigma_min, sampling.sigma_max])),
+        (
+            "sigma-range",
+            json!([sampling.sigma_min, sampling.sigma_max]),
+        ),
         ("evaluations", json!(evaluations)),
         ("sampling", json(serde_json::to_value(sampling))?),
         ("trained-on", json!(card.trained_on)),
@@ -123,7 +134,10 @@ mod tests {
         assert_eq!(kind_of(Some(&json!({"kind": "student"}))), "student");
         let state = json!({"round": 3, "recipe": {"kind": "x"}});
         assert_eq!(kind_of(Some(&state)), "training state");
-        assert_eq!(kind_of(Some(&json!([1]))), "safetensors file with an unknown card");
+        assert_eq!(
+            kind_of(Some(&json!([1]))),
+            "safetensors file with an unknown card"
+        );
     }
 
     #[test]

@@ -82,7 +82,11 @@ mod tests {
         }
         assert_eq!(pixels("i").len(), 11);
         let second = pixels(" l");
-        assert!(second.iter().all(|(x, y)| (ADVANCE..11).contains(x) && *y < HEIGHT));
+        assert!(
+            second
+                .iter()
+                .all(|(x, y)| (ADVANCE..11).contains(x) && *y < HEIGHT)
+        );
         assert_eq!(second.len(), 11);
     }
 }

@@ -48,7 +48,11 @@ pub fn draw(
 
 /// The images as a picture of bytes would show them, in [-1, 1]; the same arithmetic as in [`Picture::all`].
 fn rounded(images: Images) -> Images {
-    let bytes = images.mul_scalar(127.5).add_scalar(128.0).clamp(0.0, 255.0).floor();
+    let bytes = images
+        .mul_scalar(127.5)
+        .add_scalar(128.0)
+        .clamp(0.0, 255.0)
+        .floor();
     bytes.div_scalar(127.5).sub_scalar(1.0)
 }
 
@@ -109,7 +113,9 @@ pub fn moments_of(
     }
     progress.finish();
     let moments = moments.finish(&features.hash);
-    moments.map_err(|e| wrong(e.to_string())).context("the data set")
+    moments
+        .map_err(|e| wrong(e.to_string()))
+        .context("the data set")
 }
 
 /// Why a Frechet distance over so few images is not to be trusted, if it is not.
@@ -139,7 +145,10 @@ mod tests {
     fn rounding_is_that_of_pictures() {
         let images = noise::latents(&[1, 2], [3, 4, 5], &Device::flex());
         let once = rounded(images.clone());
-        assert_eq!(Picture::all(once.clone()).unwrap(), Picture::all(images).unwrap());
+        assert_eq!(
+            Picture::all(once.clone()).unwrap(),
+            Picture::all(images).unwrap()
+        );
         let values = once.into_data();
         for value in values.iter::<f32>() {
             let byte = ((value + 1.0) * 127.5).round();

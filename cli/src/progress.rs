@@ -149,7 +149,19 @@ mod tests {
         let figures = [1234.5, 12.345, 1.2345, 0.12345, 0.0012345, 0.0].map(figure);
         assert_eq!(figures, ["1234", "12.3", "1.23", "0.123", "1.23e-3", "0"]);
         let times = [3.2, 75.0, 3700.0, 200_000.0, f64::INFINITY].map(duration);
-        assert_eq!(times, ["3 s", "1 min 15 s", "1 h 01 min", "2 days 7 h", "unknown time"]);
-        assert_eq!([900, 2_500_000, 1_230_000_000].map(bytes), ["0.9 kB", "2.5 MB", "1.23 GB"]);
+        assert_eq!(
+            times,
+            [
+                "3 s",
+                "1 min 15 s",
+                "1 h 01 min",
+                "2 days 7 h",
+                "unknown time"
+            ]
+        );
+        assert_eq!(
+            [900, 2_500_000, 1_230_000_000].map(bytes),
+            ["0.9 kB", "2.5 MB", "1.23 GB"]
+        );
     }
 }

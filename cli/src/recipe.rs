@@ -56,7 +56,11 @@ impl Source {
     fn parse(name: String, text: &str) -> anyhow::Result<Self> {
         let mut table: Table = toml::from_str(text).map_err(|e| {
             let before = e.span().map_or(0, |s| s.start.min(text.len()));
-            let line = text.as_bytes()[..before].iter().filter(|b| **b == b'\n').count() + 1;
+            let line = text.as_bytes()[..before]
+                .iter()
+                .filter(|b| **b == b'\n')
+                .count()
+                + 1;
             wrong(format!("{name}, line {line}: {}", e.message()))
         })?;
         let kinds = "kind = \"teacher\", \"features\" or \"distillation\"";
@@ -81,7 +85,9 @@ impl Source {
             Ok(recipe) => return Ok(recipe),
             Err(error) => error,
         };
-        let filled = read(self.table.clone()).ok().and_then(|r| Table::try_from(r).ok());
+        let filled = read(self.table.clone())
+            .ok()
+            .and_then(|r| Table::try_from(r).ok());
         let error = match filled {
             Some(mut filled) if !sets.is_empty() => {
                 apply(&mut filled, sets)?;
@@ -193,7 +199,10 @@ mod tests {
             assert_eq!(listed.map(|l| l.1), Some(text.as_str()), "{stem}");
             let source = Source::read(Path::new(&stem)).unwrap();
             match source.kind {
-                Kind::Teacher => source.resolve::<fewstep::teacher::TeacherRecipe>(&[]).unwrap().check(),
+                Kind::Teacher => source
+                    .resolve::<fewstep::teacher::TeacherRecipe>(&[])
+                    .unwrap()
+                    .check(),
                 Kind::Features => continue,
                 Kind::Distillation => source.resolve::<Recipe>(&[]).unwrap().check(),
             }
@@ -204,7 +213,10 @@ mod tests {
     #[test]
     fn sets_change_what_the_file_says_and_its_defaults() {
         let recipe = resolve("batch = 4", &["batch=8", "teacher-solver.order = 2"]).unwrap();
-        let expected = Recipe { batch: 8, ..Recipe::default() };
+        let expected = Recipe {
+            batch: 8,
+            ..Recipe::default()
+        };
         assert_eq!(recipe.batch, expected.batch);
         assert_eq!(recipe.teacher_solver.to_string(), "DPM-Solver++(2M)");
         let heun = resolve("", &["teacher-solver.kind=heun"]).unwrap();

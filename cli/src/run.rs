@@ -62,14 +62,20 @@ impl FromStr for Tick {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let number = |digits: &str| digits.parse::<u64>().ok().filter(|n| *n > 0);
-        let split = text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len();
+        let split = text
+            .trim_end_matches(|c: char| c.is_ascii_alphabetic())
+            .len();
         let tick = match (number(&text[..split]), &text[split..]) {
             (Some(n), "") => Some(Self::Rounds(n)),
             (Some(n), "s") => Some(Self::Time(Duration::from_secs(n))),
-            (Some(n), "m") => n.checked_mul(60).map(|s| Self::Time(Duration::from_secs(s))),
+            (Some(n), "m") => n
+                .checked_mul(60)
+                .map(|s| Self::Time(Duration::from_secs(s))),
             _ => None,
         };
-        tick.ok_or_else(|| format!("`{text}` is neither a time like 60s or 5m nor a number of rounds"))
+        tick.ok_or_else(|| {
+            format!("`{text}` is neither a time like 60s or 5m nor a number of rounds")
+        })
     }
 }
 
@@ -150,10 +156,18 @@ impl Window {
 }
 
 /// Runs a job from where it is to its end, to `stop_after`, or to Ctrl-C.
-pub fn drive(job: &mut dyn Job, folder: &Folder, options: Options, reporter: Reporter) -> anyhow::Result<Outcome> {
+pub fn drive(
+    job: &mut dyn Job,
+    folder: &Folder,
+    options: Options,
+    reporter: Reporter,
+) -> anyhow::Result<Outcome> {
     let product = folder.file(job.product());
     if job.rounds() >= job.total() && product.exists() {
-        reporter.say(format!("nothing left to do: {} is finished", product.display()));
+        reporter.say(format!(
+            "nothing left to do: {} is finished",
+            product.display()
+        ));
         return Ok(Outcome::Finished);
     }
     if job.rounds() == 0 {
@@ -168,14 +182,19 @@ pub fn drive(job: &mut dyn Job, folder: &Folder, options: Options, reporter: Rep
     while job.rounds() < job.total() {
         let measure = job.round().with_context(|| {
             let state = folder.state();
-            format!("stopped; {} holds round {saved}, the last good checkpoint", state.display())
+            format!(
+                "stopped; {} holds round {saved}, the last good checkpoint",
+                state.display()
+            )
         })?;
         window.add(&measure);
         let note: Vec<_> = measure.values.iter().map(|v| figure(*v)).collect();
         let note = format!("{} {}", job.measure(), note.join(" "));
         progress.set(job.rounds() * job.batch(), &note);
         let interrupted = INTERRUPTED.load(Ordering::Relaxed);
-        let enough = options.stop_after.is_some_and(|n| job.rounds() - first >= n);
+        let enough = options
+            .stop_after
+            .is_some_and(|n| job.rounds() - first >= n);
         let stop = (interrupted || enough) && job.rounds() < job.total();
         if stop || window.is_due(options.tick) || job.rounds() == job.total() {
             let seconds = folder.seconds_before + started.elapsed().as_secs_f64();
@@ -188,7 +207,11 @@ pub fn drive(job: &mut dyn Job, folder: &Folder, options: Options, reporter: Rep
             let done = format!("round {} of {}", job.rounds(), job.total());
             let command = resume_command(std::env::args());
             reporter.say(format!("stopped after {done}; go on with:\n  {command}"));
-            return Ok(if interrupted { Outcome::Interrupted } else { Outcome::Stopped });
+            return Ok(if interrupted {
+                Outcome::Interrupted
+            } else {
+                Outcome::Stopped
+            });
         }
     }
     progress.finish();
@@ -206,17 +229,30 @@ fn checkpoint(
 ) -> anyhow::Result<()> {
     let (round, batch) = (job.rounds(), job.batch());
     job.state()?.write(&folder.state())?;
-    let means: Vec<f64> = window.sums.iter().map(|s| s / window.rounds as f64).collect();
+    let means: Vec<f64> = window
+        .sums
+        .iter()
+        .map(|s| s / window.rounds as f64)
+        .collect();
     let value = match means.as_slice() {
         [only] if job.measure() == "loss" => json!(only),
         all => json!(all),
     };
     let rate = (window.rounds * batch) as f64 / window.since.elapsed().as_secs_f64();
     let rest = [window.learning_rate, seconds, rate];
-    folder.append_metrics(&metrics_line(round, job.unit(), round * batch, (job.measure(), value), rest))?;
+    folder.append_metrics(&metrics_line(
+        round,
+        job.unit(),
+        round * batch,
+        (job.measure(), value),
+        rest,
+    ))?;
     // A picture is a comfort, not a result: the run goes on without it.
     if let Err(error) = job.preview(&folder.preview(round)) {
-        progress.say(&format!("warning: no preview: {}", crate::failure::one_line(&error)));
+        progress.say(&format!(
+            "warning: no preview: {}",
+            crate::failure::one_line(&error)
+        ));
     }
     Ok(())
 }
@@ -253,7 +289,14 @@ mod tests {
 
     #[test]
     fn the_command_to_go_on_can_be_pasted() {
-        let typed = ["fewstep", "train", "a b.toml", "--set", "x=[1]", "--overwrite"];
+        let typed = [
+            "fewstep",
+            "train",
+            "a b.toml",
+            "--set",
+            "x=[1]",
+            "--overwrite",
+        ];
         let command = resume_command(typed.iter().map(ToString::to_string));
         assert_eq!(command, "fewstep train 'a b.toml' --set 'x=[1]' --resume");
     }

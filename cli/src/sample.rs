@@ -65,8 +65,15 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         let classes = generator.classes(seeds);
         for (i, (seed, picture)) in seeds.iter().zip(pictures).enumerate() {
             let mut texts = vec![("seed", seed.to_string()), ("card", card.clone())];
-            texts.extend(classes.as_ref().map(|classes| ("class", classes[i].to_string())));
-            let texts: Vec<_> = texts.iter().map(|(key, text)| (*key, text.as_str())).collect();
+            texts.extend(
+                classes
+                    .as_ref()
+                    .map(|classes| ("class", classes[i].to_string())),
+            );
+            let texts: Vec<_> = texts
+                .iter()
+                .map(|(key, text)| (*key, text.as_str()))
+                .collect();
             picture.write_png(&verb.out.join(format!("{seed:06}.png")), &texts)?;
             if verb.grid {
                 all.push(picture);

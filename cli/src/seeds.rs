@@ -51,7 +51,17 @@ mod tests {
         assert_eq!(seeds("5").unwrap(), [5]);
         let largest = u64::MAX;
         assert_eq!(seeds(&largest.to_string()).unwrap(), [largest]);
-        for bad in ["", "a", "3-1", "1,,2", "-1", "1-", "0-99999999999", "1,1", "0-3,2"] {
+        for bad in [
+            "",
+            "a",
+            "3-1",
+            "1,,2",
+            "-1",
+            "1-",
+            "0-99999999999",
+            "1,1",
+            "0-3,2",
+        ] {
             assert!(seeds(bad).is_err(), "{bad}");
         }
     }

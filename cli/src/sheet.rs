@@ -70,7 +70,9 @@ mod tests {
         let strip = (titled.height - plain.height) / 2;
         assert_eq!(strip, 22);
         assert_eq!(titled.pixels.len(), titled.width * titled.height);
-        let black = titled.pixels[..strip * titled.width].iter().filter(|p| **p == 0);
+        let black = titled.pixels[..strip * titled.width]
+            .iter()
+            .filter(|p| **p == 0);
         assert_eq!(black.count(), 11 * 4);
         let end = titled.pixels.len();
         let half = plain.pixels.len() / 2;

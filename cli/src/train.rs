@@ -6,9 +6,9 @@ use crate::estimate::{Calibration, print_estimate};
 use crate::failure::wrong;
 use crate::folder::{Folder, default_folder, recipe_json};
 use crate::generate::Generator;
-use crate::sheet;
 use crate::recipe::{Kind, Source, to_toml};
 use crate::run::{Job, Measure, Outcome, catch_interrupts, drive};
+use crate::sheet;
 use crate::train_features;
 use clap::Args;
 use fewstep::checkpoint::State;
@@ -59,7 +59,11 @@ impl DataArgs {
         split: Split,
         context: &Context,
     ) -> anyhow::Result<Dataset> {
-        let padding = if self.resize { Padding::Resize } else { Padding::Pad };
+        let padding = if self.resize {
+            Padding::Resize
+        } else {
+            Padding::Pad
+        };
         let options = Options {
             padding,
             split,
@@ -69,7 +73,9 @@ impl DataArgs {
         let data = Dataset::open(&self.data, &options)?;
         for skipped in data.skipped() {
             let name = skipped.name.display();
-            context.reporter.warn(format!("left out {name}: {}", skipped.reason));
+            context
+                .reporter
+                .warn(format!("left out {name}: {}", skipped.reason));
         }
         Ok(data)
     }
@@ -83,7 +89,9 @@ impl DataArgs {
     ) -> anyhow::Result<Option<Dataset>> {
         match self.open(size, channels, Split::Test, context) {
             Ok(data) => Ok(Some(data)),
-            Err(error) if matches!(error.downcast_ref(), Some(Error::InvalidValue { .. })) => Ok(None),
+            Err(error) if matches!(error.downcast_ref(), Some(Error::InvalidValue { .. })) => {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }
@@ -97,7 +105,9 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         Kind::Features => train_features::run(&source, &verb.data, &verb.run, context),
         Kind::Distillation => {
             let name = &source.name;
-            Err(wrong(format!("{name} is a recipe for `fewstep distill`, not for `train`")))
+            Err(wrong(format!(
+                "{name} is a recipe for `fewstep distill`, not for `train`"
+            )))
         }
     }
 }
@@ -112,7 +122,11 @@ fn teacher(verb: &Verb, source: &Source, context: &Context) -> anyhow::Result<Ex
     if verb.run.dry_run {
         return dry_run(&recipe, &data, &text, context);
     }
-    let path = verb.run.out.clone().unwrap_or_else(|| default_folder(&source.name));
+    let path = verb
+        .run
+        .out
+        .clone()
+        .unwrap_or_else(|| default_folder(&source.name));
     let json = recipe_json(&recipe)?;
     let product = "teacher.safetensors";
     let fresh = Trainer::new(recipe, device)?;
@@ -158,8 +172,19 @@ fn dry_run(
     let model = trainer.model()?;
     let sampler = Generator::of(&model, &context.device)?;
     let facts = [
-        ("evaluations a trajectory", format!("teacher {}", sampler.evaluations())),
-        ("images", format!("{} in {}, {} shown", data.len(), data.classes().len().max(1), recipe.images)),
+        (
+            "evaluations a trajectory",
+            format!("teacher {}", sampler.evaluations()),
+        ),
+        (
+            "images",
+            format!(
+                "{} in {}, {} shown",
+                data.len(),
+                data.classes().len().max(1),
+                recipe.images
+            ),
+        ),
     ];
     print_estimate(text, &facts, recipe.rounds(), recipe.rounds(), &calibration);
     Ok(ExitCode::SUCCESS)

@@ -27,9 +27,15 @@ struct Sized {
 }
 
 /// Trains the network in one go: it takes minutes, so there are no checkpoints.
-pub fn run(source: &Source, data: &DataArgs, args: &RunArgs, context: &Context) -> anyhow::Result<ExitCode> {
+pub fn run(
+    source: &Source,
+    data: &DataArgs,
+    args: &RunArgs,
+    context: &Context,
+) -> anyhow::Result<ExitCode> {
     if args.resume || args.stop_after.is_some() {
-        let message = "a feature network is trained in one go: --resume and --stop-after do not apply";
+        let message =
+            "a feature network is trained in one go: --resume and --stop-after do not apply";
         return Err(wrong(message));
     }
     let sized: Sized = source.resolve(&args.set)?;
@@ -44,12 +50,17 @@ pub fn run(source: &Source, data: &DataArgs, args: &RunArgs, context: &Context) 
         return Ok(ExitCode::SUCCESS);
     }
     let json = recipe_json(&sized)?;
-    let path = args.out.clone().unwrap_or_else(|| default_folder(&source.name));
+    let path = args
+        .out
+        .clone()
+        .unwrap_or_else(|| default_folder(&source.name));
     let (folder, _) = Folder::open(&path, args.policy(), &json, PRODUCT)?;
     folder.write_recipe(&text)?;
     let network = fit(&recipe, &images, &folder, context)?;
     let test = data.open_test(sized.size, sized.channels, context)?;
-    let right = test.map(|test| accuracy(&network, &test, &context.device)).transpose()?;
+    let right = test
+        .map(|test| accuracy(&network, &test, &context.device))
+        .transpose()?;
     let card = FeatureCard::new(recipe.network(&images), json, right);
     let product = folder.file(PRODUCT);
     Features::write(&network, &card, &product)?;
@@ -71,7 +82,10 @@ fn fit(
     let mut failed = None;
     let mut sum = 0.0;
     let network = train_classifier(recipe, images, &context.device, &mut |progress| {
-        bar.set(progress.step, &format!("loss {}", figure(progress.loss.into())));
+        bar.set(
+            progress.step,
+            &format!("loss {}", figure(progress.loss.into())),
+        );
         sum += f64::from(progress.loss);
         if progress.step % 100 == 0 {
             let line = json!({"round": progress.step, "loss": sum / 100.0});

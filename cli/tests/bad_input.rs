@@ -13,15 +13,29 @@ fn model_files() {
     fs::write(world.path("half.safetensors"), &whole[..whole.len() / 2]).unwrap();
     fs::write(world.path("stub.safetensors"), &whole[..5]).unwrap();
     fs::write(world.path("empty.safetensors"), b"").unwrap();
-    fs::write(world.path("text.safetensors"), "not a model, but a letter to somebody").unwrap();
+    fs::write(
+        world.path("text.safetensors"),
+        "not a model, but a letter to somebody",
+    )
+    .unwrap();
     let read = || File::read(&world.path("teacher.safetensors")).unwrap();
     let write = |name: &str, file: File| file.write(&world.path(name)).unwrap();
-    write("cardless.safetensors", File { json: None, ..read() });
-    let json = read().json.map(|j| j.replace("\"format\":1", "\"format\":9"));
+    write(
+        "cardless.safetensors",
+        File {
+            json: None,
+            ..read()
+        },
+    );
+    let json = read()
+        .json
+        .map(|j| j.replace("\"format\":1", "\"format\":9"));
     write("future.safetensors", File { json, ..read() });
     let json = Some("{\"format\":1}".into());
     write("odd.safetensors", File { json, ..read() });
-    let json = read().json.map(|j| j.replace("\"model-channels\":8", "\"model-channels\":12"));
+    let json = read()
+        .json
+        .map(|j| j.replace("\"model-channels\":8", "\"model-channels\":12"));
     write("shape.safetensors", File { json, ..read() });
     let mut short = read();
     let name = short.tensors.keys().next().unwrap().clone();
@@ -46,7 +60,11 @@ fn model_files() {
         assert!(!world.path("images").exists() && !world.path("runs").exists());
     }
     world.says("inspect half.safetensors", 2, "half.safetensors");
-    assert!(world.prints("inspect cardless.safetensors").contains("without a card"));
+    assert!(
+        world
+            .prints("inspect cardless.safetensors")
+            .contains("without a card")
+    );
 }
 
 #[test]
@@ -93,7 +111,11 @@ fn recipes() {
     ] {
         world.says(&format!("train {recipe} --data data"), 2, word);
     }
-    world.says("distill teacher.toml --teacher teacher.safetensors", 2, "train");
+    world.says(
+        "distill teacher.toml --teacher teacher.safetensors",
+        2,
+        "train",
+    );
     assert!(!world.path("runs").exists());
 }
 
@@ -103,21 +125,33 @@ fn images() {
     let folder = world.path("pictures");
     fs::create_dir(&folder).unwrap();
     for i in 0..12u8 {
-        let image = image::GrayImage::from_fn(8, 8, |x, y| image::Luma([(x * 20 + y * 5) as u8 + i]));
+        let image =
+            image::GrayImage::from_fn(8, 8, |x, y| image::Luma([(x * 20 + y * 5) as u8 + i]));
         image.save(folder.join(format!("{i}.png"))).unwrap();
     }
-    fs::write(folder.join("broken.png"), b"\x89PNG\r\n\x1a\nand then nothing").unwrap();
+    fs::write(
+        folder.join("broken.png"),
+        b"\x89PNG\r\n\x1a\nand then nothing",
+    )
+    .unwrap();
     let train = "train teacher.toml --set network.classes=0 --set images=16 --data";
     world.says(&format!("{train} pictures"), 2, "broken.png");
     assert!(!world.path("runs").exists());
     let text = world.fails(&format!("{train} pictures --skip-unreadable"), 0);
-    assert!(text.contains("left out") && text.contains("broken.png"), "{text}");
+    assert!(
+        text.contains("left out") && text.contains("broken.png"),
+        "{text}"
+    );
     assert!(world.path("runs/teacher/teacher.safetensors").exists());
     world.says(&format!("{train} nowhere"), 2, "nowhere");
     world.says(&format!("{train} teacher.toml"), 2, "teacher.toml");
     let half = world.bytes("data/train-images-idx3-ubyte");
     fs::create_dir(world.path("half")).unwrap();
-    fs::write(world.path("half/train-images-idx3-ubyte"), &half[..half.len() / 2]).unwrap();
+    fs::write(
+        world.path("half/train-images-idx3-ubyte"),
+        &half[..half.len() / 2],
+    )
+    .unwrap();
     world.says(&format!("{train} half"), 2, "train-images-idx3-ubyte");
 }
 
@@ -126,8 +160,16 @@ fn folders() {
     let world = World::with_teacher();
     let train = "train teacher.toml --data data --set images=16";
     // A file where a folder is wanted cannot be written to, whoever we are.
-    world.says(&format!("{train} --out teacher.toml/run"), 1, "teacher.toml");
-    world.says("sample teacher.safetensors --seeds 0 --out teacher.toml/run", 1, "teacher.toml");
+    world.says(
+        &format!("{train} --out teacher.toml/run"),
+        1,
+        "teacher.toml",
+    );
+    world.says(
+        "sample teacher.safetensors --seeds 0 --out teacher.toml/run",
+        1,
+        "teacher.toml",
+    );
     world.prints(&format!("{train} --out run"));
     let before = world.bytes("run/state.safetensors");
     world.says(&format!("{train} --out run"), 2, "--resume");
@@ -139,7 +181,11 @@ fn folders() {
     world.says(confused, 2, "started with");
     assert!(world.bytes("run/state.safetensors") == before);
     fs::write(world.path("run/state.safetensors"), &before[..1000]).unwrap();
-    world.says(&format!("{train} --out run --resume"), 2, "state.safetensors");
+    world.says(
+        &format!("{train} --out run --resume"),
+        2,
+        "state.safetensors",
+    );
     world.prints(&format!("{train} --out run --overwrite"));
     assert!(world.bytes("run/state.safetensors") == before);
 }
@@ -157,8 +203,14 @@ fn another_teacher_is_refused_on_resume() {
 fn a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint() {
     let world = World::with_teacher();
     for (verb, word) in [
-        ("train teacher.toml --data data --set learning-rate=1e30", "round 1, step 0"),
-        ("distill student.toml --teacher teacher.safetensors --set learning-rate=1e30", "step 2"),
+        (
+            "train teacher.toml --data data --set learning-rate=1e30",
+            "round 1, step 0",
+        ),
+        (
+            "distill student.toml --teacher teacher.safetensors --set learning-rate=1e30",
+            "step 2",
+        ),
     ] {
         let out = verb.split_whitespace().next().unwrap();
         let text = world.fails(&format!("-q {verb} --tick 1 --out {out}"), 1);
@@ -179,7 +231,10 @@ fn flags() {
         ("sample", "FILE"),
         ("paint", "paint"),
         ("train teacher.toml --data data --tick 5h", "5h"),
-        ("train teacher.toml --data data --resume --overwrite", "--overwrite"),
+        (
+            "train teacher.toml --data data --resume --overwrite",
+            "--overwrite",
+        ),
         ("evaluate teacher.safetensors", "--reference"),
         ("--threads 0 inspect teacher.safetensors", "--threads"),
     ] {
@@ -188,8 +243,16 @@ fn flags() {
     }
     world.says("sample teacher.safetensors --class 3", 2, "classes 0 to 2");
     world.says("sample teacher.safetensors --solver rk4", 2, "rk4");
-    world.says("sample teacher.safetensors --solver dpm-solver-pp:4", 2, "1 to 3");
+    world.says(
+        "sample teacher.safetensors --solver dpm-solver-pp:4",
+        2,
+        "1 to 3",
+    );
     world.says("sample teacher.safetensors --steps 0", 2, "steps");
-    world.says("sample teacher.safetensors --steps 1 --analytic-first-step true", 2, "steps");
+    world.says(
+        "sample teacher.safetensors --steps 1 --analytic-first-step true",
+        2,
+        "steps",
+    );
     world.says("--device abacus inspect teacher.safetensors", 2, "cpu");
 }

@@ -21,7 +21,10 @@ fn random() -> f64 {
 fn wait_for(child: &mut Child, what: &str, ready: impl Fn() -> bool) {
     let limit = Instant::now() + Duration::from_secs(120);
     while !ready() {
-        assert!(child.try_wait().unwrap().is_none(), "it ended before {what}");
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "it ended before {what}"
+        );
         assert!(Instant::now() < limit, "no {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -47,7 +50,10 @@ fn survives_kills(verb: &str, product: &str) {
         }
         world.prints(&command);
         let path = format!("{out}/{product}");
-        assert!(world.bytes(&path) == expected, "{path} differs from an undisturbed run's");
+        assert!(
+            world.bytes(&path) == expected,
+            "{path} differs from an undisturbed run's"
+        );
         // Metrics are those of one run: each round once, in order.
         let text = String::from_utf8(world.bytes(format!("{out}/metrics.jsonl"))).unwrap();
         let rounds: Vec<u64> = text
@@ -58,7 +64,9 @@ fn survives_kills(verb: &str, product: &str) {
         assert!(rounds.windows(2).all(|w| w[0] < w[1]), "{rounds:?}");
         // No half-written file stays behind.
         let names = std::fs::read_dir(world.path(&out)).unwrap();
-        let names: Vec<_> = names.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        let names: Vec<_> = names
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
         assert!(names.iter().all(|n| !n.ends_with(".tmp")), "{names:?}");
     }
 }
@@ -78,13 +86,19 @@ fn ticks_and_stops_leave_no_trace() {
     let world = World::with_teacher();
     for (verb, product) in [
         ("train teacher.toml --data data", "teacher.safetensors"),
-        ("distill student.toml --teacher teacher.safetensors", "student.safetensors"),
+        (
+            "distill student.toml --teacher teacher.safetensors",
+            "student.safetensors",
+        ),
     ] {
         world.prints(&format!("{verb} --out a{product}"));
         world.prints(&format!("{verb} --out b{product} --tick 1 --stop-after 3"));
         assert!(!world.path(format!("b{product}/{product}")).exists());
         world.prints(&format!("{verb} --out b{product} --tick 7 --resume"));
-        let (a, b) = (format!("a{product}/{product}"), format!("b{product}/{product}"));
+        let (a, b) = (
+            format!("a{product}/{product}"),
+            format!("b{product}/{product}"),
+        );
         assert!(world.bytes(&a) == world.bytes(&b), "{product}");
         // Killed between the last checkpoint and the final file.
         std::fs::remove_file(world.path(&b)).unwrap();
@@ -104,9 +118,17 @@ fn an_interrupt_finishes_the_round_and_says_how_to_go_on() {
     world.prints(&format!("{verb} --out whole"));
     let mut child = world.spawn(&format!("{verb} --out run"));
     let metrics = world.path("run/metrics.jsonl");
-    wait_for(&mut child, "metrics", || metrics.metadata().is_ok_and(|m| m.len() > 0));
+    wait_for(&mut child, "metrics", || {
+        metrics.metadata().is_ok_and(|m| m.len() > 0)
+    });
     let id = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
     let output = child.wait_with_output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(130), "{text}");
@@ -128,7 +150,10 @@ fn a_full_disk_keeps_the_last_checkpoint() {
     world.prints(&format!("{TRAIN} --out run --stop-after 6"));
     let before = world.bytes("run/state.safetensors");
     // A limit on file sizes stands in for the full disk: writing fails halfway.
-    let script = format!("trap '' XFSZ; ulimit -f 100; exec {} -q {TRAIN} --out run --resume", support::PROGRAM);
+    let script = format!(
+        "trap '' XFSZ; ulimit -f 100; exec {} -q {TRAIN} --out run --resume",
+        support::PROGRAM
+    );
     let output = Command::new("sh")
         .args(["-c", &script])
         .current_dir(world.path("."))
@@ -137,7 +162,10 @@ fn a_full_disk_keeps_the_last_checkpoint() {
         .unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains("cannot write") && text.contains("state.safetensors"), "{text}");
+    assert!(
+        text.contains("cannot write") && text.contains("state.safetensors"),
+        "{text}"
+    );
     assert!(!text.contains("panicked"), "{text}");
     assert!(world.bytes("run/state.safetensors") == before);
     world.prints(&format!("{TRAIN} --out run --resume"));

@@ -65,7 +65,12 @@ fn pictures_say_where_they_come_from() {
 fn a_student_is_sampled_as_it_was_distilled() {
     let world = World::with_teacher();
     world.prints("distill student.toml --teacher teacher.safetensors --tick 10 --out run");
-    for name in ["recipe.toml", "metrics.jsonl", "preview-0000010.png", "preview-0000020.png"] {
+    for name in [
+        "recipe.toml",
+        "metrics.jsonl",
+        "preview-0000010.png",
+        "preview-0000020.png",
+    ] {
         assert!(world.path("run").join(name).exists(), "{name}");
     }
     // The resolved recipe makes the same student again.
@@ -97,17 +102,33 @@ fn a_student_is_sampled_as_it_was_distilled() {
 fn a_dry_run_predicts_and_writes_nothing() {
     let world = World::with_teacher();
     let train = world.prints("train teacher.toml --data data --dry-run --set seed=5");
-    for word in ["seed = 5", "teacher 12", "rounds: 40", "peak memory", "time"] {
+    for word in [
+        "seed = 5",
+        "teacher 12",
+        "rounds: 40",
+        "peak memory",
+        "time",
+    ] {
         assert!(train.contains(word), "{word}: {train}");
     }
     let distill = world.prints("distill student.toml --teacher teacher.safetensors --dry-run");
-    for word in ["steps = 3", "teacher 12, student 2", "rounds: 20 (40 updates)", "peak memory"] {
+    for word in [
+        "steps = 3",
+        "teacher 12, student 2",
+        "rounds: 20 (40 updates)",
+        "peak memory",
+    ] {
         assert!(distill.contains(word), "{word}: {distill}");
     }
     // What it prints is a recipe.
     fs::write(world.path("printed.toml"), &distill).unwrap();
     let again = world.prints("distill printed.toml --teacher teacher.safetensors --dry-run");
-    let settings = |text: &str| text.lines().take_while(|l| !l.starts_with('#')).map(String::from).collect::<Vec<_>>();
+    let settings = |text: &str| {
+        text.lines()
+            .take_while(|l| !l.starts_with('#'))
+            .map(String::from)
+            .collect::<Vec<_>>()
+    };
     assert_eq!(settings(&distill), settings(&again));
     assert!(!world.path("runs").exists());
 }
@@ -118,7 +139,9 @@ fn images_are_measured() {
     let trained = world.prints("train features.toml --data data --out net");
     assert!(trained.contains("net/features.safetensors"), "{trained}");
     let evaluate = |what: &str| {
-        let text = world.prints(&format!("evaluate {what} --features net/features.safetensors --json"));
+        let text = world.prints(&format!(
+            "evaluate {what} --features net/features.safetensors --json"
+        ));
         serde_json::from_str::<serde_json::Value>(&text).unwrap()
     };
     evaluate("data --write-statistics statistics.safetensors");
@@ -130,7 +153,9 @@ fn images_are_measured() {
     assert!(teacher["frechet"].as_f64().unwrap() > 0.0, "{teacher}");
     assert_eq!(teacher["nfe"], 12);
     assert_eq!(teacher["paired"]["rms"], 0.0);
-    let rough = evaluate(&format!("{noisy} --solver euler --steps 2 --paired teacher.safetensors"));
+    let rough = evaluate(&format!(
+        "{noisy} --solver euler --steps 2 --paired teacher.safetensors"
+    ));
     assert_eq!(rough["nfe"], 2);
     assert!(rough["paired"]["rms"].as_f64().unwrap() > 0.0);
     // The same images as files have the same distance.
@@ -138,11 +163,29 @@ fn images_are_measured() {
     let files = evaluate("images --reference data");
     let difference = files["frechet"].as_f64().unwrap() - teacher["frechet"].as_f64().unwrap();
     assert!(difference.abs() < 1e-6, "{files} {teacher}");
-    let few = world.fails(&format!("evaluate {noisy} --features net/features.safetensors"), 0);
-    assert!(few.contains("warning") && few.contains("60 images are few"), "{few}");
-    world.says("evaluate data --reference data --features teacher.safetensors", 2, "feature");
-    assert!(world.prints("inspect net/features.safetensors").contains("features"));
-    assert!(world.prints("inspect statistics.safetensors").contains("statistics"));
+    let few = world.fails(
+        &format!("evaluate {noisy} --features net/features.safetensors"),
+        0,
+    );
+    assert!(
+        few.contains("warning") && few.contains("60 images are few"),
+        "{few}"
+    );
+    world.says(
+        "evaluate data --reference data --features teacher.safetensors",
+        2,
+        "feature",
+    );
+    assert!(
+        world
+            .prints("inspect net/features.safetensors")
+            .contains("features")
+    );
+    assert!(
+        world
+            .prints("inspect statistics.safetensors")
+            .contains("statistics")
+    );
 }
 
 #[test]
@@ -150,20 +193,28 @@ fn the_demo_compares_teacher_and_student() {
     let world = World::with_teacher();
     world.prints("train features.toml --data data --out net");
     let features = "--features net/features.safetensors";
-    world.prints(&format!("evaluate data {features} --write-statistics statistics.safetensors"));
+    world.prints(&format!(
+        "evaluate data {features} --write-statistics statistics.safetensors"
+    ));
     let demo = format!(
         "demo --teacher teacher.safetensors {features} --reference statistics.safetensors --images 60 --trajectories 64"
     );
     // Twice: the default folder is the demo's own.
     world.prints(&demo);
     let table = world.prints(&demo);
-    assert!(table.contains("undistilled") && table.contains("Frechet"), "{table}");
+    assert!(
+        table.contains("undistilled") && table.contains("Frechet"),
+        "{table}"
+    );
     let summary = world.bytes("runs/demo/summary.json");
     let summary: serde_json::Value = serde_json::from_slice(&summary).unwrap();
     for (row, nfe) in [("teacher", 12), ("undistilled", 2), ("student", 2)] {
         assert_eq!(summary[row]["nfe"], nfe);
         for key in ["frechet", "paired", "images_per_second"] {
-            assert!(summary[row][key].as_f64().is_some_and(|v| v >= 0.0), "{row} {key}");
+            assert!(
+                summary[row][key].as_f64().is_some_and(|v| v >= 0.0),
+                "{row} {key}"
+            );
         }
     }
     assert_eq!(summary["teacher"]["paired"], 0.0);
@@ -179,16 +230,31 @@ fn the_demo_compares_teacher_and_student() {
 #[test]
 fn every_verb_has_help_with_an_example() {
     let world = World::new();
-    let verbs = ["demo", "train", "distill", "sample", "evaluate", "inspect", "verify", "completions"];
+    let verbs = [
+        "demo",
+        "train",
+        "distill",
+        "sample",
+        "evaluate",
+        "inspect",
+        "verify",
+        "completions",
+    ];
     let all = world.prints("--help");
     for verb in verbs {
         assert!(all.contains(verb), "{verb}");
         let help = world.prints(&format!("{verb} --help"));
-        assert!(help.contains("Example") && help.contains(&format!("fewstep {verb}")), "{help}");
+        assert!(
+            help.contains("Example") && help.contains(&format!("fewstep {verb}")),
+            "{help}"
+        );
     }
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         let script = world.prints(&format!("completions {shell}"));
-        assert!(script.contains("fewstep") && script.contains("distill"), "{shell}");
+        assert!(
+            script.contains("fewstep") && script.contains("distill"),
+            "{shell}"
+        );
     }
     assert!(world.prints("--version").starts_with("fewstep "));
     world.fails("", 2);

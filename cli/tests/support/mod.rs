@@ -12,33 +12,7 @@ use tempfile::TempDir;
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_fewstep");
 
 /// Recipe of a teacher that trains in a second.
-pub const TEACHER: &str = r#"
-kind = "teacher"
-seed = 1
-images = 320
-batch = 8
-learning-rate = 0.002
-average-half-life = 200.0
-
-[network]
-kind = "song-unet"
-resolution = 8
-channels = 1
-classes = 3
-model-channels = 8
-channel-multipliers = [1, 2]
-blocks = 1
-attention-resolutions = [4]
-dropout = 0.1
-
-[sampling]
-solver = { kind = "dpm-solver-pp" }
-steps = 12
-spacing = { kind = "polynomial", rho = 7.0 }
-sigma-max = 80.0
-sigma-min = 0.006
-analytic-first-step = false
-"#;
+pub const TEACHER: &str = include_str!("teacher.toml");
 
 /// Recipe of a student of it.
 pub const STUDENT: &str = r#"
@@ -98,8 +72,12 @@ impl World {
     /// The program with these arguments (split at spaces), in this folder, on one thread.
     pub fn run(&self, arguments: &str) -> Command {
         let mut command = Command::new(PROGRAM);
-        command.current_dir(self.folder.path()).args(arguments.split_whitespace());
-        command.env_remove("FEWSTEP_DEVICE").env("FEWSTEP_THREADS", "1");
+        command
+            .current_dir(self.folder.path())
+            .args(arguments.split_whitespace());
+        command
+            .env_remove("FEWSTEP_DEVICE")
+            .env("FEWSTEP_THREADS", "1");
         command
     }
 
@@ -121,14 +99,20 @@ impl World {
         let output = self.run(arguments).output().unwrap();
         let text = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(status), "{arguments}: {text}");
-        assert!(!text.contains("panicked") && !text.contains("RUST_BACKTRACE"), "{text}");
+        assert!(
+            !text.contains("panicked") && !text.contains("RUST_BACKTRACE"),
+            "{text}"
+        );
         text
     }
 
     /// As [`fails`](Self::fails), where the message is ours: one line that contains `word`.
     pub fn says(&self, arguments: &str, status: i32, word: &str) {
         let text = self.fails(&format!("-q {arguments}"), status);
-        assert!(text.starts_with("error: ") && text.contains(word), "{arguments}: {text}");
+        assert!(
+            text.starts_with("error: ") && text.contains(word),
+            "{arguments}: {text}"
+        );
         assert_eq!(text.trim_end().lines().count(), 1, "{arguments}: {text}");
     }
 
@@ -154,8 +138,14 @@ pub fn teacher() -> &'static [u8] {
 /// Gradients in two directions and a chequerboard, slightly different each.
 fn write_idx(folder: &Path, count: u32) {
     fs::create_dir_all(folder).unwrap();
-    let mut images: Vec<u8> = [0x803, count, 8, 8].iter().flat_map(|n: &u32| n.to_be_bytes()).collect();
-    let mut labels: Vec<u8> = [0x801, count].iter().flat_map(|n: &u32| n.to_be_bytes()).collect();
+    let mut images: Vec<u8> = [0x803, count, 8, 8]
+        .iter()
+        .flat_map(|n: &u32| n.to_be_bytes())
+        .collect();
+    let mut labels: Vec<u8> = [0x801, count]
+        .iter()
+        .flat_map(|n: &u32| n.to_be_bytes())
+        .collect();
     for i in 0..count {
         labels.push((i % 3) as u8);
         for pixel in 0..64 {
