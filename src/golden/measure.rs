@@ -48,7 +48,8 @@ impl Measure {
 
     /// The one of two that is nearer to its tolerance, or further above it.
     pub(super) fn or_worse(self, other: Self) -> Self {
-        if worse(self.ratio(), other.ratio()) == self.ratio() {
+        let (mine, its) = (self.ratio(), other.ratio());
+        if mine.is_nan() || mine >= its {
             self
         } else {
             other
