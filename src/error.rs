@@ -48,8 +48,9 @@ pub enum Error {
     },
     /// A weight file does not fit the network.
     #[error(
-        "{} does not fit the network: missing {missing:?}, unexpected {unexpected:?}, wrong shape {mismatched:?}",
-        path.display()
+        "{} does not fit the network: {}",
+        path.display(),
+        differences(missing, unexpected, mismatched)
     )]
     Weights {
         /// The file.
@@ -71,6 +72,27 @@ pub enum Error {
         /// The student step, counted from 0.
         step: usize,
     },
+}
+
+/// How many differences of a kind a message names before it only counts them.
+const NAMED: usize = 3;
+
+/// The first few differences of each kind, and how many more there are.
+fn differences(missing: &[String], unexpected: &[String], mismatched: &[String]) -> String {
+    let kinds = [
+        ("missing", missing),
+        ("unexpected", unexpected),
+        ("of another shape", mismatched),
+    ];
+    let kinds = kinds.iter().filter(|(_, names)| !names.is_empty());
+    let texts = kinds.map(|(kind, names)| {
+        let named = names[..names.len().min(NAMED)].join("; ");
+        match names.len().saturating_sub(NAMED) {
+            0 => format!("{kind}: {named}"),
+            more => format!("{kind}: {named}; and {more} more"),
+        }
+    });
+    texts.collect::<Vec<_>>().join(". ")
 }
 
 impl Error {
@@ -111,5 +133,23 @@ impl Error {
             expected,
             reason: reason.to_string(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weight_errors_name_a_few_and_count_the_rest() {
+        let names = |n: usize| (0..n).map(|i| format!("w{i}")).collect();
+        let error = Error::Weights {
+            path: "x".into(),
+            missing: names(5),
+            unexpected: Vec::new(),
+            mismatched: names(1),
+        };
+        let expected = "x does not fit the network: missing: w0; w1; w2; and 2 more. of another shape: w0";
+        assert_eq!(error.to_string(), expected);
     }
 }

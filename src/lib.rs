@@ -9,6 +9,8 @@ pub mod distill;
 pub mod error;
 pub mod golden;
 pub mod grid;
+pub mod image;
+pub mod metric;
 pub mod network;
 pub mod noise;
 pub mod optimizer;
@@ -16,6 +18,7 @@ pub mod sampler;
 pub mod solver;
 pub mod teacher;
 
+pub use burn::tensor::Device;
 pub use error::Error;
 
 /// A batch of images or latents, `[batch, channels, height, width]`.

@@ -138,8 +138,13 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 /// [`Error::File`] if it cannot be read.
 pub fn hash_file(path: &Path) -> Result<String, Error> {
     let bytes = std::fs::read(path).map_err(Error::file("read", path))?;
-    let digest = Sha256::digest(&bytes);
-    Ok(digest.iter().map(|b| format!("{b:02x}")).collect())
+    Ok(hash_bytes(&bytes))
+}
+
+/// SHA-256 of some bytes, in hexadecimal.
+pub fn hash_bytes(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn burn_type(dtype: Dtype) -> Option<DType> {

@@ -165,6 +165,42 @@ impl Dataset {
         })
     }
 
+    /// A data set from memory: `shape` is `[channels, height, width]`, `pixels` that many bytes an image one after the
+    /// other, `labels` a class number below the number of `classes` for each.
+    ///
+    /// # Errors
+    /// [`Error::InvalidValue`] if the lengths do not match, there is no image, or a label has no class.
+    pub fn new(
+        pixels: Vec<u8>,
+        shape: [usize; 3],
+        labels: Option<Vec<usize>>,
+        classes: Vec<String>,
+    ) -> Result<Self, Error> {
+        let size: usize = shape.iter().product();
+        if pixels.is_empty() || size == 0 || pixels.len() % size != 0 {
+            let expected = format!("a positive multiple of {shape:?}");
+            return Err(Error::invalid("pixels", pixels.len(), expected));
+        }
+        let images = pixels.len() / size;
+        if let Some(labels) = &labels {
+            if labels.len() != images {
+                let expected = format!("{images}, one an image");
+                return Err(Error::invalid("labels", labels.len(), expected));
+            }
+            if let Some(label) = labels.iter().find(|label| **label >= classes.len()) {
+                let expected = format!("below {}, the number of classes", classes.len());
+                return Err(Error::invalid("label", label, expected));
+            }
+        }
+        Ok(Self {
+            pixels,
+            shape,
+            classes: labels.as_ref().map_or(Vec::new(), |_| classes),
+            labels,
+            skipped: Vec::new(),
+        })
+    }
+
     /// Number of images, at least 1.
     pub fn len(&self) -> usize {
         self.pixels.len() / self.shape.iter().product::<usize>()
@@ -237,13 +273,8 @@ mod tests {
 
     #[test]
     fn a_batch_is_scaled_chosen_and_mirrored() {
-        let data = Dataset {
-            pixels: vec![0, 255, 51, 204, 255, 0, 0, 102],
-            shape: [1, 2, 2],
-            labels: None,
-            classes: vec![],
-            skipped: vec![],
-        };
+        let pixels = vec![0, 255, 51, 204, 255, 0, 0, 102];
+        let data = Dataset::new(pixels, [1, 2, 2], None, vec![]).unwrap();
         assert_eq!(data.len(), 2);
         let batch = data.batch(&[1, 0], &[true, false], &Device::flex());
         assert_eq!(batch.dims(), [2, 1, 2, 2]);
@@ -257,6 +288,19 @@ mod tests {
             (-1.0, 1.0),
             "black and white are exact"
         );
+    }
+
+    #[test]
+    fn data_from_memory_are_checked() {
+        let names = |n: usize| (0..n).map(|i| i.to_string()).collect();
+        let new = |bytes, labels, classes| {
+            Dataset::new(vec![0; bytes], [1, 1, 2], labels, names(classes))
+        };
+        assert!(new(4, Some(vec![0, 1]), 2).is_ok());
+        assert!(new(3, None, 0).is_err());
+        assert!(new(0, None, 0).is_err());
+        assert!(new(4, Some(vec![0]), 2).is_err());
+        assert!(new(4, Some(vec![0, 2]), 2).is_err());
     }
 
     #[test]

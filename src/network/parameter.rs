@@ -3,7 +3,7 @@
 use super::Network;
 use crate::Error;
 use burn::module::{ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Gradients, Tensor, TensorData};
+use burn::tensor::{DType, Gradients, Tensor, TensorData};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -30,7 +30,8 @@ pub(crate) struct Gathered {
 /// All parameters, in the order of the network.
 pub fn parameters(network: &Network) -> Vec<Parameter> {
     let data = gather(network).into_iter().filter_map(|g| {
-        let data = g.tensor?.into_data_dtype(burn::tensor::DType::F32);
+        let flat = g.tensor?.into_data_dtype(DType::F32);
+        let data = TensorData::from_bytes_vec(flat.as_bytes().to_vec(), g.shape.clone(), DType::F32);
         Some(Parameter {
             name: g.name,
             shape: g.shape,
@@ -158,7 +159,7 @@ pub fn load(
             return None;
         };
         if data.shape().as_slice() != shape {
-            mismatched.push(format!("{name}: file {:?}, network {shape:?}", data.shape()));
+            mismatched.push(format!("{name}: file {:?}, network {shape:?}", data.shape().as_slice()));
             return None;
         }
         let values = data.iter::<f32>().collect::<Vec<_>>();

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# The checks that CI runs, cheapest first. Usage: bash check.sh
+#
+# Everything is built in the release profile: a debug build of the networks would be slow to run, and would compile
+# every dependency a second time. Clippy and rustdoc share one set of (unlinked) dependencies, the tests use another.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+run() {
+    printf '\n== %s\n' "$*"
+    local start=$SECONDS
+    "$@" || {
+        local status=$?
+        printf '\nfailed: %s\n' "$*" >&2
+        exit "$status"
+    }
+    printf '== %d s\n' $((SECONDS - start))
+}
+
+run cargo fmt --all --check
+run cargo clippy --release --workspace --all-targets -- -D warnings
+# The tool has the library's name, and its pages would overwrite the library's.
+run env RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --workspace --exclude fewstep-cli
+run cargo test --release --workspace
+
+printf '\nall checks passed in %d s\n' "$SECONDS"

@@ -1,0 +1,264 @@
+//! Images as people see them: bytes, PNG files, pictures of many in a grid.
+
+use crate::checkpoint::write_atomically;
+use crate::{Error, Images};
+use burn::tensor::DType;
+use std::path::Path;
+
+/// Pixels between the images of a grid, before it is enlarged.
+const GUTTER: usize = 2;
+
+/// A picture of bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// Pixels from left to right, at least 1.
+    pub width: usize,
+    /// Pixels from top to bottom, at least 1.
+    pub height: usize,
+    /// 1 for grey, 3 for RGB.
+    pub channels: usize,
+    /// `[height, width, channels]`.
+    pub pixels: Vec<u8>,
+}
+
+impl Picture {
+    /// Pictures of images in [-1, 1], `[batch, channels, height, width]`: x * 127.5 + 128, clipped to [0, 255],
+    /// truncated; NaN becomes black. [SFD sampling]
+    ///
+    /// # Errors
+    /// [`Error::InvalidValue`] if the channels are neither 1 nor 3, or the images have no pixel.
+    pub fn all(images: Images) -> Result<Vec<Self>, Error> {
+        let [_, channels, height, width] = images.dims();
+        if ![1, 3].contains(&channels) {
+            return Err(Error::invalid("channels", channels, "1 (grey) or 3 (RGB)"));
+        }
+        if height * width == 0 {
+            return Err(Error::invalid(
+                "image size",
+                format!("{width} x {height}"),
+                "at least 1 x 1",
+            ));
+        }
+        let area = height * width;
+        let values: Vec<f32> = images.into_data_dtype(DType::F32).iter::<f32>().collect();
+        let picture = |image: &[f32]| {
+            let pixel = |i: usize| (0..channels).map(move |c| byte(image[c * area + i]));
+            Self {
+                width,
+                height,
+                channels,
+                pixels: (0..area).flat_map(pixel).collect(),
+            }
+        };
+        Ok(values.chunks_exact(channels * area).map(picture).collect())
+    }
+
+    /// Pictures of one size in rows of `columns` on white, two pixels apart and around, everything enlarged `scale`
+    /// times without smoothing; a last row that is not full stays white.
+    ///
+    /// # Errors
+    /// [`Error::InvalidValue`] for no pictures, no columns or a scale outside 1 to 64; [`Error::Incompatible`] for
+    /// pictures of different sizes.
+    pub fn grid(pictures: &[Self], columns: usize, scale: usize) -> Result<Self, Error> {
+        let Some(first) = pictures.first() else {
+            return Err(Error::invalid("pictures", 0, "at least one"));
+        };
+        if columns == 0 {
+            return Err(Error::invalid("columns", columns, "at least 1"));
+        }
+        if !(1..=64).contains(&scale) {
+            return Err(Error::invalid("scale", scale, "in 1..=64"));
+        }
+        let size = |p: &Self| (p.width, p.height, p.channels);
+        if let Some(other) = pictures.iter().find(|p| size(p) != size(first)) {
+            return Err(Error::Incompatible {
+                first: format!("a picture of {:?} (width, height, channels)", size(first)),
+                second: format!("one of {:?}", size(other)),
+                remedy: "a grid takes pictures of one size".into(),
+            });
+        }
+        let &Self {
+            width,
+            height,
+            channels,
+            ..
+        } = first;
+        let rows = pictures.len().div_ceil(columns);
+        let whole_width = columns * (width + GUTTER) + GUTTER;
+        let whole_height = rows * (height + GUTTER) + GUTTER;
+        let mut pixels = vec![255; whole_width * whole_height * channels];
+        for (i, picture) in pictures.iter().enumerate() {
+            let left = GUTTER + i % columns * (width + GUTTER);
+            let top = GUTTER + i / columns * (height + GUTTER);
+            for (y, row) in picture.pixels.chunks_exact(width * channels).enumerate() {
+                let start = ((top + y) * whole_width + left) * channels;
+                pixels[start..start + row.len()].copy_from_slice(row);
+            }
+        }
+        let whole = Self {
+            width: whole_width,
+            height: whole_height,
+            channels,
+            pixels,
+        };
+        Ok(whole.enlarged(scale))
+    }
+
+    /// Each pixel as `scale` x `scale`.
+    fn enlarged(self, scale: usize) -> Self {
+        let mut pixels = Vec::with_capacity(self.pixels.len() * scale * scale);
+        for row in self.pixels.chunks_exact(self.width * self.channels) {
+            let wide: Vec<u8> = row
+                .chunks_exact(self.channels)
+                .flat_map(|pixel| pixel.repeat(scale))
+                .collect();
+            pixels.extend(wide.repeat(scale));
+        }
+        Self {
+            width: self.width * scale,
+            height: self.height * scale,
+            channels: self.channels,
+            pixels,
+        }
+    }
+
+    /// A PNG file with texts (keyword, content), such as seed and card hash. Equal pictures and texts give equal
+    /// bytes.
+    ///
+    /// # Errors
+    /// [`Error::InvalidValue`] for a keyword that PNG does not allow (1 to 79 Latin-1 characters), or a picture whose
+    /// sizes do not match its bytes.
+    pub fn to_png(&self, texts: &[(&str, &str)]) -> Result<Vec<u8>, Error> {
+        let invalid =
+            |error: png::EncodingError| Error::invalid("picture", error, "one that PNG can hold");
+        let mut file = Vec::new();
+        let mut encoder = png::Encoder::new(&mut file, self.width as u32, self.height as u32);
+        encoder.set_depth(png::BitDepth::Eight);
+        encoder.set_color(if self.channels == 1 {
+            png::ColorType::Grayscale
+        } else {
+            png::ColorType::Rgb
+        });
+        for &(keyword, text) in texts {
+            let (keyword, text) = (keyword.to_owned(), text.to_owned());
+            // Plain text chunks are what every viewer shows; they hold Latin-1 only.
+            let added = if text.is_ascii() {
+                encoder.add_text_chunk(keyword, text)
+            } else {
+                encoder.add_itxt_chunk(keyword, text)
+            };
+            added.map_err(invalid)?;
+        }
+        let mut writer = encoder.write_header().map_err(invalid)?;
+        writer.write_image_data(&self.pixels).map_err(invalid)?;
+        writer.finish().map_err(invalid)?;
+        Ok(file)
+    }
+
+    /// Writes [`to_png`](Self::to_png) atomically.
+    ///
+    /// # Errors
+    /// As [`to_png`](Self::to_png), or [`Error::File`].
+    pub fn write_png(&self, path: &Path, texts: &[(&str, &str)]) -> Result<(), Error> {
+        write_atomically(path, &self.to_png(texts)?)
+    }
+}
+
+fn byte(value: f32) -> u8 {
+    // `as` truncates, and takes NaN to 0.
+    (value * 127.5 + 128.0).clamp(0.0, 255.0) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{Device, TensorData};
+
+    fn images(values: &[f32], shape: [usize; 4]) -> Images {
+        Images::from_data(TensorData::new(values.to_vec(), shape), &Device::flex())
+    }
+
+    #[test]
+    fn values_become_bytes_as_published() {
+        let values = [-1.0, 1.0, 0.0, -2.0, 3.0, f32::NAN, -0.9999, 0.996];
+        let pictures = Picture::all(images(&values, [2, 1, 1, 4])).unwrap();
+        assert_eq!(pictures[0].pixels, [0, 255, 128, 0]);
+        assert_eq!(pictures[1].pixels, [255, 0, 0, 254]);
+        // Bytes survive the way to numbers and back.
+        for original in 0..=255u8 {
+            assert_eq!(byte(f32::from(original) / 127.5 - 1.0), original);
+        }
+    }
+
+    #[test]
+    fn channels_come_last() {
+        let values = [-1.0, 1.0, -1.0, -1.0, 1.0, -1.0];
+        let pictures = Picture::all(images(&values, [1, 3, 1, 2])).unwrap();
+        assert_eq!(pictures[0].pixels, [0, 0, 255, 255, 0, 0]);
+        assert!(Picture::all(images(&[0.0; 2], [1, 2, 1, 1])).is_err());
+    }
+
+    #[test]
+    fn a_grid_has_gutters_and_an_unfinished_row() {
+        let pictures = Picture::all(images(&[-1.0, 0.0, -1.0], [3, 1, 1, 1])).unwrap();
+        let grid = Picture::grid(&pictures, 2, 1).unwrap();
+        assert_eq!((grid.width, grid.height), (8, 8));
+        let at = |x: usize, y: usize| grid.pixels[y * 8 + x];
+        assert_eq!([at(2, 2), at(5, 2), at(2, 5), at(5, 5)], [0, 128, 0, 255]);
+        assert_eq!(grid.pixels.iter().filter(|p| **p != 255).count(), 3);
+        let large = Picture::grid(&pictures, 2, 3).unwrap();
+        assert_eq!((large.width, large.height), (24, 24));
+        for (i, value) in large.pixels.iter().enumerate() {
+            assert_eq!(*value, at(i % 24 / 3, i / 24 / 3));
+        }
+        assert!(Picture::grid(&[], 2, 1).is_err());
+        assert!(Picture::grid(&pictures, 0, 1).is_err());
+        assert!(Picture::grid(&[pictures[0].clone(), grid], 1, 1).is_err());
+    }
+
+    #[test]
+    fn a_png_carries_texts_and_pixels() {
+        let folder = tempfile::tempdir().unwrap();
+        for channels in [1, 3] {
+            let picture = Picture {
+                width: 2,
+                height: 3,
+                channels,
+                pixels: (0..6 * channels as u8).collect(),
+            };
+            let path = folder.path().join("new/folder/7.png");
+            picture
+                .write_png(&path, &[("seed", "7"), ("title", "gr\u{00fc}n \u{2713}")])
+                .unwrap();
+            let file = std::io::BufReader::new(std::fs::File::open(&path).unwrap());
+            let mut reader = png::Decoder::new(file).read_info().unwrap();
+            let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+            reader.next_frame(&mut pixels).unwrap();
+            assert_eq!(pixels, picture.pixels);
+            let text = &reader.info().uncompressed_latin1_text;
+            assert_eq!(
+                (text[0].keyword.as_str(), text[0].text.as_str()),
+                ("seed", "7")
+            );
+            assert_eq!(
+                reader.info().utf8_text[0].get_text().unwrap(),
+                "gr\u{00fc}n \u{2713}"
+            );
+        }
+        let broken = Picture {
+            width: 2,
+            height: 3,
+            channels: 1,
+            pixels: vec![0; 5],
+        };
+        assert!(broken.to_png(&[]).is_err());
+        assert!(
+            Picture {
+                pixels: vec![0; 6],
+                ..broken
+            }
+            .to_png(&[("", "x")])
+            .is_err()
+        );
+    }
+}

@@ -1,0 +1,214 @@
+//! The Frechet distance between two sets of features taken as normal distributions.
+
+use super::Moments;
+use crate::Error;
+use faer::diag::Diag;
+use faer::dyn_stack::{MemBuffer, MemStack};
+use faer::linalg::{evd, matmul, svd};
+use faer::{Accum, Mat, Par};
+
+/// |m1 - m2|^2 + tr(S1 + S2 - 2 (S1^1/2 S2 S1^1/2)^1/2), in f64; never negative. [Heusel et al. 2017, Eq. 6]
+///
+/// With S = A A^T from a symmetric eigen-decomposition, the last trace is the sum of the singular values of A1^T A2:
+/// real whatever the covariances, and exact to rounding where they are singular (fewer images than features), where
+/// the square root of a product's eigenvalues loses half the digits.
+///
+/// # Errors
+/// [`Error::Incompatible`] if the moments come from different feature networks or sizes; [`Error::InvalidValue`] if a
+/// decomposition does not converge.
+pub fn frechet_distance(a: &Moments, b: &Moments) -> Result<f64, Error> {
+    let size = a.mean.len();
+    if size != b.mean.len() || a.features != b.features {
+        let name =
+            |m: &Moments| format!("{} features of network {:.12?}", m.mean.len(), m.features);
+        return Err(Error::Incompatible {
+            first: name(a),
+            second: name(b),
+            remedy: "take both moments with the same feature network".into(),
+        });
+    }
+    let shift: f64 = a
+        .mean
+        .iter()
+        .zip(&b.mean)
+        .map(|(x, y)| (x - y).powi(2))
+        .sum();
+    let trace = |m: &Moments| -> f64 { m.covariance.iter().step_by(size + 1).sum() };
+    let (root_a, root_b) = (root(a)?, root(b)?);
+    let mut product = Mat::zeros(size, size);
+    let (left, right) = (root_a.transpose(), &root_b);
+    matmul::matmul(&mut product, Accum::Replace, left, right, 1.0, Par::Seq);
+    let overlap: f64 = singular_values(&product)?.iter().sum();
+    Ok((shift + trace(a) + trace(b) - 2.0 * overlap).max(0.0))
+}
+
+/// A with A A^T = S: eigenvectors times the roots of their eigenvalues.
+fn root(moments: &Moments) -> Result<Mat<f64>, Error> {
+    let size = moments.mean.len();
+    let matrix = Mat::from_fn(size, size, |i, j| moments.covariance[i * size + j]);
+    let (mut vectors, mut values) = (Mat::zeros(size, size), Diag::zeros(size));
+    // One thread: the result must not depend on how many there are.
+    let vectors_wanted = evd::ComputeEigenvectors::Yes;
+    let scratch =
+        evd::self_adjoint_evd_scratch::<f64>(size, vectors_wanted, Par::Seq, Default::default());
+    evd::self_adjoint_evd(
+        matrix.as_ref(),
+        values.as_mut(),
+        Some(vectors.as_mut()),
+        Par::Seq,
+        MemStack::new(&mut MemBuffer::new(scratch)),
+        Default::default(),
+    )
+    .map_err(|error| not_converged(format!("{error:?}")))?;
+    let values: Vec<f64> = values.column_vector().iter().copied().collect();
+    // What is below the rounding of the largest eigenvalue is zero, or its root would count.
+    let largest = values.iter().copied().fold(0.0, f64::max);
+    let floor = size as f64 * f64::EPSILON * largest;
+    Ok(Mat::from_fn(size, size, |i, j| {
+        let value = if values[j] > floor {
+            values[j].sqrt()
+        } else {
+            0.0
+        };
+        vectors[(i, j)] * value
+    }))
+}
+
+fn singular_values(matrix: &Mat<f64>) -> Result<Vec<f64>, Error> {
+    let size = matrix.nrows();
+    let mut values = Diag::zeros(size);
+    let none = svd::ComputeSvdVectors::No;
+    let scratch = svd::svd_scratch::<f64>(size, size, none, none, Par::Seq, Default::default());
+    svd::svd(
+        matrix.as_ref(),
+        values.as_mut(),
+        None,
+        None,
+        Par::Seq,
+        MemStack::new(&mut MemBuffer::new(scratch)),
+        Default::default(),
+    )
+    .map_err(|error| not_converged(format!("{error:?}")))?;
+    Ok(values.column_vector().iter().copied().collect())
+}
+
+fn not_converged(error: String) -> Error {
+    Error::invalid("covariance", error, "a matrix with a decomposition")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::File;
+    use crate::metric::Accumulator;
+    use crate::noise::{Domain, Stream};
+    use std::path::Path;
+
+    fn moments(rows: &[f64], size: usize) -> Moments {
+        let mut sums = Accumulator::new(size);
+        sums.push(rows);
+        sums.finish("").unwrap()
+    }
+
+    fn normals(index: u64, count: usize) -> Vec<f64> {
+        let values = Stream::new(3, Domain::Test, index).normals(count);
+        values.into_iter().map(f64::from).collect()
+    }
+
+    #[test]
+    fn golden_case() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../shared/golden/metrics_gauss64.safetensors");
+        if !path.is_file() {
+            assert!(
+                std::env::var_os("CI").is_none_or(|v| v != "true"),
+                "{} is missing",
+                path.display()
+            );
+            println!("skipped: {} is not here", path.display());
+            return;
+        }
+        let file = File::read(&path).unwrap();
+        let get = |name: &str| -> Vec<f64> { file.tensors[name].iter::<f64>().collect() };
+        let close = |got: &[f64], name: &str, tolerance: f64| {
+            let want = get(name);
+            assert_eq!(got.len(), want.len());
+            for (got, want) in got.iter().zip(want) {
+                let error = (got - want).abs();
+                assert!(
+                    error <= tolerance * want.abs() + 1e-12,
+                    "{name}: {got} instead of {want}"
+                );
+            }
+        };
+        let (reference, generated) = (moments(&get("in/ref"), 64), moments(&get("in/gen"), 64));
+        close(&reference.mean, "out/mu_ref", 1e-12);
+        close(&generated.mean, "out/mu_gen", 1e-12);
+        close(&reference.covariance, "out/sigma_ref", 1e-12);
+        close(&generated.covariance, "out/sigma_gen", 1e-12);
+        let distance = frechet_distance(&reference, &generated).unwrap();
+        close(&[distance], "out/fid", 1e-7);
+    }
+
+    #[test]
+    fn known_distances() {
+        let diagonal = |mean: [f64; 2], variance: [f64; 2]| Moments {
+            count: 10,
+            mean: mean.to_vec(),
+            covariance: vec![variance[0], 0.0, 0.0, variance[1]],
+            features: String::new(),
+        };
+        // Commuting covariances: |m|^2 + sum of (s1 - s2)^2.
+        let (a, b) = (
+            diagonal([0.0, 0.0], [1.0, 4.0]),
+            diagonal([3.0, 4.0], [9.0, 0.0]),
+        );
+        let distance = frechet_distance(&a, &b).unwrap();
+        assert!((distance - (25.0 + 4.0 + 4.0)).abs() < 1e-12, "{distance}");
+        // In two dimensions tr sqrt(M) = sqrt(tr M + 2 sqrt(det M)), M = S1 S2, which need not commute.
+        let mut a = diagonal([0.0, 0.0], [2.0, 1.0]);
+        let mut b = diagonal([0.0, 0.0], [1.0, 3.0]);
+        (a.covariance[1], a.covariance[2]) = (0.5, 0.5);
+        (b.covariance[1], b.covariance[2]) = (-1.0, -1.0);
+        let (trace, determinant) = (2.0 + 3.0 - 2.0 * 0.5, (2.0 - 0.25) * (3.0 - 1.0));
+        let overlap = f64::sqrt(trace + 2.0 * f64::sqrt(determinant));
+        let distance = frechet_distance(&a, &b).unwrap();
+        assert!(
+            (distance - (7.0 - 2.0 * overlap)).abs() < 1e-12,
+            "{distance}"
+        );
+    }
+
+    #[test]
+    fn singular_covariances_keep_their_digits() {
+        // 10 vectors of 24 numbers: rank 9. The distance to itself is zero, to a shifted copy the shift.
+        let rows = normals(0, 240);
+        let a = moments(&rows, 24);
+        let scale: f64 = a.covariance.iter().step_by(25).sum();
+        assert!(frechet_distance(&a, &a).unwrap() < 1e-13 * scale);
+        let shifted: Vec<f64> = rows.iter().map(|v| v + 0.5).collect();
+        let distance = frechet_distance(&a, &moments(&shifted, 24)).unwrap();
+        assert!((distance - 24.0 * 0.25).abs() < 1e-12 * scale, "{distance}");
+        // Against no variance at all, the distance is the trace.
+        let point = moments(&[0.0; 240], 24);
+        let mean: f64 = a.mean.iter().map(|m| m * m).sum();
+        let distance = frechet_distance(&a, &point).unwrap();
+        assert!((distance - scale - mean).abs() < 1e-12 * scale);
+    }
+
+    #[test]
+    fn it_is_symmetric_and_refuses_other_features() {
+        let (a, b) = (moments(&normals(1, 600), 6), moments(&normals(2, 900), 6));
+        let (ab, ba) = (
+            frechet_distance(&a, &b).unwrap(),
+            frechet_distance(&b, &a).unwrap(),
+        );
+        assert!((ab - ba).abs() < 1e-12 && ab > 0.0);
+        let other = Moments {
+            features: "x".into(),
+            ..b
+        };
+        assert!(frechet_distance(&a, &other).is_err());
+        assert!(frechet_distance(&a, &moments(&normals(2, 100), 5)).is_err());
+    }
+}

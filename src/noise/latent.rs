@@ -1,0 +1,117 @@
+//! Noise and classes of whole batches.
+
+use super::{Domain, Stream};
+use crate::Images;
+use burn::tensor::{Device, TensorData};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Standard normal noise for sampling, `[seeds, channels, height, width]`: image i depends on `seeds[i]` only.
+/// `shape` is `[channels, height, width]`.
+pub fn latents(seeds: &[u64], shape: [usize; 3], device: &Device) -> Images {
+    gather(seeds, shape, device, |&seed| {
+        Stream::new(seed, Domain::Latent, 0)
+    })
+}
+
+/// Standard normal noise for training, `[samples, channels, height, width]`: each image depends on the run's seed, the
+/// round and the sample's number in the round only, however the round is cut into micro-batches.
+pub fn latents_keyed(
+    run_seed: u64,
+    round: u64,
+    samples: Range<u64>,
+    shape: [usize; 3],
+    device: &Device,
+) -> Images {
+    let samples: Vec<u64> = samples.collect();
+    gather(&samples, shape, device, |&sample| {
+        Stream::keyed(run_seed, Domain::TrainNoise, round, 0, sample)
+    })
+}
+
+/// One class in 0..classes for each seed, for sampling.
+///
+/// # Panics
+/// If `classes` is 0.
+pub fn labels(seeds: &[u64], classes: usize) -> Vec<usize> {
+    let draw = |&seed: &u64| Stream::new(seed, Domain::Label, 0).below(classes as u64) as usize;
+    seeds.iter().map(draw).collect()
+}
+
+/// One class in 0..classes for each training sample, keyed as in [`latents_keyed`].
+///
+/// # Panics
+/// If `classes` is 0.
+pub fn labels_keyed(run_seed: u64, round: u64, samples: Range<u64>, classes: usize) -> Vec<usize> {
+    let stream = |sample| Stream::keyed(run_seed, Domain::Label, round, 0, sample);
+    samples
+        .map(|sample| stream(sample).below(classes as u64) as usize)
+        .collect()
+}
+
+fn gather(
+    keys: &[u64],
+    [channels, height, width]: [usize; 3],
+    device: &Device,
+    stream: impl Fn(&u64) -> Stream + Sync,
+) -> Images {
+    let image = |key| stream(key).normals(channels * height * width);
+    // An indexed parallel map keeps the order of the keys.
+    let images: Vec<Vec<f32>> = keys.par_iter().map(image).collect();
+    let shape = [keys.len(), channels, height, width];
+    Images::from_data(TensorData::new(images.concat(), shape), device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(images: Images) -> Vec<f32> {
+        images.into_data().try_to_vec().unwrap()
+    }
+
+    #[test]
+    fn image_depends_on_its_seed_only() {
+        let device = Device::flex();
+        let seeds: Vec<u64> = (0..12).collect();
+        let all = values(latents(&seeds, [2, 4, 5], &device));
+        for batch in [1, 5, 7] {
+            let parts = seeds.chunks(batch);
+            let joined: Vec<f32> = parts
+                .flat_map(|part| values(latents(part, [2, 4, 5], &device)))
+                .collect();
+            assert_eq!(joined, all, "batches of {batch}");
+        }
+        let reversed: Vec<u64> = seeds.iter().rev().copied().collect();
+        assert_eq!(
+            values(latents(&reversed, [2, 4, 5], &device))[..40],
+            all[440..]
+        );
+        let one = rayon::ThreadPoolBuilder::new()
+            .num_threads(1)
+            .build()
+            .unwrap();
+        assert_eq!(
+            one.install(|| values(latents(&seeds, [2, 4, 5], &device))),
+            all
+        );
+    }
+
+    #[test]
+    fn training_noise_depends_on_seed_round_and_sample_only() {
+        let device = Device::flex();
+        let draw =
+            |seed, round, samples| values(latents_keyed(seed, round, samples, [1, 2, 2], &device));
+        assert_eq!(
+            [draw(3, 4, 0..3), draw(3, 4, 3..5)].concat(),
+            draw(3, 4, 0..5)
+        );
+        assert_ne!(draw(3, 4, 0..1), draw(3, 5, 0..1));
+        assert_ne!(draw(3, 4, 0..1), draw(4, 4, 0..1));
+        assert_eq!(
+            labels_keyed(3, 4, 0..9, 10)[5..],
+            labels_keyed(3, 4, 5..9, 10)
+        );
+        assert_eq!(labels(&[4, 5, 6], 10)[1], labels(&[5], 10)[0]);
+    }
+}
