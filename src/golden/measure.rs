@@ -105,7 +105,10 @@ pub(super) fn without_key_bias(name: &str, values: Vec<f64>) -> Vec<f64> {
         return values;
     }
     let entries = values.into_iter().enumerate();
-    entries.filter(|(i, _)| i % 3 != 1).map(|(_, v)| v).collect()
+    entries
+        .filter(|(i, _)| i % 3 != 1)
+        .map(|(_, v)| v)
+        .collect()
 }
 
 /// Square root of the sum of squares.

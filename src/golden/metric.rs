@@ -13,7 +13,9 @@ pub(super) fn run(case: &Case, _: &Device, report: Report<'_>) -> Result<(), Pro
     let floor = case.tolerance("abs_mu_sigma")? / tolerance;
     let error = |got: &[f64], want: &str| {
         let want = case.values(want)?;
-        Ok::<_, Problem>(largest(got, &want, |g, w| (g - w).abs() / (w.abs() + floor)))
+        Ok::<_, Problem>(largest(got, &want, |g, w| {
+            (g - w).abs() / (w.abs() + floor)
+        }))
     };
     let means = worse(
         error(&reference.mean, "out/mu_ref")?,
