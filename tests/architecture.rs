@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 /// The modules from the bottom up: each may use itself and those before it.
 ///
-/// `network` is below `denoiser` because preconditioning makes one from the other; `data` and `image` know neither
-/// networks nor samplers; `golden` is on top because it checks everything.
+/// `network` is below `denoiser` because preconditioning makes one from the other; `data` knows neither networks nor
+/// samplers; `image` writes pictures as safely as `checkpoint` writes models; `golden` is on top because it checks
+/// everything.
 const ORDER: [&str; 15] = [
     "error",
     "grid",
     "noise",
-    "image",
     "data",
     "network",
     "denoiser",
@@ -19,6 +19,7 @@ const ORDER: [&str; 15] = [
     "sampler",
     "optimizer",
     "checkpoint",
+    "image",
     "metric",
     "distill",
     "teacher",
