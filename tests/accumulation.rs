@@ -93,7 +93,9 @@ fn distilled(micro_batch: Option<usize>, rounds: u64) -> Vec<Vec<f32>> {
 /// A data set of ten grey pictures.
 fn pictures(folder: &Path) -> Dataset {
     let side = 8usize;
-    let mut bytes = vec![0, 0, 8, 3, 0, 0, 0, 10, 0, 0, 0, side as u8, 0, 0, 0, side as u8];
+    let mut bytes = vec![
+        0, 0, 8, 3, 0, 0, 0, 10, 0, 0, 0, side as u8, 0, 0, 0, side as u8,
+    ];
     bytes.extend((0..10 * side * side).map(|i| (i * i * 31 % 251) as u8));
     let path = folder.join("train-images-idx3-ubyte");
     std::fs::write(&path, bytes).unwrap();

@@ -55,7 +55,10 @@ fn run(files: &[PathBuf]) -> (usize, Vec<Row>) {
     let summary = summary.unwrap();
     println!("{summary:?}");
     assert!(failures.is_empty(), "{failures:#?}");
-    assert_eq!((summary.failed, summary.unsupported), (0, unsupported.len()));
+    assert_eq!(
+        (summary.failed, summary.unsupported),
+        (0, unsupported.len())
+    );
     (summary.passed, unsupported)
 }
 

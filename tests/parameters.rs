@@ -48,5 +48,10 @@ fn check(name: &str, config: &NetworkConfig, tensors: usize, weights: usize) {
 #[test]
 fn official_networks() {
     check("cifar10", &config(32, &[2, 2, 2], 0.13), 487, 60_396_419);
-    check("ffhq-afhqv2", &config(64, &[1, 2, 2, 2], 0.05), 633, 67_256_067);
+    check(
+        "ffhq-afhqv2",
+        &config(64, &[1, 2, 2, 2], 0.05),
+        633,
+        67_256_067,
+    );
 }

@@ -183,7 +183,9 @@ impl Case {
             return Ok(images);
         }
         let shape = network.image_shape();
-        Err(self.malformed(format!("{name} is {c}x{h}x{w}, the network takes {shape:?}")))
+        Err(self.malformed(format!(
+            "{name} is {c}x{h}x{w}, the network takes {shape:?}"
+        )))
     }
 
     /// A row for each image under the tensor's name that `of[key]` gives, or `None` where it is null. `columns` are

@@ -20,8 +20,14 @@ pub(super) fn run(case: &Case, device: &Device, report: Report<'_>) -> Result<()
     if noise.dims() != clean.dims() || normal.len() != batch {
         return Err(case.malformed("images, noise and levels are not equally many"));
     }
-    let (mean, deviation) = (case.number(config, "P_mean")?, case.number(config, "P_std")?);
-    let sigmas: Vec<f64> = normal.iter().map(|n| (n * deviation + mean).exp()).collect();
+    let (mean, deviation) = (
+        case.number(config, "P_mean")?,
+        case.number(config, "P_std")?,
+    );
+    let sigmas: Vec<f64> = normal
+        .iter()
+        .map(|n| (n * deviation + mean).exp())
+        .collect();
     let strict = case.tolerance("D")?;
     let levels = relative(&sigmas, &case.values("out/sigma")?);
     report("levels", Ok(Measure::new(levels, strict)));

@@ -48,7 +48,8 @@ impl Measure {
 
     /// The one of two that is nearer to its tolerance, or further above it.
     pub(super) fn or_worse(self, other: Self) -> Self {
-        if worse(self.ratio(), other.ratio()) == self.ratio() {
+        let (mine, its) = (self.ratio(), other.ratio());
+        if mine.is_nan() || mine >= its {
             self
         } else {
             other
@@ -104,7 +105,10 @@ pub(super) fn without_key_bias(name: &str, values: Vec<f64>) -> Vec<f64> {
         return values;
     }
     let entries = values.into_iter().enumerate();
-    entries.filter(|(i, _)| i % 3 != 1).map(|(_, v)| v).collect()
+    entries
+        .filter(|(i, _)| i % 3 != 1)
+        .map(|(_, v)| v)
+        .collect()
 }
 
 /// Square root of the sum of squares.

@@ -17,8 +17,8 @@ pub(super) fn run(case: &Case, device: &Device, report: Report<'_>) -> Result<()
     let (net, model) = denoiser(case, config, device)?;
     let tolerance = case.tolerance("D")?;
     for eval in case.list(config, "evals")? {
-        let result = evaluate(case, eval, &net, &model, device)
-            .map(|error| Measure::new(error, tolerance));
+        let result =
+            evaluate(case, eval, &net, &model, device).map(|error| Measure::new(error, tolerance));
         report(case.text(eval, "id")?, result);
     }
     report("gradients", gradients(case, &net, &model, device));
@@ -54,7 +54,8 @@ pub(super) fn configuration(case: &Case, net: &Value) -> Result<NetworkConfig, P
     let counts = |key: &str| -> Result<Vec<usize>, Problem> {
         let list = case.list(net, key)?.iter().map(Value::as_u64);
         let list: Option<Vec<u64>> = list.collect();
-        let list = list.ok_or_else(|| case.malformed(format!("`{key}` is not a list of counts")))?;
+        let list =
+            list.ok_or_else(|| case.malformed(format!("`{key}` is not a list of counts")))?;
         Ok(list.into_iter().map(|n| n.min(1 << 20) as usize).collect())
     };
     let config = SongUNetConfig {
@@ -70,7 +71,9 @@ pub(super) fn configuration(case: &Case, net: &Value) -> Result<NetworkConfig, P
         step_branch: case.flag(net, "has_step_layers")?,
     };
     if case.count(net, "channel_mult_emb")? != 4 {
-        return Err(Problem::unsupported("an embedding other than 4 times as wide"));
+        return Err(Problem::unsupported(
+            "an embedding other than 4 times as wide",
+        ));
     }
     if weight_count(&config) > MOST_WEIGHTS || config.resolution > LARGEST {
         return Err(case.malformed("`net` describes a network too large to be a test"));
@@ -90,7 +93,10 @@ fn weight_count(config: &SongUNetConfig) -> usize {
     let width = config.model_channels.saturating_mul(widest.unwrap_or(1));
     let inputs = config.channels + config.classes + config.augment_labels;
     let levels = config.channel_multipliers.len();
-    let blocks = config.blocks.saturating_add(2).saturating_mul(2 * levels.max(1));
+    let blocks = config
+        .blocks
+        .saturating_add(2)
+        .saturating_mul(2 * levels.max(1));
     // Two 3x3 convolutions, from up to twice the width, and what else a block has.
     let block = width.saturating_mul(width).saturating_mul(40);
     let ends = width.saturating_mul(inputs).saturating_mul(20);
@@ -153,7 +159,9 @@ fn gradients(
 ) -> Result<Measure, Problem> {
     let of = &case.config()["grad"];
     let device = device.clone().autodiff();
-    let noisy = case.images(case.text(of, "x")?, net, &device)?.require_grad();
+    let noisy = case
+        .images(case.text(of, "x")?, net, &device)?
+        .require_grad();
     let target = case.images(case.text(of, "target")?, net, &device)?;
     let batch = noisy.dims()[0];
     if target.dims() != noisy.dims() {

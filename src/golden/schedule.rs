@@ -77,8 +77,7 @@ pub(super) fn spacing(case: &Case, of: &Value) -> Result<Spacing, Problem> {
             let name = case.text(of, "table")?;
             let tables = case.list(case.config(), "tables")?;
             let entry = tables.iter().find(|t| t["name"] == name);
-            let entry =
-                entry.ok_or_else(|| case.malformed(format!("there is no table {name}")))?;
+            let entry = entry.ok_or_else(|| case.malformed(format!("there is no table {name}")))?;
             Spacing::Discrete {
                 rho,
                 table: table(case, entry)?,

@@ -51,7 +51,14 @@ pub(super) fn run_analytic(
     for run in case.list(case.config(), "runs")? {
         let result = configuration(case, run, "solver").and_then(|solver| {
             let condition = Condition::default();
-            compare(case, run, solver, denoiser.as_ref(), latents.clone(), &condition)
+            compare(
+                case,
+                run,
+                solver,
+                denoiser.as_ref(),
+                latents.clone(),
+                &condition,
+            )
         });
         report(case.text(run, "id")?, result);
     }
@@ -86,11 +93,7 @@ fn exact(case: &Case, device: &Device) -> Result<Box<dyn Denoiser>, Problem> {
 }
 
 /// The solver that a run or a trace names under `key`, with its settings beside it.
-pub(super) fn configuration(
-    case: &Case,
-    of: &Value,
-    key: &str,
-) -> Result<SolverConfig, Problem> {
+pub(super) fn configuration(case: &Case, of: &Value, key: &str) -> Result<SolverConfig, Problem> {
     let config = match case.text(of, key)? {
         "euler" => SolverConfig::Euler {},
         "heun" => SolverConfig::Heun {},

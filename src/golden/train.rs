@@ -3,9 +3,7 @@
 use super::Report;
 use super::case::Case;
 use super::gradient::Gradients;
-use super::measure::{
-    Measure, Problem, largest, norm, relative, without_key_bias, worse,
-};
+use super::measure::{Measure, Problem, largest, norm, relative, without_key_bias, worse};
 use super::network::{condition, denoiser};
 use super::schedule::spacing;
 use super::solver::{configuration, states_error};
@@ -161,18 +159,9 @@ impl Round<'_> {
         );
         let teacher = states_error(&target.states[1..], &out("teacher")?);
         keep(&mut errors.teacher, teacher);
-        keep(
-            &mut errors.student,
-            states_error(&states, &out("student")?),
-        );
-        keep(
-            &mut errors.loss,
-            relative(&round.distances, &out("loss")?),
-        );
-        keep(
-            &mut errors.gradient_norms,
-            relative(&norms, &out("gnorm")?),
-        );
+        keep(&mut errors.student, states_error(&states, &out("student")?));
+        keep(&mut errors.loss, relative(&round.distances, &out("loss")?));
+        keep(&mut errors.gradient_norms, relative(&norms, &out("gnorm")?));
         let rate = self.case.number(detail, "lr")?;
         keep(
             &mut errors.learning_rate,
@@ -269,7 +258,11 @@ impl Errors {
             ("gradient norms", Key("gnorm_rel"), self.gradient_norms),
             ("parameter norms", Key("pnorm_rel"), self.parameter_norms),
             ("parameters", Key("param_mean_over_lr"), self.mean_change),
-            ("parameters off", Key("param_frac_over_10pct_lr"), self.part_off),
+            (
+                "parameters off",
+                Key("param_frac_over_10pct_lr"),
+                self.part_off,
+            ),
             // Exactly as they were: any change is a gradient that should not be there.
             ("unchanged", Fixed(0.0), self.moved),
         ]
