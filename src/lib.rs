@@ -7,6 +7,7 @@ pub mod data;
 pub mod denoiser;
 pub mod distill;
 pub mod error;
+pub mod golden;
 pub mod grid;
 pub mod image;
 pub mod metric;
@@ -17,6 +18,7 @@ pub mod sampler;
 pub mod solver;
 pub mod teacher;
 
+pub use burn::tensor::Device;
 pub use error::Error;
 
 /// A batch of images or latents, `[batch, channels, height, width]`.

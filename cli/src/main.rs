@@ -1,1 +1,55 @@
-fn main() {}
+//! The `fewstep` command. Results go to stdout, progress to stderr.
+//!
+//! Exit status: 0 done, 1 the run failed, 2 the command or recipe was wrong, 130 interrupted (and resumable).
+
+mod args;
+mod asset;
+mod demo;
+mod device;
+mod distill;
+mod estimate;
+mod evaluate;
+mod failure;
+mod folder;
+mod generate;
+mod inspect;
+mod lettering;
+mod measure;
+mod progress;
+mod recipe;
+mod run;
+mod sample;
+mod seeds;
+mod sheet;
+mod train;
+mod train_features;
+mod verify;
+
+use args::{Cli, Command};
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match execute(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {}", failure::one_line(&error));
+            ExitCode::from(failure::exit_code(&error))
+        }
+    }
+}
+
+fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
+    let context = device::Context::new(&cli.global)?;
+    match cli.command {
+        Command::Demo(verb) => demo::run(&verb, &context),
+        Command::Train(verb) => train::run(&verb, &context),
+        Command::Distill(verb) => distill::run(&verb, &context),
+        Command::Sample(verb) => sample::run(&verb, &context),
+        Command::Evaluate(verb) => evaluate::run(&verb, &context),
+        Command::Inspect(verb) => inspect::run(&verb),
+        Command::Verify(verb) => verify::run(&verb, &context),
+        Command::Completions { shell } => args::completions(shell),
+    }
+}

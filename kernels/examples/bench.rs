@@ -71,6 +71,7 @@ fn compare(name: &str, shape: [usize; 4], weight: [usize; 4], ours: Op<'_>, burn
 }
 
 fn main() {
+    k::keep_freed_memory();
     let batch = std::env::args()
         .nth(1)
         .and_then(|a| a.parse().ok())

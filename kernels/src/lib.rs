@@ -11,10 +11,12 @@ mod buffer;
 mod conv;
 mod extension;
 mod gradient;
+mod memory;
 mod norm;
 mod operation;
 mod resample;
 mod simd;
 
 pub use extension::Kernels;
+pub use memory::keep_freed_memory;
 pub use operation::{conv2d_1x1, conv2d_3x3, downsample_2x, group_norm_silu, silu, upsample_2x};

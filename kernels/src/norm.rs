@@ -44,7 +44,7 @@ pub(crate) struct Gradients {
 
 impl Norm {
     fn check(&self, t: &Inputs<'_>) {
-        assert!(self.groups > 0 && self.channels % self.groups == 0);
+        assert!(self.groups > 0 && self.channels.is_multiple_of(self.groups));
         assert_eq!(t.x.len(), self.batch * self.channels * self.pixels);
         assert!(
             t.shift

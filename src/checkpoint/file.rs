@@ -31,13 +31,7 @@ impl File {
     pub fn read(path: &Path) -> Result<Self, Error> {
         let bytes = std::fs::read(path).map_err(Error::file("read", path))?;
         let malformed = |reason: String| Error::malformed(path, "safetensors file", reason);
-        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| malformed(e.to_string()))?;
-        let mut metadata: BTreeMap<String, String> = header
-            .metadata()
-            .iter()
-            .flatten()
-            .map(|(k, v)| (k.clone(), v.clone()))
-            .collect();
+        let mut metadata = metadata(&bytes, path)?;
         let views = SafeTensors::deserialize(&bytes).map_err(|e| malformed(e.to_string()))?;
         let mut tensors = BTreeMap::new();
         for (name, view) in views.iter() {
@@ -52,6 +46,15 @@ impl File {
             json: metadata.remove(KEY),
             metadata,
         })
+    }
+
+    /// Reads the metadata only, whatever the types of the tensors.
+    ///
+    /// # Errors
+    /// [`Error::File`] if it cannot be read, [`Error::Malformed`] if it is not safetensors.
+    pub fn read_metadata(path: &Path) -> Result<BTreeMap<String, String>, Error> {
+        let bytes = std::fs::read(path).map_err(Error::file("read", path))?;
+        metadata(&bytes, path)
     }
 
     /// The file as bytes; equal contents give equal bytes.
@@ -82,6 +85,14 @@ impl File {
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         write_atomically(path, &self.to_bytes()?)
     }
+}
+
+/// The free texts in the header; `path` is for messages.
+fn metadata(bytes: &[u8], path: &Path) -> Result<BTreeMap<String, String>, Error> {
+    let (_, header) = SafeTensors::read_metadata(bytes)
+        .map_err(|e| Error::malformed(path, "safetensors file", e))?;
+    let texts = header.metadata().iter().flatten();
+    Ok(texts.map(|(k, v)| (k.clone(), v.clone())).collect())
 }
 
 /// Writes to a temporary file in the same folder, syncs it, and renames it over `path`.
@@ -127,8 +138,13 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 /// [`Error::File`] if it cannot be read.
 pub fn hash_file(path: &Path) -> Result<String, Error> {
     let bytes = std::fs::read(path).map_err(Error::file("read", path))?;
-    let digest = Sha256::digest(&bytes);
-    Ok(digest.iter().map(|b| format!("{b:02x}")).collect())
+    Ok(hash_bytes(&bytes))
+}
+
+/// SHA-256 of some bytes, in hexadecimal.
+pub fn hash_bytes(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn burn_type(dtype: Dtype) -> Option<DType> {

@@ -8,5 +8,5 @@ mod file;
 mod state;
 
 pub use card::{Card, Kind, Model, Sampling};
-pub use file::{File, hash_file, write_atomically};
+pub use file::{File, hash_bytes, hash_file, write_atomically};
 pub use state::{Progress, State};

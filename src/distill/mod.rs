@@ -17,7 +17,7 @@ use crate::sampler::Trajectory;
 use crate::solver::{Euler, Evaluation, Solver, Step};
 use crate::{Error, Images};
 use burn::module::Module;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use std::ops::Range;
 
 /// A distillation run: the caller loops over [`Distiller::round`], giving it the teacher's trajectories.
@@ -51,6 +51,14 @@ struct MicroBatch {
     images: Images,
 }
 
+/// What a step of a round came to, for those who compare it with another implementation.
+pub(crate) struct StepReport<'a> {
+    /// Puts together where the student is now, `[batch, channels, height, width]`.
+    pub(crate) images: &'a dyn Fn() -> Images,
+    /// The gradients of the batch; `None` after an analytical step.
+    pub(crate) gradients: Option<&'a [Gathered]>,
+}
+
 impl Distiller {
     /// Starts a run: the student is a copy of the teacher. [SFD Alg. 2, line 1]
     ///
@@ -82,6 +90,16 @@ impl Distiller {
     /// # Errors
     /// [`Error::Diverged`] for a non-finite distance; go on from the last saved state then.
     pub fn round(&mut self, target: &Trajectory, condition: &Condition) -> Result<Round, Error> {
+        self.round_with(target, condition, &mut |_| {})
+    }
+
+    /// As [`round`](Self::round), and calls `report` after each step, before its update.
+    pub(crate) fn round_with(
+        &mut self,
+        target: &Trajectory,
+        condition: &Condition,
+        report: &mut dyn FnMut(StepReport<'_>),
+    ) -> Result<Round, Error> {
         let levels = target.grid.levels();
         let batch = target.states[0].dims()[0];
         let learning_rate = self.recipe.learning_rate_at(self.round);
@@ -109,6 +127,10 @@ impl Distiller {
                 sum = gathered.map(|gathered| add(sum, gathered));
             }
             distances.push(distance);
+            report(StepReport {
+                images: &|| cat(&parts),
+                gradients: sum.as_deref(),
+            });
             if let Some(gradients) = sum {
                 let network = self.student.network.clone();
                 self.student.network = self.optimizer.step(network, gradients, learning_rate);
@@ -245,6 +267,11 @@ impl Distiller {
 
 fn to_json(recipe: &Recipe) -> Result<serde_json::Value, Error> {
     serde_json::to_value(recipe).map_err(|e| Error::invalid("recipe", e, "representable as JSON"))
+}
+
+fn cat(parts: &[MicroBatch]) -> Images {
+    let images = parts.iter().map(|p| p.images.clone());
+    Tensor::cat(images.collect(), 0)
 }
 
 fn slice(images: &Images, samples: &Range<usize>) -> Images {

@@ -6,9 +6,12 @@ use fewstep_kernels::{downsample_2x, silu, upsample_2x};
 fn silu_matches_burn_in_f64() {
     for len in [1, 7, 8, 9, 4096, 20_001] {
         for scale in [1e-3, 1.0, 20.0, 90.0] {
-            check("silu", &inputs(&[len], scale), 5e-7, &|t| {
-                silu(t[0].clone())
-            });
+            check(
+                &format!("silu {len} {scale}"),
+                &inputs(&[len], scale),
+                5e-7,
+                &|t| silu(t[0].clone()),
+            );
         }
     }
 }

@@ -1,0 +1,239 @@
+//! `fewstep demo`: the whole method in a few minutes, without data.
+
+use crate::args::RunArgs;
+use crate::asset::{Asset, FEATURES, STATISTICS, TEACHER, TEACHER_FIGURES};
+use crate::device::Context;
+use crate::distill::{PRODUCT, Start, teacher_sampling};
+use crate::generate::Generator;
+use crate::measure::{Together, draw, together};
+use crate::progress::{duration, figure};
+use crate::recipe::Source;
+use crate::run::{Outcome, Tick, catch_interrupts};
+use crate::sheet::{PREVIEW_SEEDS, sheet};
+use anyhow::Context as _;
+use clap::Args;
+use fewstep::checkpoint::{Model, write_atomically};
+use fewstep::distill::Recipe;
+use fewstep::metric::{Features, Moments, frechet_distance};
+use serde::Serialize;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+const DEFAULT_FOLDER: &str = "runs/demo";
+/// Seeds on which teacher and student are compared image by image.
+const PAIRS: u64 = 100;
+
+const EXAMPLES: &str = "\
+Examples:
+  fewstep demo
+  fewstep demo --out runs/longer --trajectories 20000";
+
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Verb {
+    /// Folder for everything
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_FOLDER)]
+    out: PathBuf,
+    /// Teacher trajectories to distil with [default: the recipe's]
+    #[arg(long, value_name = "N")]
+    trajectories: Option<u64>,
+    /// Images to measure with
+    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(2..))]
+    images: u64,
+    /// Go on with an interrupted demo
+    #[arg(long, conflicts_with = "overwrite")]
+    resume: bool,
+    /// Throw away what is in the folder (always done in runs/demo)
+    #[arg(long)]
+    overwrite: bool,
+    /// Another teacher; it needs --features and --reference of its images
+    #[arg(long, value_name = "FILE", requires_all = ["features", "reference"])]
+    teacher: Option<PathBuf>,
+    /// Another feature network
+    #[arg(long, value_name = "FILE")]
+    features: Option<PathBuf>,
+    /// Other statistics
+    #[arg(long, value_name = "FILE")]
+    reference: Option<PathBuf>,
+}
+
+/// How good one way of sampling is.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Row {
+    /// Network calls an image.
+    nfe: usize,
+    /// Frechet distance to the reference.
+    frechet: f64,
+    /// Root mean square difference to the teacher's image of the same seed.
+    paired: f64,
+    images_per_second: f64,
+    /// Images behind the Frechet distance.
+    images: u64,
+}
+
+/// What the demo found.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Summary {
+    teacher: Row,
+    undistilled: Row,
+    student: Row,
+    seconds: f64,
+    trajectories: u64,
+    images: u64,
+}
+
+/// Runs the verb.
+pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
+    let started = Instant::now();
+    let bench = Bench::open(verb, context)?;
+    let mut recipe: Recipe = Source::read(Path::new("demo"))?.resolve(&[])?;
+    recipe.trajectories = verb.trajectories.unwrap_or(recipe.trajectories);
+    let asset = Asset::find(verb.teacher.as_deref(), TEACHER)?;
+    let (teacher, hash) = Model::read(asset.path(), &context.device)?;
+    let reporter = context.reporter;
+    let count = recipe.trajectories;
+    reporter.say(format!("distilling the teacher with {count} trajectories"));
+    catch_interrupts()?;
+    let start = Start {
+        recipe: recipe.clone(),
+        teacher: &teacher,
+        hash: hash.clone(),
+        path: &verb.out,
+    };
+    let (outcome, seconds_before) = start.run(&verb.run_args(), context)?;
+    if outcome != Outcome::Finished {
+        return Ok(outcome.code());
+    }
+    reporter.say("measuring");
+    let (student, _) = Model::read(&verb.out.join(PRODUCT), &context.device)?;
+    let device = &context.device;
+    let [of_teacher, of_undistilled, of_student] = [
+        Generator::new(&teacher, teacher_sampling(&recipe), device)?,
+        Generator::new(&teacher, recipe.sampling(), device)?,
+        Generator::of(&student, device)?,
+    ];
+    let seeds: Vec<u64> = (0..verb.images.min(PAIRS)).collect();
+    let pairs = together(&[&of_teacher, &of_undistilled, &of_student], &seeds, reporter)?;
+    let teacher_row = match bench.stored(&hash, of_teacher.evaluations()) {
+        Some((frechet, images)) => row(&of_teacher, frechet, &pairs[0], images),
+        None => bench.row(&of_teacher, &pairs[0], verb, context)?,
+    };
+    let mut summary = Summary {
+        teacher: teacher_row,
+        undistilled: bench.row(&of_undistilled, &pairs[1], verb, context)?,
+        student: bench.row(&of_student, &pairs[2], verb, context)?,
+        seconds: 0.0,
+        trajectories: student.card.trained_on,
+        images: verb.images,
+    };
+    let rows = [&of_teacher, &of_undistilled, &of_student].map(|g| g.images(&PREVIEW_SEEDS));
+    let titles = [
+        format!("teacher, {} evaluations", summary.teacher.nfe),
+        format!("teacher, {} evaluations, not distilled", summary.undistilled.nfe),
+        format!("student, {} evaluations", summary.student.nfe),
+    ];
+    sheet(&rows, &titles)?.write_png(&verb.out.join("demo.png"), &[])?;
+    summary.seconds = seconds_before + started.elapsed().as_secs_f64();
+    let json = serde_json::to_string_pretty(&summary).context("cannot write the summary")?;
+    write_atomically(&verb.out.join("summary.json"), json.as_bytes())?;
+    print(&summary, &verb.out);
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Verb {
+    fn run_args(&self) -> RunArgs {
+        // What lies in the default folder was made by an earlier demo.
+        let ours = self.out == Path::new(DEFAULT_FOLDER);
+        RunArgs {
+            out: Some(self.out.clone()),
+            set: Vec::new(),
+            dry_run: false,
+            resume: self.resume,
+            overwrite: self.overwrite || (ours && !self.resume),
+            tick: Tick::Time(Duration::from_secs(30)),
+            stop_after: None,
+        }
+    }
+}
+
+/// What to measure with.
+struct Bench {
+    features: Features,
+    reference: Moments,
+    /// Stored figures of the bundled teacher, which would take long to measure.
+    figures: Option<Value>,
+}
+
+impl Bench {
+    fn open(verb: &Verb, context: &Context) -> anyhow::Result<Self> {
+        let features = Asset::find(verb.features.as_deref(), FEATURES)?;
+        let reference = Asset::find(verb.reference.as_deref(), STATISTICS)?;
+        let figures = Asset::find(None, TEACHER_FIGURES).ok();
+        let figures = figures.and_then(|asset| fs_err::read_to_string(asset.path()).ok());
+        Ok(Self {
+            features: Features::read(features.path(), &context.device)?,
+            reference: Moments::read(reference.path())?,
+            figures: figures.and_then(|text| serde_json::from_str(&text).ok()),
+        })
+    }
+
+    /// The stored Frechet distance and its number of images, if it is of this teacher, these features and as many
+    /// evaluations.
+    fn stored(&self, teacher: &str, evaluations: usize) -> Option<(f64, u64)> {
+        let figures = self.figures.as_ref()?;
+        let fits = figures["sha256"] == teacher
+            && figures["features"] == self.features.hash.as_str()
+            && figures["nfe"] == evaluations;
+        fits.then(|| Some((figures["frechet"].as_f64()?, figures["images"].as_u64()?)))?
+    }
+
+    fn row(
+        &self,
+        generator: &Generator<'_>,
+        pairs: &Together,
+        verb: &Verb,
+        context: &Context,
+    ) -> anyhow::Result<Row> {
+        let seeds: Vec<u64> = (0..verb.images).collect();
+        let drawn = draw(generator, &seeds, &self.features, context.reporter)?;
+        let frechet = frechet_distance(&drawn.moments, &self.reference)?;
+        Ok(row(generator, frechet, pairs, verb.images))
+    }
+}
+
+fn row(generator: &Generator<'_>, frechet: f64, pairs: &Together, images: u64) -> Row {
+    Row {
+        nfe: generator.evaluations(),
+        frechet,
+        paired: pairs.distance.rms,
+        images_per_second: pairs.rate,
+        images,
+    }
+}
+
+fn print(summary: &Summary, folder: &Path) {
+    println!("{:<24}{:>5}{:>12}{:>12}{:>12}", "", "NFE", "Frechet", "paired", "images/s");
+    for (name, row) in [
+        ("teacher", &summary.teacher),
+        ("teacher, undistilled", &summary.undistilled),
+        ("student", &summary.student),
+    ] {
+        let (frechet, paired) = (figure(row.frechet), figure(row.paired));
+        let rate = figure(row.images_per_second);
+        println!("{name:<24}{:>5}{frechet:>12}{paired:>12}{rate:>12}", row.nfe);
+    }
+    let ratio = summary.undistilled.frechet / summary.student.frechet;
+    println!();
+    println!(
+        "The student's Frechet distance is {} times smaller than the undistilled teacher's.",
+        figure(ratio)
+    );
+    println!(
+        "{} trajectories, {}; picture and student in {}",
+        summary.trajectories,
+        duration(summary.seconds),
+        folder.display()
+    );
+}

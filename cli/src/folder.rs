@@ -1,0 +1,236 @@
+//! A run's folder: recipe, checkpoint, metrics and previews.
+
+use crate::failure::wrong;
+use crate::recipe::first_difference;
+use anyhow::Context;
+use fewstep::checkpoint::{State, write_atomically};
+use serde_json::{Value, json};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+const STATE: &str = "state.safetensors";
+const METRICS: &str = "metrics.jsonl";
+const RECIPE: &str = "recipe.toml";
+
+/// What to do with a folder that holds a run already.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Policy {
+    /// Go on with it.
+    pub resume: bool,
+    /// Throw it away.
+    pub overwrite: bool,
+}
+
+/// The folder of one run.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    path: PathBuf,
+    /// Seconds of work done before this start.
+    pub seconds_before: f64,
+}
+
+impl Folder {
+    /// Creates the folder, or opens it. Returns the checkpoint to go on from, if there is one. `product` is the name
+    /// of the file that the run makes.
+    pub fn open(
+        path: &Path,
+        policy: Policy,
+        recipe: &Value,
+        product: &str,
+    ) -> anyhow::Result<(Self, Option<State>)> {
+        let mut folder = Self {
+            path: path.to_path_buf(),
+            seconds_before: 0.0,
+        };
+        let holds_run = folder.state().exists();
+        if policy.overwrite {
+            folder.clear(product)?;
+        } else if holds_run && policy.resume {
+            let state = State::read(&folder.state())?;
+            folder.check_recipe(&state, recipe)?;
+            folder.clear_temporary()?;
+            folder.rewind_metrics(state.progress.round)?;
+            return Ok((folder, Some(state)));
+        } else if holds_run || folder.file(product).exists() {
+            return Err(wrong(format!(
+                "{} already holds a run; add --resume to go on with it, --overwrite to start anew, or name another \
+                 folder with --out",
+                path.display()
+            )));
+        }
+        fs_err::create_dir_all(path)?;
+        folder.clear_temporary()?;
+        folder.rewind_metrics(0)?;
+        Ok((folder, None))
+    }
+
+    /// A file inside.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The checkpoint.
+    pub fn state(&self) -> PathBuf {
+        self.file(STATE)
+    }
+
+    /// Writes the recipe as it was resolved.
+    pub fn write_recipe(&self, text: &str) -> anyhow::Result<()> {
+        Ok(write_atomically(&self.file(RECIPE), text.as_bytes())?)
+    }
+
+    /// Adds a line of metrics.
+    pub fn append_metrics(&self, line: &Value) -> anyhow::Result<()> {
+        let path = self.file(METRICS);
+        let mut file = fs_err::OpenOptions::new().create(true).append(true).open(path)?;
+        file.write_all(format!("{line}\n").as_bytes())?;
+        Ok(())
+    }
+
+    /// The name of a round's preview.
+    pub fn preview(&self, round: u64) -> PathBuf {
+        self.file(&format!("preview-{round:07}.png"))
+    }
+
+    fn check_recipe(&self, state: &State, recipe: &Value) -> anyhow::Result<()> {
+        let Some((key, before, now)) = first_difference(&state.progress.recipe, recipe) else {
+            return Ok(());
+        };
+        Err(wrong(format!(
+            "the run in {} was started with `{key}` = {before}, the recipe now says {now}; go on with the old recipe \
+             ({}), or start anew with --overwrite",
+            self.path.display(),
+            self.file(RECIPE).display()
+        )))
+    }
+
+    /// Drops the lines that the checkpoint does not know of, and a half-written one.
+    fn rewind_metrics(&mut self, round: u64) -> anyhow::Result<()> {
+        let path = self.file(METRICS);
+        if !path.exists() {
+            return Ok(());
+        }
+        let text = fs_err::read(&path)?;
+        let text = String::from_utf8_lossy(&text);
+        let mut kept = String::new();
+        for line in text.lines() {
+            let Ok(values) = serde_json::from_str::<Value>(line) else {
+                continue;
+            };
+            if values["round"].as_u64().is_some_and(|r| r <= round && r > 0) {
+                self.seconds_before = values["seconds"].as_f64().unwrap_or(self.seconds_before);
+                kept.push_str(line);
+                kept.push('\n');
+            }
+        }
+        Ok(write_atomically(&path, kept.as_bytes())?)
+    }
+
+    /// Removes an old run, its checkpoint first, so that what is left is never taken for a run.
+    fn clear(&self, product: &str) -> anyhow::Result<()> {
+        let mut doomed = [STATE, product, METRICS, RECIPE].map(|name| self.file(name)).to_vec();
+        doomed.extend(self.matching("preview-", ".png")?);
+        for path in doomed {
+            if path.exists() {
+                fs_err::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what a killed write left behind.
+    fn clear_temporary(&self) -> anyhow::Result<()> {
+        for path in self.matching(".fewstep-", ".tmp")? {
+            fs_err::remove_file(path)?;
+        }
+        Ok(())
+    }
+
+    fn matching(&self, prefix: &str, suffix: &str) -> anyhow::Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        if !self.path.exists() {
+            return Ok(found);
+        }
+        for entry in fs_err::read_dir(&self.path)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with(prefix) && name.ends_with(suffix) {
+                found.push(entry.path());
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The name of a run that was not given one.
+pub fn default_folder(recipe: &str) -> PathBuf {
+    let stem = Path::new(recipe).file_stem().map_or("run".into(), |s| s.to_os_string());
+    Path::new("runs").join(stem)
+}
+
+/// A recipe as the checkpoint holds it.
+pub fn recipe_json<R: serde::Serialize>(recipe: &R) -> anyhow::Result<Value> {
+    serde_json::to_value(recipe).context("cannot write the recipe")
+}
+
+/// One line of metrics.
+pub fn metrics_line(round: u64, unit: &str, count: u64, measure: (&str, Value), rest: [f64; 3]) -> Value {
+    let [learning_rate, seconds, rate] = rest;
+    let mut line = json!({
+        "round": round,
+        "learning-rate": learning_rate,
+        "seconds": (seconds * 1e3).round() / 1e3,
+        "rate": (rate * 1e3).round() / 1e3,
+    });
+    line[unit] = json!(count);
+    line[measure.0] = measure.1;
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(round: u64) -> Value {
+        let loss = ("loss", json!(0.5));
+        metrics_line(round, "images", 8 * round, loss, [0.1, round as f64, 2.0])
+    }
+
+    #[test]
+    fn metrics_are_cut_back_to_the_checkpoint() {
+        let temporary = tempfile::tempdir().unwrap();
+        let mut folder = Folder {
+            path: temporary.path().into(),
+            seconds_before: 0.0,
+        };
+        for round in [1, 2, 3] {
+            folder.append_metrics(&line(round)).unwrap();
+        }
+        let path = folder.file(METRICS);
+        let mut text = fs_err::read_to_string(&path).unwrap();
+        text.push_str("{\"round\": 4, \"los");
+        fs_err::write(&path, text).unwrap();
+        folder.rewind_metrics(2).unwrap();
+        let text = fs_err::read_to_string(&path).unwrap();
+        assert_eq!(text, format!("{}\n{}\n", line(1), line(2)));
+        assert_eq!(folder.seconds_before, 2.0);
+    }
+
+    #[test]
+    fn a_folder_with_a_product_is_not_overwritten_by_accident() {
+        let temporary = tempfile::tempdir().unwrap();
+        let recipe = json!({"a": 1});
+        let product = "student.safetensors";
+        fs_err::write(temporary.path().join(product), "x").unwrap();
+        let open = |policy| Folder::open(temporary.path(), policy, &recipe, product);
+        let refused = open(Policy::default()).unwrap_err();
+        assert!(refused.to_string().contains("--overwrite"), "{refused}");
+        let overwrite = Policy {
+            overwrite: true,
+            ..Policy::default()
+        };
+        open(overwrite).unwrap();
+        assert!(!temporary.path().join(product).exists());
+    }
+}

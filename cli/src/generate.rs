@@ -1,0 +1,184 @@
+//! Images from a model, one for each seed.
+
+use crate::failure::wrong;
+use fewstep::checkpoint::{Kind, Model, Sampling};
+use fewstep::denoiser::{Condition, one_hot};
+use fewstep::grid::SigmaGrid;
+use fewstep::sampler::Sampler;
+use fewstep::solver::{Solver, SolverConfig};
+use fewstep::{Device, Images, noise};
+
+/// Flags that change how a model is sampled.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct SamplingArgs {
+    /// Number of steps, for a teacher
+    #[arg(long, value_name = "N")]
+    pub steps: Option<usize>,
+    /// Solver, for a teacher: euler, heun, dpm-solver-2, ipndm or dpm-solver-pp, with its order after a colon
+    #[arg(long, value_name = "NAME[:ORDER]")]
+    pub solver: Option<String>,
+    /// Whether the first step is taken without calling the network
+    #[arg(long, value_name = "BOOL")]
+    pub analytic_first_step: Option<bool>,
+    /// Let --steps, --solver and --analytic-first-step change a student too, away from what it was distilled for
+    #[arg(long = "override")]
+    pub force: bool,
+}
+
+impl SamplingArgs {
+    /// What the card says, with the flags applied.
+    pub fn apply(&self, model: &Model) -> anyhow::Result<Sampling> {
+        let mut sampling = model.card.sampling.clone();
+        let given = [
+            (self.steps.is_some(), "--steps"),
+            (self.solver.is_some(), "--solver"),
+            (self.analytic_first_step.is_some(), "--analytic-first-step"),
+        ];
+        if let Some((_, flag)) = given.iter().find(|(given, _)| *given)
+            && model.card.kind == Kind::Student
+            && !self.force
+        {
+            return Err(wrong(format!(
+                "{flag} does not go with a student, which was distilled for {} steps of {}; add --override if you \
+                 mean it",
+                sampling.steps, sampling.solver
+            )));
+        }
+        sampling.steps = self.steps.unwrap_or(sampling.steps);
+        sampling.analytic_first_step =
+            self.analytic_first_step.unwrap_or(sampling.analytic_first_step);
+        if let Some(name) = &self.solver {
+            sampling.solver = solver(name)?;
+        }
+        sampling.check()?;
+        Ok(sampling)
+    }
+}
+
+/// A solver as typed: `heun`, `dpm-solver-pp:2`.
+fn solver(text: &str) -> anyhow::Result<SolverConfig> {
+    let (name, order) = match text.split_once(':') {
+        Some((name, order)) => (name, format!("order = {order}")),
+        None => (text, String::new()),
+    };
+    let recipe = format!("kind = {name:?}\n{order}");
+    toml::from_str(&recipe).map_err(|e| wrong(format!("--solver {text}: {}", e.message())))
+}
+
+/// Draws images from a model.
+pub struct Generator<'a> {
+    model: &'a Model,
+    solver: Box<dyn Solver>,
+    grid: SigmaGrid,
+    sampling: Sampling,
+    class: Option<usize>,
+    denoise_to_zero: bool,
+    device: Device,
+}
+
+impl<'a> Generator<'a> {
+    /// Checks that sampling and class go with the model.
+    pub fn new(model: &'a Model, sampling: Sampling, device: &Device) -> anyhow::Result<Self> {
+        sampling.check()?;
+        Ok(Self {
+            model,
+            solver: sampling.solver.build()?,
+            grid: sampling.grid()?,
+            sampling,
+            class: None,
+            denoise_to_zero: false,
+            device: device.clone(),
+        })
+    }
+
+    /// As the card says.
+    pub fn of(model: &'a Model, device: &Device) -> anyhow::Result<Self> {
+        Self::new(model, model.card.sampling.clone(), device)
+    }
+
+    /// Gives every image this class instead of one drawn by its seed.
+    pub fn class(mut self, class: Option<usize>) -> anyhow::Result<Self> {
+        let classes = self.model.card.network.classes();
+        if let Some(class) = class.filter(|c| *c >= classes) {
+            return Err(wrong(match classes {
+                0 => format!("--class {class}: this model knows no classes"),
+                n => format!("--class {class}: this model has classes 0 to {}", n - 1),
+            }));
+        }
+        self.class = class;
+        Ok(self)
+    }
+
+    /// Calls the network once more at the end.
+    pub fn denoise_to_zero(mut self, on: bool) -> Self {
+        self.denoise_to_zero = on;
+        self
+    }
+
+    /// Calls of the network for one image.
+    pub fn evaluations(&self) -> usize {
+        self.sampler().evaluations()
+    }
+
+    /// How it samples, for people.
+    pub fn describe(&self) -> String {
+        let analytic = if self.sampling.analytic_first_step {
+            ", the first analytical"
+        } else {
+            ""
+        };
+        let (solver, steps) = (self.sampling.solver, self.sampling.steps);
+        format!("{} evaluations ({solver}, {steps} steps{analytic})", self.evaluations())
+    }
+
+    /// The class of each seed's image.
+    pub fn classes(&self, seeds: &[u64]) -> Option<Vec<usize>> {
+        match (self.class, self.model.card.network.classes()) {
+            (_, 0) => None,
+            (Some(class), _) => Some(vec![class; seeds.len()]),
+            (None, classes) => Some(noise::labels(seeds, classes)),
+        }
+    }
+
+    /// The images of some seeds, `[seeds, channels, height, width]` in about [-1, 1].
+    pub fn images(&self, seeds: &[u64]) -> Images {
+        let network = &self.model.card.network;
+        let noise = noise::latents(seeds, network.image_shape(), &self.device);
+        let labels = self.classes(seeds);
+        let condition = Condition {
+            labels: labels.map(|labels| one_hot(&labels, network.classes(), &self.device)),
+            steps: self.sampling.step_condition.then_some(self.sampling.steps + 1),
+            ..Condition::default()
+        };
+        let start = noise.mul_scalar(self.grid.sigma_max());
+        self.sampler().sample(start, &condition)
+    }
+
+    fn sampler(&self) -> Sampler<'_> {
+        Sampler {
+            denoiser: &self.model.denoiser,
+            solver: self.solver.as_ref(),
+            grid: &self.grid,
+            analytic_first_step: self.sampling.analytic_first_step,
+            denoise_to_zero: self.denoise_to_zero,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn solvers_are_typed_with_their_order() {
+        let name = |text| solver(text).unwrap().to_string();
+        assert_eq!(name("euler"), "Euler");
+        assert_eq!(name("dpm-solver-pp"), "DPM-Solver++(3M)");
+        assert_eq!(name("dpm-solver++:2"), "DPM-Solver++(2M)");
+        for bad in ["rk4", "euler:2", "ipndm:x", "a\"b"] {
+            let error = solver(bad).unwrap_err().to_string();
+            assert!(error.contains(bad) && !error.contains('\n'), "{error}");
+        }
+        assert!(solver("dpm-solver-pp:4").unwrap().build().is_err());
+    }
+}

@@ -1,0 +1,251 @@
+//! Recipes: TOML files, the bundled ones, and what `--set` changes in them.
+
+use crate::failure::wrong;
+use anyhow::Context;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::path::Path;
+use toml::{Table, Value};
+
+/// The recipes that travel in the binary.
+const BUNDLED: &[(&str, &str)] = &[("demo", include_str!("../../recipes/demo.toml"))];
+
+/// What a recipe makes; its top-level key `kind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A teacher, trained on images.
+    Teacher,
+    /// A classifier whose features the Frechet distance is measured in.
+    Features,
+    /// A student.
+    Distillation,
+}
+
+/// A recipe as typed: known to be TOML, nothing more.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The file or the bundled name, for messages.
+    pub name: String,
+    /// What it makes.
+    pub kind: Kind,
+    table: Table,
+}
+
+impl Source {
+    /// Reads a file, or a bundled recipe by its name.
+    pub fn read(typed: &Path) -> anyhow::Result<Self> {
+        let name = typed.display().to_string();
+        if typed.exists() {
+            let text = fs_err::read_to_string(typed).map_err(|e| wrong(e.to_string()))?;
+            return Self::parse(name, &text);
+        }
+        let plain = name.strip_suffix(".toml").unwrap_or(&name);
+        match BUNDLED.iter().find(|(bundled, _)| *bundled == plain) {
+            Some((bundled, text)) => Self::parse((*bundled).into(), text),
+            None => {
+                let names: Vec<_> = BUNDLED.iter().map(|(name, _)| *name).collect();
+                Err(wrong(format!(
+                    "there is no recipe file {name}, and no bundled recipe of that name ({})",
+                    names.join(", ")
+                )))
+            }
+        }
+    }
+
+    fn parse(name: String, text: &str) -> anyhow::Result<Self> {
+        let mut table: Table = toml::from_str(text).map_err(|e| {
+            let before = e.span().map_or(0, |s| s.start.min(text.len()));
+            let line = text.as_bytes()[..before].iter().filter(|b| **b == b'\n').count() + 1;
+            wrong(format!("{name}, line {line}: {}", e.message()))
+        })?;
+        let kinds = "kind = \"teacher\", \"features\" or \"distillation\"";
+        let kind = table
+            .remove("kind")
+            .ok_or_else(|| wrong(format!("{name} does not say what it makes: add {kinds}")))?;
+        let kind = kind
+            .clone()
+            .try_into()
+            .map_err(|_| wrong(format!("{name}: kind = {kind} is unknown; write {kinds}")))?;
+        Ok(Self { name, kind, table })
+    }
+
+    /// The settings with `sets` (each `dotted.key=value`) applied on top.
+    pub fn resolve<R: Serialize + DeserializeOwned>(&self, sets: &[String]) -> anyhow::Result<R> {
+        let read = |table: Table| -> Result<R, toml::de::Error> { Value::Table(table).try_into() };
+        // A `--set` below a table that the file leaves out needs the table's defaults; a `--set` that gives a table
+        // another kind needs them gone. So both ways are tried.
+        let mut bare = self.table.clone();
+        apply(&mut bare, sets)?;
+        let error = match read(bare) {
+            Ok(recipe) => return Ok(recipe),
+            Err(error) => error,
+        };
+        let filled = read(self.table.clone()).ok().and_then(|r| Table::try_from(r).ok());
+        let error = match filled {
+            Some(mut filled) if !sets.is_empty() => {
+                apply(&mut filled, sets)?;
+                match read(filled) {
+                    Ok(recipe) => return Ok(recipe),
+                    Err(error) => error,
+                }
+            }
+            _ => error,
+        };
+        Err(wrong(error.to_string())).with_context(|| format!("recipe {}", self.name))
+    }
+}
+
+/// The recipe as a file.
+pub fn to_toml<R: Serialize>(kind: Kind, recipe: &R) -> anyhow::Result<String> {
+    let kind = Value::try_from(kind).context("cannot write the recipe")?;
+    let rest = toml::to_string(recipe).context("cannot write the recipe")?;
+    Ok(format!("kind = {kind}\n{rest}"))
+}
+
+fn apply(table: &mut Table, sets: &[String]) -> anyhow::Result<()> {
+    for set in sets {
+        let (key, text) = set
+            .split_once('=')
+            .ok_or_else(|| wrong(format!("--set {set} is not of the form key=value")))?;
+        let value = value(text.trim())
+            .ok_or_else(|| wrong(format!("--set {set}: `{text}` is not a TOML value")))?;
+        let mut place = &mut *table;
+        let mut parts: Vec<&str> = key.trim().split('.').collect();
+        let last = parts.pop().unwrap_or_default();
+        for part in parts {
+            let inner = place
+                .entry(part)
+                .or_insert_with(|| Value::Table(Table::new()));
+            place = inner
+                .as_table_mut()
+                .ok_or_else(|| wrong(format!("--set {set}: `{part}` is a value, not a table")))?;
+        }
+        place.insert(last.to_string(), value);
+    }
+    Ok(())
+}
+
+/// A TOML value; a bare word is a string.
+fn value(text: &str) -> Option<Value> {
+    let parsed: Result<Table, _> = toml::from_str(&format!("value = {text}"));
+    if let Ok(mut table) = parsed
+        && table.len() == 1
+    {
+        return table.remove("value");
+    }
+    let word = |c: char| c.is_ascii_alphanumeric() || "-_+".contains(c);
+    let is_word = text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(word);
+    is_word.then(|| Value::String(text.into()))
+}
+
+/// The first key, dotted, at which two recipes differ, and both values.
+pub fn first_difference(
+    before: &serde_json::Value,
+    now: &serde_json::Value,
+) -> Option<(String, String, String)> {
+    use serde_json::Value as Json;
+    if let (Json::Object(a), Json::Object(b)) = (before, now) {
+        let absent = Json::Null;
+        let mut keys: Vec<_> = a.keys().chain(b.keys()).collect();
+        keys.sort();
+        return keys.into_iter().find_map(|key| {
+            let (a, b) = (a.get(key).unwrap_or(&absent), b.get(key).unwrap_or(&absent));
+            let (inner, a, b) = first_difference(a, b)?;
+            let dot = if inner.is_empty() { "" } else { "." };
+            Some((format!("{key}{dot}{inner}"), a, b))
+        });
+    }
+    let show = |value: &Json| match value {
+        Json::Null => "not set".to_string(),
+        other => other.to_string(),
+    };
+    (before != now).then(|| (String::new(), show(before), show(now)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::{exit_code, one_line};
+    use fewstep::distill::Recipe;
+
+    fn source(text: &str) -> Source {
+        Source::parse("x.toml".into(), &format!("kind = 'distillation'\n{text}")).unwrap()
+    }
+
+    fn resolve(text: &str, sets: &[&str]) -> Result<Recipe, String> {
+        let sets: Vec<String> = sets.iter().map(ToString::to_string).collect();
+        let resolved = source(text).resolve(&sets);
+        resolved.map_err(|e| {
+            assert_eq!(exit_code(&e), 2);
+            one_line(&e)
+        })
+    }
+
+    #[test]
+    fn bundled_recipes_are_all_listed_and_valid() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../recipes");
+        for entry in fs_err::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let stem = path.file_stem().unwrap().to_str().unwrap().to_string();
+            let listed = BUNDLED.iter().find(|(name, _)| *name == stem);
+            let text = fs_err::read_to_string(&path).unwrap();
+            assert_eq!(listed.map(|l| l.1), Some(text.as_str()), "{stem}");
+            let source = Source::read(Path::new(&stem)).unwrap();
+            match source.kind {
+                Kind::Teacher => source.resolve::<fewstep::teacher::TeacherRecipe>(&[]).unwrap().check(),
+                Kind::Features => continue,
+                Kind::Distillation => source.resolve::<Recipe>(&[]).unwrap().check(),
+            }
+            .unwrap();
+        }
+    }
+
+    #[test]
+    fn sets_change_what_the_file_says_and_its_defaults() {
+        let recipe = resolve("batch = 4", &["batch=8", "teacher-solver.order = 2"]).unwrap();
+        let expected = Recipe { batch: 8, ..Recipe::default() };
+        assert_eq!(recipe.batch, expected.batch);
+        assert_eq!(recipe.teacher_solver.to_string(), "DPM-Solver++(2M)");
+        let heun = resolve("", &["teacher-solver.kind=heun"]).unwrap();
+        assert_eq!(heun.teacher_solver.to_string(), "Heun");
+        assert_eq!(resolve("", &["sigma-max=40"]).unwrap().sigma_max, 40.0);
+        let text = to_toml(Kind::Distillation, &recipe).unwrap();
+        let again = Source::parse("again".into(), &text).unwrap();
+        assert_eq!(again.resolve::<Recipe>(&[]).unwrap(), recipe);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, sets, word) in [
+            ("bach = 3", vec![], "bach"),
+            ("batch = 'x'", vec![], "batch"),
+            ("", vec!["bach=3"], "bach"),
+            ("", vec!["batch"], "key=value"),
+            ("", vec!["batch=[1"], "not a TOML value"),
+            ("batch = 3", vec!["batch.size=1"], "not a table"),
+            ("", vec!["teacher-solver.ordr=3"], "ordr"),
+        ] {
+            let error = resolve(text, &sets).unwrap_err();
+            assert!(error.contains(word), "{error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+        for (text, word) in [
+            ("a = 1\nb = = 2", "line 2"),
+            ("a = 1", "kind"),
+            ("kind = 'pupil'", "pupil"),
+        ] {
+            let error = one_line(&Source::parse("x.toml".into(), text).unwrap_err());
+            assert!(error.contains(word), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_first_difference_is_named() {
+        let a = serde_json::json!({"a": 1, "b": {"c": 2, "d": 3}});
+        let b = serde_json::json!({"a": 1, "b": {"c": 2, "d": 4}, "z": 1});
+        let found = first_difference(&a, &b).unwrap();
+        assert_eq!(found, ("b.d".into(), "3".into(), "4".into()));
+        assert!(first_difference(&a, &a).is_none());
+    }
+}

@@ -1,0 +1,260 @@
+//! The loop of every training: rounds, ticks, checkpoints, Ctrl-C.
+
+use crate::folder::{Folder, metrics_line};
+use crate::progress::{Progress, Reporter, figure};
+use anyhow::Context as _;
+use fewstep::Error;
+use fewstep::checkpoint::State;
+use serde_json::json;
+use std::path::Path;
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Set by the first Ctrl-C.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// What one round measured.
+pub struct Measure {
+    /// The loss, or a distance for each student step.
+    pub values: Vec<f64>,
+    /// The learning rate it used.
+    pub learning_rate: f64,
+}
+
+/// Something that is trained round by round. A round depends on the state only: ticks, previews and checkpoints leave
+/// no trace in the result.
+pub trait Job {
+    /// The name of the file it makes.
+    fn product(&self) -> &'static str;
+    /// What is counted, in the plural.
+    fn unit(&self) -> &'static str;
+    /// The name of what is measured.
+    fn measure(&self) -> &'static str;
+    /// Units a round.
+    fn batch(&self) -> u64;
+    /// Rounds done.
+    fn rounds(&self) -> u64;
+    /// Rounds in the whole run.
+    fn total(&self) -> u64;
+    /// One round.
+    fn round(&mut self) -> Result<Measure, Error>;
+    /// Everything that the next round depends on.
+    fn state(&self) -> Result<State, Error>;
+    /// Writes the file it makes.
+    fn write(&self, path: &Path) -> Result<(), Error>;
+    /// Writes a picture of how far it is, if there is anything to see.
+    fn preview(&mut self, path: &Path) -> anyhow::Result<()>;
+}
+
+/// How often to write a checkpoint, a metrics line and a preview.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Tick {
+    /// Every so many rounds.
+    Rounds(u64),
+    /// After so much time, at the end of a round.
+    Time(Duration),
+}
+
+impl FromStr for Tick {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |digits: &str| digits.parse::<u64>().ok().filter(|n| *n > 0);
+        let split = text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len();
+        let tick = match (number(&text[..split]), &text[split..]) {
+            (Some(n), "") => Some(Self::Rounds(n)),
+            (Some(n), "s") => Some(Self::Time(Duration::from_secs(n))),
+            (Some(n), "m") => n.checked_mul(60).map(|s| Self::Time(Duration::from_secs(s))),
+            _ => None,
+        };
+        tick.ok_or_else(|| format!("`{text}` is neither a time like 60s or 5m nor a number of rounds"))
+    }
+}
+
+/// How to run.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Checkpoints and metrics.
+    pub tick: Tick,
+    /// Leave off after this many rounds.
+    pub stop_after: Option<u64>,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The product is written.
+    Finished,
+    /// It left off as asked; there is a checkpoint.
+    Stopped,
+    /// Ctrl-C; there is a checkpoint.
+    Interrupted,
+}
+
+impl Outcome {
+    /// The exit status.
+    pub fn code(self) -> ExitCode {
+        match self {
+            Self::Finished | Self::Stopped => ExitCode::SUCCESS,
+            Self::Interrupted => ExitCode::from(130),
+        }
+    }
+}
+
+/// Lets Ctrl-C finish the round; the second one ends the program at once.
+pub fn catch_interrupts() -> anyhow::Result<()> {
+    ctrlc::set_handler(|| {
+        if INTERRUPTED.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("interrupted: finishing the round (Ctrl-C again to stop at once)");
+    })
+    .context("cannot catch Ctrl-C")
+}
+
+/// What has been measured since the last tick.
+struct Window {
+    sums: Vec<f64>,
+    rounds: u64,
+    learning_rate: f64,
+    since: Instant,
+}
+
+impl Window {
+    fn new() -> Self {
+        Self {
+            sums: Vec::new(),
+            rounds: 0,
+            learning_rate: 0.0,
+            since: Instant::now(),
+        }
+    }
+
+    fn add(&mut self, measure: &Measure) {
+        self.sums.resize(measure.values.len(), 0.0);
+        for (sum, value) in self.sums.iter_mut().zip(&measure.values) {
+            *sum += value;
+        }
+        self.rounds += 1;
+        self.learning_rate = measure.learning_rate;
+    }
+
+    fn is_due(&self, tick: Tick) -> bool {
+        match tick {
+            Tick::Rounds(rounds) => self.rounds >= rounds,
+            Tick::Time(time) => self.since.elapsed() >= time,
+        }
+    }
+}
+
+/// Runs a job from where it is to its end, to `stop_after`, or to Ctrl-C.
+pub fn drive(job: &mut dyn Job, folder: &Folder, options: Options, reporter: Reporter) -> anyhow::Result<Outcome> {
+    let product = folder.file(job.product());
+    if job.rounds() >= job.total() && product.exists() {
+        reporter.say(format!("nothing left to do: {} is finished", product.display()));
+        return Ok(Outcome::Finished);
+    }
+    if job.rounds() == 0 {
+        // An unwritable folder shows now, not after the first hour.
+        job.state()?.write(&folder.state())?;
+    }
+    let started = Instant::now();
+    let first = job.rounds();
+    let mut saved = first;
+    let mut progress = reporter.start(job.unit(), first * job.batch(), job.total() * job.batch());
+    let mut window = Window::new();
+    while job.rounds() < job.total() {
+        let measure = job.round().with_context(|| {
+            let state = folder.state();
+            format!("stopped; {} holds round {saved}, the last good checkpoint", state.display())
+        })?;
+        window.add(&measure);
+        let note: Vec<_> = measure.values.iter().map(|v| figure(*v)).collect();
+        let note = format!("{} {}", job.measure(), note.join(" "));
+        progress.set(job.rounds() * job.batch(), &note);
+        let interrupted = INTERRUPTED.load(Ordering::Relaxed);
+        let enough = options.stop_after.is_some_and(|n| job.rounds() - first >= n);
+        let stop = (interrupted || enough) && job.rounds() < job.total();
+        if stop || window.is_due(options.tick) || job.rounds() == job.total() {
+            let seconds = folder.seconds_before + started.elapsed().as_secs_f64();
+            checkpoint(job, folder, &window, seconds, &progress)?;
+            saved = job.rounds();
+            window = Window::new();
+        }
+        if stop {
+            progress.finish();
+            let done = format!("round {} of {}", job.rounds(), job.total());
+            let command = resume_command(std::env::args());
+            reporter.say(format!("stopped after {done}; go on with:\n  {command}"));
+            return Ok(if interrupted { Outcome::Interrupted } else { Outcome::Stopped });
+        }
+    }
+    progress.finish();
+    job.write(&product)?;
+    Ok(Outcome::Finished)
+}
+
+/// Writes the state, then what describes it.
+fn checkpoint(
+    job: &mut dyn Job,
+    folder: &Folder,
+    window: &Window,
+    seconds: f64,
+    progress: &Progress,
+) -> anyhow::Result<()> {
+    let (round, batch) = (job.rounds(), job.batch());
+    job.state()?.write(&folder.state())?;
+    let means: Vec<f64> = window.sums.iter().map(|s| s / window.rounds as f64).collect();
+    let value = match means.as_slice() {
+        [only] if job.measure() == "loss" => json!(only),
+        all => json!(all),
+    };
+    let rate = (window.rounds * batch) as f64 / window.since.elapsed().as_secs_f64();
+    let rest = [window.learning_rate, seconds, rate];
+    folder.append_metrics(&metrics_line(round, job.unit(), round * batch, (job.measure(), value), rest))?;
+    // A picture is a comfort, not a result: the run goes on without it.
+    if let Err(error) = job.preview(&folder.preview(round)) {
+        progress.say(&format!("warning: no preview: {}", crate::failure::one_line(&error)));
+    }
+    Ok(())
+}
+
+/// The command line that goes on: the one that was typed, with `--resume`.
+fn resume_command(typed: impl Iterator<Item = String>) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+@%~".contains(c);
+    let quote = |word: &String| {
+        if !word.is_empty() && word.chars().all(plain) {
+            word.clone()
+        } else {
+            format!("'{}'", word.replace('\'', r"'\''"))
+        }
+    };
+    let words = typed.filter(|word| word != "--overwrite" && word != "--resume");
+    let mut words: Vec<_> = words.collect();
+    words.push("--resume".into());
+    words.iter().map(quote).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_times_or_rounds() {
+        assert_eq!("60s".parse(), Ok(Tick::Time(Duration::from_secs(60))));
+        assert_eq!("5m".parse(), Ok(Tick::Time(Duration::from_secs(300))));
+        assert_eq!("12".parse(), Ok(Tick::Rounds(12)));
+        for bad in ["", "s", "0", "0s", "-1s", "5h", "1.5s"] {
+            assert!(bad.parse::<Tick>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_command_to_go_on_can_be_pasted() {
+        let typed = ["fewstep", "train", "a b.toml", "--set", "x=[1]", "--overwrite"];
+        let command = resume_command(typed.iter().map(ToString::to_string));
+        assert_eq!(command, "fewstep train 'a b.toml' --set 'x=[1]' --resume");
+    }
+}

@@ -1,0 +1,221 @@
+//! `fewstep train`: a teacher or a feature network, from images.
+
+use crate::args::RunArgs;
+use crate::device::Context;
+use crate::estimate::{Calibration, print_estimate};
+use crate::failure::wrong;
+use crate::folder::{Folder, default_folder, recipe_json};
+use crate::generate::Generator;
+use crate::sheet;
+use crate::recipe::{Kind, Source, to_toml};
+use crate::run::{Job, Measure, Outcome, catch_interrupts, drive};
+use crate::train_features;
+use clap::Args;
+use fewstep::checkpoint::State;
+use fewstep::data::{Dataset, Options, Padding, Split};
+use fewstep::teacher::{TeacherRecipe, Trainer};
+use fewstep::{Device, Error};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const EXAMPLES: &str = "\
+Examples:
+  fewstep train fashion-mnist-teacher --data fashion-mnist/ --dry-run
+  fewstep train fashion-mnist-teacher --data fashion-mnist/ --out runs/teacher
+  fewstep train my.toml --data photos.zip --resize --set batch=32 --set network.dropout=0.1
+  fewstep train fashion-mnist-teacher --data fashion-mnist/ --out runs/teacher --resume";
+
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Verb {
+    /// A recipe file (kind = \"teacher\" or \"features\"), or the name of a bundled one
+    recipe: PathBuf,
+    #[command(flatten)]
+    data: DataArgs,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// Which images to train on.
+#[derive(Args, Clone, Debug)]
+pub struct DataArgs {
+    /// Images: MNIST-style IDX files, a folder (a sub-folder for each class, or none), or a zip of one
+    #[arg(long, value_name = "PATH")]
+    pub data: PathBuf,
+    /// Cut and scale images to the network's size instead of padding them
+    #[arg(long)]
+    pub resize: bool,
+    /// Leave out images that cannot be read
+    #[arg(long)]
+    pub skip_unreadable: bool,
+}
+
+impl DataArgs {
+    /// Reads the images for a network of `size` and `channels`.
+    pub fn open(
+        &self,
+        size: usize,
+        channels: usize,
+        split: Split,
+        context: &Context,
+    ) -> anyhow::Result<Dataset> {
+        let padding = if self.resize { Padding::Resize } else { Padding::Pad };
+        let options = Options {
+            padding,
+            split,
+            skip_unreadable: self.skip_unreadable,
+            ..Options::new(size, channels)
+        };
+        let data = Dataset::open(&self.data, &options)?;
+        for skipped in data.skipped() {
+            let name = skipped.name.display();
+            context.reporter.warn(format!("left out {name}: {}", skipped.reason));
+        }
+        Ok(data)
+    }
+
+    /// Reads the test images, where there are any.
+    pub fn open_test(
+        &self,
+        size: usize,
+        channels: usize,
+        context: &Context,
+    ) -> anyhow::Result<Option<Dataset>> {
+        match self.open(size, channels, Split::Test, context) {
+            Ok(data) => Ok(Some(data)),
+            Err(error) if matches!(error.downcast_ref(), Some(Error::InvalidValue { .. })) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Runs the verb.
+pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
+    let source = Source::read(&verb.recipe)?;
+    match source.kind {
+        Kind::Teacher => teacher(verb, &source, context),
+        Kind::Features => train_features::run(&source, &verb.data, &verb.run, context),
+        Kind::Distillation => {
+            let name = &source.name;
+            Err(wrong(format!("{name} is a recipe for `fewstep distill`, not for `train`")))
+        }
+    }
+}
+
+fn teacher(verb: &Verb, source: &Source, context: &Context) -> anyhow::Result<ExitCode> {
+    let recipe: TeacherRecipe = source.resolve(&verb.run.set)?;
+    recipe.check()?;
+    let [channels, size, _] = recipe.network.image_shape();
+    let data = verb.data.open(size, channels, Split::Train, context)?;
+    let text = to_toml(Kind::Teacher, &recipe)?;
+    let device = &context.device;
+    if verb.run.dry_run {
+        return dry_run(&recipe, &data, &text, context);
+    }
+    let path = verb.run.out.clone().unwrap_or_else(|| default_folder(&source.name));
+    let json = recipe_json(&recipe)?;
+    let product = "teacher.safetensors";
+    let fresh = Trainer::new(recipe, device)?;
+    fresh.check_data(&data)?;
+    let (folder, state) = Folder::open(&path, verb.run.policy(), &json, product)?;
+    let trainer = match &state {
+        Some(state) => Trainer::resume(state, device)?,
+        None => fresh,
+    };
+    folder.write_recipe(&text)?;
+    catch_interrupts()?;
+    let mut job = TeacherJob {
+        trainer,
+        data: &data,
+        device: device.clone(),
+    };
+    let outcome = drive(&mut job, &folder, verb.run.options(), context.reporter)?;
+    if outcome == Outcome::Finished {
+        println!("{}", folder.file(product).display());
+    }
+    Ok(outcome.code())
+}
+
+fn dry_run(
+    recipe: &TeacherRecipe,
+    data: &Dataset,
+    text: &str,
+    context: &Context,
+) -> anyhow::Result<ExitCode> {
+    let micro = recipe.micro_batch.unwrap_or(recipe.batch);
+    let calibration = Calibration::measure(recipe.batch, micro, |batch| {
+        let scratch = TeacherRecipe {
+            batch,
+            micro_batch: None,
+            ..recipe.clone()
+        };
+        let mut trainer = Trainer::new(scratch, &context.device)?;
+        trainer.check_data(data)?;
+        trainer.round(data)?;
+        Ok(())
+    })?;
+    let trainer = Trainer::new(recipe.clone(), &context.device)?;
+    let model = trainer.model()?;
+    let sampler = Generator::of(&model, &context.device)?;
+    let facts = [
+        ("evaluations a trajectory", format!("teacher {}", sampler.evaluations())),
+        ("images", format!("{} in {}, {} shown", data.len(), data.classes().len().max(1), recipe.images)),
+    ];
+    print_estimate(text, &facts, recipe.rounds(), recipe.rounds(), &calibration);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The training of a teacher.
+struct TeacherJob<'a> {
+    trainer: Trainer,
+    data: &'a Dataset,
+    device: Device,
+}
+
+impl Job for TeacherJob<'_> {
+    fn product(&self) -> &'static str {
+        "teacher.safetensors"
+    }
+
+    fn unit(&self) -> &'static str {
+        "images"
+    }
+
+    fn measure(&self) -> &'static str {
+        "loss"
+    }
+
+    fn batch(&self) -> u64 {
+        self.trainer.recipe().batch as u64
+    }
+
+    fn rounds(&self) -> u64 {
+        self.trainer.rounds()
+    }
+
+    fn total(&self) -> u64 {
+        self.trainer.recipe().rounds()
+    }
+
+    fn round(&mut self) -> Result<Measure, Error> {
+        let round = self.trainer.round(self.data)?;
+        Ok(Measure {
+            values: vec![round.loss],
+            learning_rate: round.learning_rate,
+        })
+    }
+
+    fn state(&self) -> Result<State, Error> {
+        self.trainer.state()
+    }
+
+    fn write(&self, path: &Path) -> Result<(), Error> {
+        self.trainer.model()?.write(path)
+    }
+
+    fn preview(&mut self, path: &Path) -> anyhow::Result<()> {
+        let model = self.trainer.model()?;
+        let images = Generator::of(&model, &self.device)?.images(&sheet::PREVIEW_SEEDS);
+        Ok(sheet::sheet(&[images], &[])?.write_png(path, &[])?)
+    }
+}

@@ -1,0 +1,209 @@
+//! Reading a golden case: nothing in the file is trusted.
+
+use super::measure::Problem;
+use crate::checkpoint::File;
+use crate::network::NetworkConfig;
+use crate::{Error, Images};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// What one file says about itself, before its tensors are looked at.
+#[derive(Debug)]
+pub(super) struct Case {
+    /// Such as `schedule`, `network` or `weights`.
+    pub(super) kind: String,
+    /// The file, for messages.
+    path: PathBuf,
+    description: Value,
+    file: File,
+}
+
+/// A count above this is a broken file: the largest true one is a list of a thousand numbers.
+const MANY: u64 = 1_000_000;
+
+impl Case {
+    /// Reads the description and, where `wanted(kind)`, the tensors.
+    ///
+    /// # Errors
+    /// [`Error::File`], or [`Error::Malformed`] if it is not safetensors or has no description.
+    pub(super) fn read(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Self, Error> {
+        let malformed = |reason: String| Error::malformed(path, "golden case", reason);
+        let metadata = File::read_metadata(path)?;
+        let text = metadata
+            .get("case")
+            .ok_or_else(|| malformed("it has no metadata key `case`".into()))?;
+        let description: Value = serde_json::from_str(text)
+            .map_err(|e| malformed(format!("its description is not JSON: {e}")))?;
+        let kind = description["kind"]
+            .as_str()
+            .ok_or_else(|| malformed("its description has no text `kind`".into()))?
+            .to_string();
+        // Other kinds may hold types of numbers that we have no use for.
+        let file = if wanted(&kind) {
+            File::read(path)?
+        } else {
+            File::default()
+        };
+        Ok(Self {
+            kind,
+            path: path.to_path_buf(),
+            description,
+            file,
+        })
+    }
+
+    /// The settings of the case.
+    pub(super) fn config(&self) -> &Value {
+        &self.description["config"]
+    }
+
+    /// A file that the case names, in the case's own folder.
+    pub(super) fn companion(&self, name: &str) -> Result<Self, Problem> {
+        let plain = Path::new(name).file_name().is_some_and(|n| n == name);
+        if !plain {
+            return Err(self.malformed(format!("{name:?} is not the name of a file beside it")));
+        }
+        Ok(Self::read(&self.path.with_file_name(name), |_| true)?)
+    }
+
+    /// Every tensor whose name starts with `prefix`, without the prefix.
+    pub(super) fn tensors<'a>(
+        &'a self,
+        prefix: &'a str,
+    ) -> impl Iterator<Item = (&'a str, &'a TensorData)> {
+        let inside = move |(name, data): (&'a String, &'a TensorData)| {
+            Some((name.strip_prefix(prefix)?, data))
+        };
+        self.file.tensors.iter().filter_map(inside)
+    }
+
+    /// Where the case came from.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// An error that names this file.
+    pub(super) fn malformed(&self, reason: impl ToString) -> Problem {
+        Problem::Error(Error::malformed(&self.path, "golden case", reason))
+    }
+
+    /// The tolerance of a measure, for cases that have one for the whole file.
+    pub(super) fn tolerance(&self, measure: &str) -> Result<f64, Problem> {
+        self.number(&self.description["tolerance"], measure)
+    }
+
+    /// A finite number.
+    pub(super) fn number(&self, of: &Value, key: &str) -> Result<f64, Problem> {
+        let number = of[key].as_f64().filter(|n| n.is_finite());
+        number.ok_or_else(|| self.wrong(of, key, "a number"))
+    }
+
+    /// A whole number from 0 to a million.
+    pub(super) fn count(&self, of: &Value, key: &str) -> Result<usize, Problem> {
+        let count = of[key].as_u64().filter(|n| *n <= MANY);
+        let count = count.and_then(|n| usize::try_from(n).ok());
+        count.ok_or_else(|| self.wrong(of, key, "a count"))
+    }
+
+    /// A text.
+    pub(super) fn text<'a>(&self, of: &'a Value, key: &str) -> Result<&'a str, Problem> {
+        of[key]
+            .as_str()
+            .ok_or_else(|| self.wrong(of, key, "a text"))
+    }
+
+    /// True or false; what is not there is false.
+    pub(super) fn flag(&self, of: &Value, key: &str) -> Result<bool, Problem> {
+        match &of[key] {
+            Value::Null => Ok(false),
+            Value::Bool(flag) => Ok(*flag),
+            _ => Err(self.wrong(of, key, "true or false")),
+        }
+    }
+
+    /// A list.
+    pub(super) fn list<'a>(&self, of: &'a Value, key: &str) -> Result<&'a [Value], Problem> {
+        let list = of[key].as_array().map(Vec::as_slice);
+        list.ok_or_else(|| self.wrong(of, key, "a list"))
+    }
+
+    /// A list of texts.
+    pub(super) fn texts<'a>(&self, of: &'a Value, key: &str) -> Result<Vec<&'a str>, Problem> {
+        let texts = self.list(of, key)?.iter().map(Value::as_str);
+        let texts: Option<Vec<&str>> = texts.collect();
+        texts.ok_or_else(|| self.wrong(of, key, "a list of texts"))
+    }
+
+    fn wrong(&self, of: &Value, key: &str, expected: &str) -> Problem {
+        self.malformed(format!("`{key}` is {}, not {expected}", of[key]))
+    }
+
+    /// A tensor as it is stored.
+    pub(super) fn data(&self, name: &str) -> Result<&TensorData, Problem> {
+        let data = self.file.tensors.get(name);
+        data.ok_or_else(|| self.malformed(format!("there is no tensor {name}")))
+    }
+
+    /// All numbers of a tensor, row-major.
+    pub(super) fn values(&self, name: &str) -> Result<Vec<f64>, Problem> {
+        Ok(self.data(name)?.iter::<f64>().collect())
+    }
+
+    /// A tensor with `D` dimensions, none of them 0, on a device.
+    pub(super) fn tensor<const D: usize>(
+        &self,
+        name: &str,
+        device: &Device,
+        dtype: DType,
+    ) -> Result<Tensor<D>, Problem> {
+        let data = self.data(name)?;
+        let shape = data.shape();
+        let shape = shape.as_slice();
+        if shape.len() != D || shape.contains(&0) {
+            let reason = format!("{name} has shape {shape:?}, not {D} dimensions");
+            return Err(self.malformed(reason));
+        }
+        Ok(Tensor::from_data(
+            data.clone().convert_dtype(dtype),
+            (device, dtype),
+        ))
+    }
+
+    /// Images `[batch, channels, height, width]` that fit a network.
+    pub(super) fn images(
+        &self,
+        name: &str,
+        network: &NetworkConfig,
+        device: &Device,
+    ) -> Result<Images, Problem> {
+        let images = self.tensor::<4>(name, device, DType::F32)?;
+        let [_, c, h, w] = images.dims();
+        if [c, h, w] == network.image_shape() {
+            return Ok(images);
+        }
+        let shape = network.image_shape();
+        Err(self.malformed(format!("{name} is {c}x{h}x{w}, the network takes {shape:?}")))
+    }
+
+    /// A row for each image under the tensor's name that `of[key]` gives, or `None` where it is null. `columns` are
+    /// what the network takes.
+    pub(super) fn rows(
+        &self,
+        of: &Value,
+        key: &str,
+        shape: [usize; 2],
+        device: &Device,
+    ) -> Result<Option<Tensor<2>>, Problem> {
+        if of[key].is_null() {
+            return Ok(None);
+        }
+        let name = self.text(of, key)?;
+        let rows = self.tensor::<2>(name, device, DType::F32)?;
+        if rows.dims() == shape && shape[1] > 0 {
+            return Ok(Some(rows));
+        }
+        let got = rows.dims();
+        Err(self.malformed(format!("{name} has shape {got:?}, not {shape:?}")))
+    }
+}

@@ -1,0 +1,70 @@
+//! Gradients of a network's parameters against stored ones.
+
+use super::case::Case;
+use super::measure::{Problem, norm, normalised, relative, without_key_bias, worse};
+use crate::network::{Gathered, Network, gradients};
+use burn::tensor::DType;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The gradient of each parameter by official name, `None` where it has none.
+pub(super) struct Gradients(BTreeMap<String, Option<Vec<f64>>>);
+
+impl Gradients {
+    pub(super) fn read(network: &Network, tape: &burn::tensor::Gradients) -> Self {
+        Self::from_gathered(&gradients(network, tape))
+    }
+
+    pub(super) fn from_gathered(gathered: &[Gathered]) -> Self {
+        let values = |g: &Gathered| {
+            let data = g.tensor.as_ref()?.clone().into_data_dtype(DType::F32);
+            Some(data.iter::<f64>().collect::<Vec<f64>>())
+        };
+        let named = gathered.iter().map(|g| (g.name.clone(), values(g)));
+        Self(named.collect())
+    }
+
+    /// The gradient of a parameter, empty if it has none.
+    pub(super) fn of(&self, name: &str) -> &[f64] {
+        self.0.get(name).and_then(|g| g.as_deref()).unwrap_or(&[])
+    }
+
+    /// The norm of a gradient without key biases; `None` if there is none.
+    pub(super) fn norm(&self, name: &str) -> Option<f64> {
+        let values = self.0.get(name)?.clone()?;
+        Some(norm(&without_key_bias(name, values)))
+    }
+
+    /// Names of the parameters that have a gradient.
+    fn present(&self) -> BTreeSet<&str> {
+        let present = self.0.iter().filter(|(_, g)| g.is_some());
+        present.map(|(name, _)| name.as_str()).collect()
+    }
+}
+
+/// Compares with `grad/`, and with `gradhead/` and `gradnorm/` where only those are stored. A gradient that should not
+/// be there, or is missing, is an infinite error.
+pub(super) fn error(case: &Case, got: &Gradients, none: &[&str]) -> Result<f64, Problem> {
+    let mut worst = 0.0;
+    let mut stored = BTreeSet::new();
+    for (name, want) in case.tensors("grad/") {
+        stored.insert(name);
+        let want = without_key_bias(name, want.iter::<f64>().collect());
+        let got = without_key_bias(name, got.of(name).to_vec());
+        worst = worse(worst, normalised(&got, &want));
+    }
+    for (name, want) in case.tensors("gradhead/") {
+        stored.insert(name);
+        let want: Vec<f64> = want.iter::<f64>().collect();
+        let head = got.of(name).get(..want.len()).unwrap_or_default();
+        let (head, want) = (head.to_vec(), want);
+        let (head, want) = (without_key_bias(name, head), without_key_bias(name, want));
+        worst = worse(worst, normalised(&head, &want));
+        let want = case.values(&format!("gradnorm/{name}"))?;
+        let whole = got.norm(name).unwrap_or(f64::NAN);
+        worst = worse(worst, relative(&[whole], &want));
+    }
+    let present = got.present();
+    let none: BTreeSet<&str> = none.iter().copied().collect();
+    let complete = stored.is_subset(&present) && none.is_disjoint(&present);
+    Ok(if complete { worst } else { f64::INFINITY })
+}

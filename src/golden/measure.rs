@@ -1,0 +1,155 @@
+//! How far off a result is.
+
+use crate::Error;
+
+/// Why there is no error to compare with a tolerance.
+#[derive(Debug)]
+pub(super) enum Problem {
+    /// The case is about something that is not built yet.
+    Unsupported(String),
+    /// The case cannot be read, or cannot be run.
+    Error(Error),
+}
+
+impl Problem {
+    pub(super) fn unsupported(what: impl Into<String>) -> Self {
+        Self::Unsupported(what.into())
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// An error and what it may be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Measure {
+    pub(super) error: f64,
+    pub(super) tolerance: f64,
+    /// Whether a larger error is a failure; a few runs only document a quirk of the reference.
+    pub(super) required: bool,
+}
+
+impl Measure {
+    pub(super) fn new(error: f64, tolerance: f64) -> Self {
+        Self {
+            error,
+            tolerance,
+            required: true,
+        }
+    }
+
+    /// The error as a part of the tolerance.
+    pub(super) fn ratio(&self) -> f64 {
+        ratio(self.error, self.tolerance)
+    }
+
+    /// The one of two that is nearer to its tolerance, or further above it.
+    pub(super) fn or_worse(self, other: Self) -> Self {
+        if worse(self.ratio(), other.ratio()) == self.ratio() {
+            self
+        } else {
+            other
+        }
+    }
+}
+
+/// Error divided by tolerance; no error is no part of anything.
+pub(super) fn ratio(error: f64, tolerance: f64) -> f64 {
+    if error == 0.0 { 0.0 } else { error / tolerance }
+}
+
+/// The larger error, where not being a number is the largest.
+pub(super) fn worse(a: f64, b: f64) -> f64 {
+    if a.is_nan() || a >= b { a } else { b }
+}
+
+/// max |got - want| / rms(want), the measure of images and gradients. Infinite if the numbers of values differ.
+pub(super) fn normalised(got: &[f64], want: &[f64]) -> f64 {
+    let root = (want.iter().map(|w| w * w).sum::<f64>() / want.len() as f64).sqrt();
+    largest(got, want, |g, w| (g - w).abs() / root)
+}
+
+/// As [`normalised`], of the worst of the samples that both lists are cut into.
+pub(super) fn normalised_each(got: &[f64], want: &[f64], samples: usize) -> f64 {
+    let size = want.len() / samples.max(1);
+    if got.len() != want.len() || size == 0 || !want.len().is_multiple_of(size) {
+        return f64::INFINITY;
+    }
+    let pairs = got.chunks(size).zip(want.chunks(size));
+    pairs.map(|(g, w)| normalised(g, w)).fold(0.0, worse)
+}
+
+/// max |got / want - 1|. Infinite if the numbers of values differ.
+pub(super) fn relative(got: &[f64], want: &[f64]) -> f64 {
+    largest(got, want, |g, w| ((g - w) / w).abs())
+}
+
+/// The largest error over pairs; equal values have none, whatever they are divided by.
+pub(super) fn largest(got: &[f64], want: &[f64], error: impl Fn(f64, f64) -> f64) -> f64 {
+    if got.len() != want.len() {
+        return f64::INFINITY;
+    }
+    let pairs = got.iter().zip(want);
+    let errors = pairs.map(|(g, w)| if g == w { 0.0 } else { error(*g, *w) });
+    errors.fold(0.0, worse)
+}
+
+/// Leaves the entries out of a bias whose gradient is zero in theory: a key bias adds the same to every score of a
+/// query, and the softmax forgets it. What is stored of them is rounding noise.
+pub(super) fn without_key_bias(name: &str, values: Vec<f64>) -> Vec<f64> {
+    if !name.ends_with("qkv.bias") {
+        return values;
+    }
+    let entries = values.into_iter().enumerate();
+    entries.filter(|(i, _)| i % 3 != 1).map(|(_, v)| v).collect()
+}
+
+/// Square root of the sum of squares.
+pub(super) fn norm(values: &[f64]) -> f64 {
+    values.iter().map(|v| v * v).sum::<f64>().sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_those_of_the_readme() {
+        let want = [3.0, -4.0, 0.0, 5.0];
+        let root = 12.5f64.sqrt();
+        assert_eq!(normalised(&[3.0, -4.0, 1.0, 5.5], &want), 1.0 / root);
+        assert_eq!(relative(&[3.0, -5.0, 0.0, 5.0], &want), 0.25);
+        let each = normalised_each(&[1.0, 2.0, 30.0, 10.0], &[1.0, 1.0, 10.0, 10.0], 2);
+        assert_eq!(each, 2.0);
+    }
+
+    #[test]
+    fn what_is_not_a_number_is_never_lost() {
+        assert!(normalised(&[f64::NAN, 9.0], &[1.0, 1.0]).is_nan());
+        assert!(normalised(&[9.0, f64::NAN], &[1.0, 1.0]).is_nan());
+        assert!(relative(&[f64::NAN], &[1.0]).is_nan());
+        let bad = Measure::new(f64::NAN, 1.0);
+        let fine = Measure::new(0.5, 1.0);
+        assert!(fine.or_worse(bad).error.is_nan() && bad.or_worse(fine).error.is_nan());
+        assert_eq!(Measure::new(2.0, 8.0).or_worse(fine), fine);
+    }
+
+    #[test]
+    fn lists_of_other_lengths_do_not_match() {
+        assert_eq!(normalised(&[1.0], &[1.0, 2.0]), f64::INFINITY);
+        assert_eq!(normalised_each(&[1.0; 3], &[1.0; 4], 2), f64::INFINITY);
+        assert_eq!(normalised_each(&[], &[], 2), f64::INFINITY);
+        assert_eq!(relative(&[1.0, 2.0], &[]), f64::INFINITY);
+    }
+
+    #[test]
+    fn key_biases_are_left_out() {
+        let values = || (0..6).map(f64::from).collect::<Vec<_>>();
+        let kept = without_key_bias("model.enc.8x8_block0.qkv.bias", values());
+        assert_eq!(kept, [0.0, 2.0, 3.0, 5.0]);
+        assert_eq!(without_key_bias("model.enc.qkv.weight", values()), values());
+    }
+}

@@ -1,0 +1,197 @@
+//! Denoising networks: what they answer, and their gradients.
+
+use super::Report;
+use super::case::Case;
+use super::gradient::{Gradients, error};
+use super::measure::{Measure, Problem, normalised, normalised_each, relative};
+use crate::Images;
+use crate::denoiser::{Condition, Preconditioned};
+use crate::network::{Network, NetworkConfig, SongUNetConfig, load};
+use burn::tensor::{DType, Device};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// A row for each evaluation, and one for the gradients.
+pub(super) fn run(case: &Case, device: &Device, report: Report<'_>) -> Result<(), Problem> {
+    let config = case.config();
+    let (net, model) = denoiser(case, config, device)?;
+    let tolerance = case.tolerance("D")?;
+    for eval in case.list(config, "evals")? {
+        let result = evaluate(case, eval, &net, &model, device)
+            .map(|error| Measure::new(error, tolerance));
+        report(case.text(eval, "id")?, result);
+    }
+    report("gradients", gradients(case, &net, &model, device));
+    Ok(())
+}
+
+/// The denoiser of `of["net"]` with the weights of the file `of["weights"]`.
+pub(super) fn denoiser(
+    case: &Case,
+    of: &Value,
+    device: &Device,
+) -> Result<(NetworkConfig, Preconditioned), Problem> {
+    let config = configuration(case, &of["net"])?;
+    let sigma_data = case.number(&of["net"], "sigma_data")?;
+    let file = case.companion(case.text(of, "weights")?)?;
+    let network = weights(&config, &file, device)?;
+    Ok((config, Preconditioned::new(network, sigma_data)))
+}
+
+fn weights(config: &NetworkConfig, file: &Case, device: &Device) -> Result<Network, Problem> {
+    let network = config.init(0, device)?;
+    let named = file.tensors("w/").map(|(n, d)| (n.to_string(), d.clone()));
+    let named: BTreeMap<_, _> = named.collect();
+    Ok(load(network, &named, &|_| false, file.path())?)
+}
+
+/// The network that a case describes in the official code's words.
+pub(super) fn configuration(case: &Case, net: &Value) -> Result<NetworkConfig, Problem> {
+    let arch = case.text(net, "arch")?;
+    if arch != "song" {
+        return Err(Problem::unsupported(format!("network {arch:?}")));
+    }
+    let counts = |key: &str| -> Result<Vec<usize>, Problem> {
+        let list = case.list(net, key)?.iter().map(Value::as_u64);
+        let list: Option<Vec<u64>> = list.collect();
+        let list = list.ok_or_else(|| case.malformed(format!("`{key}` is not a list of counts")))?;
+        Ok(list.into_iter().map(|n| n.min(1 << 20) as usize).collect())
+    };
+    let config = SongUNetConfig {
+        resolution: case.count(net, "img_resolution")?,
+        channels: case.count(net, "img_channels")?,
+        classes: case.count(net, "label_dim")?,
+        model_channels: case.count(net, "model_channels")?,
+        channel_multipliers: counts("channel_mult")?,
+        blocks: case.count(net, "num_blocks")?,
+        attention_resolutions: counts("attn_resolutions")?,
+        augment_labels: case.count(net, "augment_dim")?,
+        dropout: case.number(net, "dropout")?,
+        step_branch: case.flag(net, "has_step_layers")?,
+    };
+    if case.count(net, "channel_mult_emb")? != 4 {
+        return Err(Problem::unsupported("an embedding other than 4 times as wide"));
+    }
+    if weight_count(&config) > MOST_WEIGHTS || config.resolution > LARGEST {
+        return Err(case.malformed("`net` describes a network too large to be a test"));
+    }
+    Ok(NetworkConfig::SongUnet(config))
+}
+
+/// A file must not be able to ask for all memory.
+const MOST_WEIGHTS: usize = 500_000_000;
+
+/// Attention takes the fourth power of this.
+const LARGEST: usize = 64;
+
+/// At least the number of weights of the network.
+fn weight_count(config: &SongUNetConfig) -> usize {
+    let widest = config.channel_multipliers.iter().max().copied();
+    let width = config.model_channels.saturating_mul(widest.unwrap_or(1));
+    let inputs = config.channels + config.classes + config.augment_labels;
+    let levels = config.channel_multipliers.len();
+    let blocks = config.blocks.saturating_add(2).saturating_mul(2 * levels.max(1));
+    // Two 3x3 convolutions, from up to twice the width, and what else a block has.
+    let block = width.saturating_mul(width).saturating_mul(40);
+    let ends = width.saturating_mul(inputs).saturating_mul(20);
+    blocks.saturating_mul(block).saturating_add(ends)
+}
+
+/// What the network is told in a run or an evaluation.
+pub(super) fn condition(
+    case: &Case,
+    of: &Value,
+    net: &NetworkConfig,
+    batch: usize,
+    device: &Device,
+) -> Result<Condition, Problem> {
+    let NetworkConfig::SongUnet(config) = net;
+    let steps = match of["step_condition"] {
+        Value::Null => None,
+        _ => Some(case.count(of, "step_condition")?),
+    };
+    Ok(Condition {
+        labels: case.rows(of, "labels", [batch, config.classes], device)?,
+        augment: case.rows(of, "augment_labels", [batch, config.augment_labels], device)?,
+        steps,
+    })
+}
+
+/// The noise levels of an evaluation: one for all images, or one for each.
+fn levels(case: &Case, of: &Value, batch: usize) -> Result<Vec<f64>, Problem> {
+    let name = case.text(of, "sigma")?;
+    let sigmas = case.values(name)?;
+    let fine = sigmas.iter().all(|s| *s > 0.0 && s.is_finite());
+    if fine && (sigmas.len() == 1 || sigmas.len() == batch) {
+        return Ok(sigmas);
+    }
+    Err(case.malformed(format!("{name} is not one positive level, or {batch}")))
+}
+
+fn evaluate(
+    case: &Case,
+    eval: &Value,
+    net: &NetworkConfig,
+    model: &Preconditioned,
+    device: &Device,
+) -> Result<f64, Problem> {
+    let noisy = case.images(case.text(eval, "x")?, net, device)?;
+    let batch = noisy.dims()[0];
+    let sigmas = levels(case, eval, batch)?;
+    let condition = condition(case, eval, net, batch, device)?;
+    let got = model.denoise_each(noisy, &sigmas, &condition, None);
+    let want = case.values(case.text(eval, "out")?)?;
+    Ok(normalised_each(&numbers(&got), &want, batch))
+}
+
+/// The gradients of sum |D - target| / B.
+fn gradients(
+    case: &Case,
+    net: &NetworkConfig,
+    model: &Preconditioned,
+    device: &Device,
+) -> Result<Measure, Problem> {
+    let of = &case.config()["grad"];
+    let device = device.clone().autodiff();
+    let noisy = case.images(case.text(of, "x")?, net, &device)?.require_grad();
+    let target = case.images(case.text(of, "target")?, net, &device)?;
+    let batch = noisy.dims()[0];
+    if target.dims() != noisy.dims() {
+        return Err(case.malformed("`grad` has images and target of different shapes"));
+    }
+    let sigmas = levels(case, of, batch)?;
+    let condition = condition(case, of, net, batch, &device)?;
+    let model = trainable(model, &device);
+    let denoised = model.denoise_each(noisy.clone(), &sigmas, &condition, None);
+    let loss = (denoised - target).abs().sum().div_scalar(batch as f64);
+    let value = loss.clone().into_scalar::<f64>();
+    let want = case.values(case.text(of, "loss")?)?;
+    let worst = Measure::new(relative(&[value], &want), case.tolerance("loss_rel")?);
+    let tape = loss.backward();
+
+    let tolerance = case.tolerance("grad")?;
+    let of_input = noisy.grad(&tape).map(|g| numbers(&g)).unwrap_or_default();
+    let want = case.values(case.text(of, "grad_x")?)?;
+    let input = Measure::new(normalised(&of_input, &want), tolerance);
+    let found = Gradients::read(&model.network, &tape);
+    let parameters = error(case, &found, &case.texts(of, "no_grad")?)?;
+    Ok(worst
+        .or_worse(input)
+        .or_worse(Measure::new(parameters, tolerance)))
+}
+
+/// The same denoiser, recording what is needed for gradients.
+pub(super) fn trainable(model: &Preconditioned, device: &Device) -> Preconditioned {
+    use burn::module::Module;
+    Preconditioned {
+        network: model.network.clone().to_device(device).train(),
+        ..model.clone()
+    }
+}
+
+/// All numbers of images, row-major.
+pub(super) fn numbers(images: &Images) -> Vec<f64> {
+    let data = images.clone().into_data();
+    debug_assert!(matches!(data.dtype(), DType::F32 | DType::F64));
+    data.iter::<f64>().collect()
+}

@@ -1,0 +1,157 @@
+//! Solvers: whole trajectories, with a network and with exact denoisers.
+
+use super::Report;
+use super::case::Case;
+use super::measure::{Measure, Problem, normalised, worse};
+use super::network::{condition, denoiser, numbers};
+use crate::Images;
+use crate::denoiser::{Condition, Denoiser, Gaussian, Mixture};
+use crate::grid::SigmaGrid;
+use crate::sampler::Sampler;
+use crate::solver::{Prediction, SolverConfig};
+use burn::tensor::{DType, Device};
+use serde_json::Value;
+
+/// A row for each run. Network, weights and start are those of the run, or else of the whole case.
+pub(super) fn run(case: &Case, device: &Device, report: Report<'_>) -> Result<(), Problem> {
+    let shared = case.config();
+    let common = match shared["net"] {
+        Value::Null => None,
+        _ => Some(denoiser(case, shared, device)?),
+    };
+    for run in case.list(shared, "runs")? {
+        let own = || -> Result<Measure, Problem> {
+            let solver = configuration(case, run, "solver")?;
+            let (net, model) = match (&common, &run["net"]) {
+                (Some(common), Value::Null) => common.clone(),
+                _ => denoiser(case, run, device)?,
+            };
+            let key = |of: &Value| case.text(of, "latents").map(str::to_string);
+            let latents = key(run).or_else(|_| key(shared))?;
+            let latents = case.images(&latents, &net, device)?;
+            let condition = condition(case, run, &net, latents.dims()[0], device)?;
+            compare(case, run, solver, &model, latents, &condition)
+        };
+        report(case.text(run, "id")?, own());
+    }
+    Ok(())
+}
+
+/// A row for each run with an exact denoiser, in f64.
+pub(super) fn run_analytic(
+    case: &Case,
+    device: &Device,
+    report: Report<'_>,
+) -> Result<(), Problem> {
+    if !device.supports_dtype(DType::F64) {
+        return Err(Problem::unsupported("f64 on this device"));
+    }
+    let denoiser = exact(case, device)?;
+    let latents = case.tensor::<4>("in/latents", device, DType::F64)?;
+    for run in case.list(case.config(), "runs")? {
+        let result = configuration(case, run, "solver").and_then(|solver| {
+            let condition = Condition::default();
+            compare(case, run, solver, denoiser.as_ref(), latents.clone(), &condition)
+        });
+        report(case.text(run, "id")?, result);
+    }
+    Ok(())
+}
+
+/// The denoiser of an analytic case.
+fn exact(case: &Case, device: &Device) -> Result<Box<dyn Denoiser>, Problem> {
+    let config = case.config();
+    let shape = case.tensor::<4>("in/latents", device, DType::F64)?.dims();
+    let fits = |dims: &[usize]| {
+        let fine = dims == &shape[1..];
+        let wrong = || case.malformed(format!("means of shape {dims:?} for latents {shape:?}"));
+        if fine { Ok(()) } else { Err(wrong()) }
+    };
+    match case.text(config, "denoiser")? {
+        "gauss" => {
+            let mean = case.tensor::<3>(case.text(config, "mean")?, device, DType::F64)?;
+            fits(&mean.dims())?;
+            let std = case.number(config, "s")?;
+            Ok(Box::new(Gaussian::new(mean.unsqueeze(), std)?))
+        }
+        "gmm" => {
+            let means = case.tensor::<4>(case.text(config, "means")?, device, DType::F64)?;
+            fits(&means.dims()[1..])?;
+            let weights = case.values(case.text(config, "weights")?)?;
+            let stds = case.values(case.text(config, "stds")?)?;
+            Ok(Box::new(Mixture::new(&weights, means, &stds)?))
+        }
+        other => Err(Problem::unsupported(format!("denoiser {other:?}"))),
+    }
+}
+
+/// The solver that a run or a trace names under `key`, with its settings beside it.
+pub(super) fn configuration(
+    case: &Case,
+    of: &Value,
+    key: &str,
+) -> Result<SolverConfig, Problem> {
+    let config = match case.text(of, key)? {
+        "euler" => SolverConfig::Euler {},
+        "heun" => SolverConfig::Heun {},
+        "dpm" => SolverConfig::Dpm2 {},
+        "ipndm" => SolverConfig::Ipndm {
+            order: case.count(of, "max_order")?,
+        },
+        "dpmpp" => SolverConfig::DpmSolverPp {
+            order: case.count(of, "max_order")?,
+            prediction: if case.flag(of, "predict_x0")? {
+                Prediction::Data
+            } else {
+                Prediction::Noise
+            },
+            lower_order_final: case.flag(of, "lower_order_final")?,
+            thresholding: case.flag(of, "thresholding")?,
+            corrected: false,
+        },
+        other => return Err(Problem::unsupported(format!("solver {other:?}"))),
+    };
+    Ok(config)
+}
+
+/// Solves a run on its own times and compares every state.
+fn compare(
+    case: &Case,
+    run: &Value,
+    solver: SolverConfig,
+    denoiser: &dyn Denoiser,
+    latents: Images,
+    condition: &Condition,
+) -> Result<Measure, Problem> {
+    let grid = SigmaGrid::new(case.values(case.text(run, "t_steps")?)?)?;
+    let solver = solver.build()?;
+    let sampler = Sampler {
+        denoiser,
+        solver: solver.as_ref(),
+        grid: &grid,
+        analytic_first_step: case.flag(run, "afs")?,
+        denoise_to_zero: case.flag(run, "denoise_to_zero")?,
+    };
+    let start = latents.mul_scalar(grid.sigma_max());
+    let states = sampler.trajectory(start, condition).states;
+    let want = case.values(case.text(run, "traj")?)?;
+    let error = states_error(&states, &want);
+    let required = run["required"].is_null() || case.flag(run, "required")?;
+    Ok(Measure {
+        error,
+        tolerance: case.number(run, "tol")?,
+        required,
+    })
+}
+
+/// The error of the worst state; `want` holds them one after the other.
+pub(super) fn states_error(states: &[Images], want: &[f64]) -> f64 {
+    let size = want.len() / states.len().max(1);
+    if size == 0 || want.len() != size * states.len() {
+        return f64::INFINITY;
+    }
+    let pairs = states.iter().zip(want.chunks(size));
+    pairs
+        .map(|(got, want)| normalised(&numbers(got), want))
+        .fold(0.0, worse)
+}
