@@ -84,7 +84,7 @@ fn kind_of(card: Option<&Value>) -> &'static str {
         Some("teacher") => "teacher",
         Some("student") => "student",
         Some("features") => "features",
-        Some("statistics") => "statistics",
+        Some("moments") => "statistics",
         _ if card.get("round").is_some() && card.get("recipe").is_some() => "training state",
         _ => "safetensors file with an unknown card",
     }

@@ -1,0 +1,146 @@
+//! However a run is disturbed, the file it makes in the end is the same.
+
+#![cfg(unix)]
+
+mod support;
+
+use std::hash::{BuildHasher, Hasher};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+use support::World;
+
+const TRAIN: &str = "train teacher.toml --data data --tick 3";
+const DISTILL: &str = "distill student.toml --teacher teacher.safetensors --tick 2";
+
+/// A number in [0, 1) that is another one in every run.
+fn random() -> f64 {
+    let bits = std::hash::RandomState::new().build_hasher().finish();
+    (bits >> 11) as f64 / (1u64 << 53) as f64
+}
+
+fn wait_for(child: &mut Child, what: &str, ready: impl Fn() -> bool) {
+    let limit = Instant::now() + Duration::from_secs(120);
+    while !ready() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before {what}");
+        assert!(Instant::now() < limit, "no {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Kills at random moments, three runs with two kills each, and compares the final file.
+fn survives_kills(verb: &str, product: &str) {
+    let world = World::with_teacher();
+    let started = Instant::now();
+    world.prints(&format!("{verb} --out whole"));
+    let whole = started.elapsed();
+    let expected = world.bytes(format!("whole/{product}"));
+    for attempt in 0..3 {
+        let out = format!("killed{attempt}");
+        let command = format!("{verb} --out {out} --resume");
+        for _ in 0..2 {
+            let moment = whole.mul_f64(random() * 0.8);
+            let mut child = world.spawn(&command);
+            std::thread::sleep(moment);
+            child.kill().unwrap();
+            child.wait().unwrap();
+            println!("{out}: killed after {moment:?}");
+        }
+        world.prints(&command);
+        let path = format!("{out}/{product}");
+        assert!(world.bytes(&path) == expected, "{path} differs from an undisturbed run's");
+        // Metrics are those of one run: each round once, in order.
+        let text = String::from_utf8(world.bytes(format!("{out}/metrics.jsonl"))).unwrap();
+        let rounds: Vec<u64> = text
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+            .map(|line| line["round"].as_u64().unwrap())
+            .collect();
+        assert!(rounds.windows(2).all(|w| w[0] < w[1]), "{rounds:?}");
+        // No half-written file stays behind.
+        let names = std::fs::read_dir(world.path(&out)).unwrap();
+        let names: Vec<_> = names.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        assert!(names.iter().all(|n| !n.ends_with(".tmp")), "{names:?}");
+    }
+}
+
+#[test]
+fn training_survives_kills() {
+    survives_kills(TRAIN, "teacher.safetensors");
+}
+
+#[test]
+fn distillation_survives_kills() {
+    survives_kills(DISTILL, "student.safetensors");
+}
+
+#[test]
+fn ticks_and_stops_leave_no_trace() {
+    let world = World::with_teacher();
+    for (verb, product) in [
+        ("train teacher.toml --data data", "teacher.safetensors"),
+        ("distill student.toml --teacher teacher.safetensors", "student.safetensors"),
+    ] {
+        world.prints(&format!("{verb} --out a{product}"));
+        world.prints(&format!("{verb} --out b{product} --tick 1 --stop-after 3"));
+        assert!(!world.path(format!("b{product}/{product}")).exists());
+        world.prints(&format!("{verb} --out b{product} --tick 7 --resume"));
+        let (a, b) = (format!("a{product}/{product}"), format!("b{product}/{product}"));
+        assert!(world.bytes(&a) == world.bytes(&b), "{product}");
+        // Killed between the last checkpoint and the final file.
+        std::fs::remove_file(world.path(&b)).unwrap();
+        world.prints(&format!("{verb} --out b{product} --resume"));
+        assert!(world.bytes(&a) == world.bytes(&b), "{product}");
+        // A finished run says so and changes nothing.
+        let text = world.fails(&format!("{verb} --out b{product} --resume"), 0);
+        assert!(text.contains("finished"), "{text}");
+        assert!(world.bytes(&a) == world.bytes(&b), "{product}");
+    }
+}
+
+#[test]
+fn an_interrupt_finishes_the_round_and_says_how_to_go_on() {
+    let world = World::with_teacher();
+    let verb = "train teacher.toml --data data --set images=1600 --tick 1";
+    world.prints(&format!("{verb} --out whole"));
+    let mut child = world.spawn(&format!("{verb} --out run"));
+    let metrics = world.path("run/metrics.jsonl");
+    wait_for(&mut child, "metrics", || metrics.metadata().is_ok_and(|m| m.len() > 0));
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{text}");
+    assert!(!world.path("run/teacher.safetensors").exists());
+    // The last line is the command that goes on.
+    let command = text.trim_end().lines().last().unwrap().trim();
+    assert!(command.ends_with("--resume"), "{text}");
+    let words = command.split_once(" train ").unwrap().1;
+    world.prints(&format!("train {words}"));
+    let product = "teacher.safetensors";
+    let (a, b) = (format!("whole/{product}"), format!("run/{product}"));
+    assert!(world.bytes(a) == world.bytes(b));
+}
+
+#[test]
+fn a_full_disk_keeps_the_last_checkpoint() {
+    let world = World::with_teacher();
+    world.prints(&format!("{TRAIN} --out whole"));
+    world.prints(&format!("{TRAIN} --out run --stop-after 6"));
+    let before = world.bytes("run/state.safetensors");
+    // A limit on file sizes stands in for the full disk: writing fails halfway.
+    let script = format!("trap '' XFSZ; ulimit -f 100; exec {} -q {TRAIN} --out run --resume", support::PROGRAM);
+    let output = Command::new("sh")
+        .args(["-c", &script])
+        .current_dir(world.path("."))
+        .env("FEWSTEP_THREADS", "1")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("cannot write") && text.contains("state.safetensors"), "{text}");
+    assert!(!text.contains("panicked"), "{text}");
+    assert!(world.bytes("run/state.safetensors") == before);
+    world.prints(&format!("{TRAIN} --out run --resume"));
+    let product = "teacher.safetensors";
+    assert!(world.bytes(format!("run/{product}")) == world.bytes(format!("whole/{product}")));
+}

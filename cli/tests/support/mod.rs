@@ -1,0 +1,169 @@
+//! A tiny world for the tests of the program: 8 x 8 images, recipes, and folders that go away.
+
+#![allow(dead_code)] // Each test program uses its own part.
+
+use assert_cmd::Command;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use tempfile::TempDir;
+
+/// The program.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_fewstep");
+
+/// Recipe of a teacher that trains in a second.
+pub const TEACHER: &str = r#"
+kind = "teacher"
+seed = 1
+images = 320
+batch = 8
+learning-rate = 0.002
+average-half-life = 200.0
+
+[network]
+kind = "song-unet"
+resolution = 8
+channels = 1
+classes = 3
+model-channels = 8
+channel-multipliers = [1, 2]
+blocks = 1
+attention-resolutions = [4]
+dropout = 0.1
+
+[sampling]
+solver = { kind = "dpm-solver-pp" }
+steps = 12
+spacing = { kind = "polynomial", rho = 7.0 }
+sigma-max = 80.0
+sigma-min = 0.006
+analytic-first-step = false
+"#;
+
+/// Recipe of a student of it.
+pub const STUDENT: &str = r#"
+kind = "distillation"
+trajectories = 160
+batch = 8
+micro-batch = 5
+learning-rate = 5e-4
+"#;
+
+/// Recipe of a feature network.
+pub const FEATURES: &str = r#"
+kind = "features"
+size = 8
+channels = 1
+seed = 1
+epochs = 2
+batch = 20
+learning-rate = 0.002
+flip = false
+shift = 0
+widths = [4, 8, 8]
+features = 8
+"#;
+
+/// A folder with data, recipes and, once asked for, a teacher.
+pub struct World {
+    folder: TempDir,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        write_idx(&folder.path().join("data"), 120);
+        fs::write(folder.path().join("teacher.toml"), TEACHER).unwrap();
+        fs::write(folder.path().join("student.toml"), STUDENT).unwrap();
+        fs::write(folder.path().join("features.toml"), FEATURES).unwrap();
+        Self { folder }
+    }
+
+    /// One that holds `teacher.safetensors` as well.
+    pub fn with_teacher() -> Self {
+        let world = Self::new();
+        fs::write(world.path("teacher.safetensors"), teacher()).unwrap();
+        world
+    }
+
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn bytes(&self, name: impl AsRef<Path>) -> Vec<u8> {
+        let path = self.path(name);
+        fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    }
+
+    /// The program with these arguments (split at spaces), in this folder, on one thread.
+    pub fn run(&self, arguments: &str) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.current_dir(self.folder.path()).args(arguments.split_whitespace());
+        command.env_remove("FEWSTEP_DEVICE").env("FEWSTEP_THREADS", "1");
+        command
+    }
+
+    /// As [`run`](Self::run), for processes that are to be disturbed.
+    pub fn spawn(&self, arguments: &str) -> std::process::Child {
+        std::process::Command::new(PROGRAM)
+            .current_dir(self.folder.path())
+            .args(arguments.split_whitespace())
+            .env("FEWSTEP_THREADS", "1")
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    /// Runs it, wants `status`, and returns what it said on stderr; there must be no sign of a panic.
+    pub fn fails(&self, arguments: &str, status: i32) -> String {
+        let output = self.run(arguments).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(status), "{arguments}: {text}");
+        assert!(!text.contains("panicked") && !text.contains("RUST_BACKTRACE"), "{text}");
+        text
+    }
+
+    /// As [`fails`](Self::fails), where the message is ours: one line that contains `word`.
+    pub fn says(&self, arguments: &str, status: i32, word: &str) {
+        let text = self.fails(&format!("-q {arguments}"), status);
+        assert!(text.starts_with("error: ") && text.contains(word), "{arguments}: {text}");
+        assert_eq!(text.trim_end().lines().count(), 1, "{arguments}: {text}");
+    }
+
+    /// Runs it and returns what it printed.
+    pub fn prints(&self, arguments: &str) -> String {
+        let output = self.run(arguments).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments}: {error}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+/// The bytes of a teacher, trained once for each test program.
+pub fn teacher() -> &'static [u8] {
+    static TEACHER: OnceLock<Vec<u8>> = OnceLock::new();
+    TEACHER.get_or_init(|| {
+        let world = World::new();
+        world.prints("train teacher.toml --data data --out run");
+        world.bytes("run/teacher.safetensors")
+    })
+}
+
+/// Gradients in two directions and a chequerboard, slightly different each.
+fn write_idx(folder: &Path, count: u32) {
+    fs::create_dir_all(folder).unwrap();
+    let mut images: Vec<u8> = [0x803, count, 8, 8].iter().flat_map(|n: &u32| n.to_be_bytes()).collect();
+    let mut labels: Vec<u8> = [0x801, count].iter().flat_map(|n: &u32| n.to_be_bytes()).collect();
+    for i in 0..count {
+        labels.push((i % 3) as u8);
+        for pixel in 0..64 {
+            let (y, x) = (pixel / 8, pixel % 8);
+            let base = [y * 30, x * 30, (x + y) % 2 * 220][i as usize % 3];
+            images.push((base + (i * 7 + pixel * 13) % 30) as u8);
+        }
+    }
+    fs::write(folder.join("train-images-idx3-ubyte"), images).unwrap();
+    fs::write(folder.join("train-labels-idx1-ubyte"), labels).unwrap();
+}

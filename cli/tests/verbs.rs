@@ -1,0 +1,195 @@
+//! Each verb once, on a world of 8 x 8 images.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use support::World;
+
+/// The pixels of all PNG files in a folder, by name.
+fn pictures(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let read = |entry: std::io::Result<fs::DirEntry>| {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_string();
+        (name, image::open(&path).unwrap().into_bytes())
+    };
+    fs::read_dir(folder).unwrap().map(read).collect()
+}
+
+#[test]
+fn an_image_depends_on_its_seed_only() {
+    let world = World::with_teacher();
+    let sample = "sample teacher.safetensors --seeds 0-63";
+    world.prints(&format!("{sample} --out all --batch 64"));
+    let all = pictures(&world.path("all"));
+    assert_eq!(all.len(), 64);
+    for (out, flags) in [
+        ("sevens", "--batch 7"),
+        ("singles", "--batch 1"),
+        ("threads", "--batch 64 --threads 2"),
+    ] {
+        world.prints(&format!("{sample} --out {out} {flags}"));
+        let others = pictures(&world.path(out));
+        assert!(all.keys().eq(others.keys()));
+        for (name, pixels) in &all {
+            let mut pairs = pixels.iter().zip(&others[name]);
+            // Rounding may take a sum that is 1e-7 away to the next byte.
+            assert!(pairs.all(|(a, b)| a.abs_diff(*b) <= 1), "{out}/{name}");
+        }
+    }
+    world.prints("sample teacher.safetensors --seeds 62,5 --out some");
+    let some = pictures(&world.path("some"));
+    assert!(some.keys().eq(["000005.png", "000062.png"]));
+    let distinct: std::collections::BTreeSet<_> = all.values().collect();
+    assert_eq!(distinct.len(), 64);
+}
+
+#[test]
+fn pictures_say_where_they_come_from() {
+    let world = World::with_teacher();
+    world.prints("sample teacher.safetensors --seeds 7-8 --class 2 --grid --out images");
+    let text = String::from_utf8_lossy(&world.bytes("images/000007.png")).into_owned();
+    for word in ["seed\0007", "class\0002", "card\0"] {
+        let word = word.replace("\\0", "\0");
+        assert!(text.contains(&word), "{word:?}");
+    }
+    let grid = image::open(world.path("images/grid.png")).unwrap();
+    assert_eq!((grid.width(), grid.height()), (2 * 10 + 2, 10 + 2));
+    // Another class, another image.
+    world.prints("sample teacher.safetensors --seeds 7-8 --class 1 --out others");
+    assert!(world.bytes("images/000007.png") != world.bytes("others/000007.png"));
+}
+
+#[test]
+fn a_student_is_sampled_as_it_was_distilled() {
+    let world = World::with_teacher();
+    world.prints("distill student.toml --teacher teacher.safetensors --tick 10 --out run");
+    for name in ["recipe.toml", "metrics.jsonl", "preview-0000010.png", "preview-0000020.png"] {
+        assert!(world.path("run").join(name).exists(), "{name}");
+    }
+    // The resolved recipe makes the same student again.
+    world.prints("distill run/recipe.toml --teacher teacher.safetensors --out again");
+    let student = world.bytes("run/student.safetensors");
+    assert!(student == world.bytes("again/student.safetensors"));
+    let metrics = String::from_utf8(world.bytes("run/metrics.jsonl")).unwrap();
+    let line: serde_json::Value = serde_json::from_str(metrics.lines().next().unwrap()).unwrap();
+    assert_eq!(line["round"], 10);
+    assert_eq!(line["trajectories"], 80);
+    assert_eq!(line["distances"].as_array().unwrap().len(), 3);
+    let facts = world.prints("inspect run/student.safetensors --json");
+    let facts: serde_json::Value = serde_json::from_str(&facts).unwrap();
+    assert_eq!(facts["kind"], "student");
+    assert_eq!(facts["evaluations"], 2);
+    assert_eq!(facts["trained-on"], 160);
+    let teacher = world.prints("inspect teacher.safetensors --json");
+    let teacher: serde_json::Value = serde_json::from_str(&teacher).unwrap();
+    assert_eq!(facts["parent"], teacher["sha256"]);
+    let sample = "sample run/student.safetensors --seeds 0";
+    let said = world.fails(sample, 0);
+    assert!(said.contains("2 evaluations"), "{said}");
+    world.says(&format!("{sample} --steps 4"), 2, "--override");
+    let said = world.fails(&format!("{sample} --steps 4 --override"), 0);
+    assert!(said.contains("3 evaluations"), "{said}");
+}
+
+#[test]
+fn a_dry_run_predicts_and_writes_nothing() {
+    let world = World::with_teacher();
+    let train = world.prints("train teacher.toml --data data --dry-run --set seed=5");
+    for word in ["seed = 5", "teacher 12", "rounds: 40", "peak memory", "time"] {
+        assert!(train.contains(word), "{word}: {train}");
+    }
+    let distill = world.prints("distill student.toml --teacher teacher.safetensors --dry-run");
+    for word in ["steps = 3", "teacher 12, student 2", "rounds: 20 (40 updates)", "peak memory"] {
+        assert!(distill.contains(word), "{word}: {distill}");
+    }
+    // What it prints is a recipe.
+    fs::write(world.path("printed.toml"), &distill).unwrap();
+    let again = world.prints("distill printed.toml --teacher teacher.safetensors --dry-run");
+    let settings = |text: &str| text.lines().take_while(|l| !l.starts_with('#')).map(String::from).collect::<Vec<_>>();
+    assert_eq!(settings(&distill), settings(&again));
+    assert!(!world.path("runs").exists());
+}
+
+#[test]
+fn images_are_measured() {
+    let world = World::with_teacher();
+    let trained = world.prints("train features.toml --data data --out net");
+    assert!(trained.contains("net/features.safetensors"), "{trained}");
+    let evaluate = |what: &str| {
+        let text = world.prints(&format!("evaluate {what} --features net/features.safetensors --json"));
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()
+    };
+    evaluate("data --write-statistics statistics.safetensors");
+    let itself = evaluate("data --reference statistics.safetensors");
+    assert!(itself["frechet"].as_f64().unwrap().abs() < 1e-6, "{itself}");
+    assert_eq!(itself["images"], 120);
+    let noisy = "teacher.safetensors --reference statistics.safetensors --images 60";
+    let teacher = evaluate(&format!("{noisy} --paired teacher.safetensors"));
+    assert!(teacher["frechet"].as_f64().unwrap() > 0.0, "{teacher}");
+    assert_eq!(teacher["nfe"], 12);
+    assert_eq!(teacher["paired"]["rms"], 0.0);
+    let rough = evaluate(&format!("{noisy} --solver euler --steps 2 --paired teacher.safetensors"));
+    assert_eq!(rough["nfe"], 2);
+    assert!(rough["paired"]["rms"].as_f64().unwrap() > 0.0);
+    // The same images as files have the same distance.
+    world.prints("sample teacher.safetensors --seeds 0-59 --out images --batch 50");
+    let files = evaluate("images --reference data");
+    let difference = files["frechet"].as_f64().unwrap() - teacher["frechet"].as_f64().unwrap();
+    assert!(difference.abs() < 1e-6, "{files} {teacher}");
+    let few = world.fails(&format!("evaluate {noisy} --features net/features.safetensors"), 0);
+    assert!(few.contains("warning") && few.contains("60 images are few"), "{few}");
+    world.says("evaluate data --reference data --features teacher.safetensors", 2, "feature");
+    assert!(world.prints("inspect net/features.safetensors").contains("features"));
+    assert!(world.prints("inspect statistics.safetensors").contains("statistics"));
+}
+
+#[test]
+fn the_demo_compares_teacher_and_student() {
+    let world = World::with_teacher();
+    world.prints("train features.toml --data data --out net");
+    let features = "--features net/features.safetensors";
+    world.prints(&format!("evaluate data {features} --write-statistics statistics.safetensors"));
+    let demo = format!(
+        "demo --teacher teacher.safetensors {features} --reference statistics.safetensors --images 60 --trajectories 64"
+    );
+    // Twice: the default folder is the demo's own.
+    world.prints(&demo);
+    let table = world.prints(&demo);
+    assert!(table.contains("undistilled") && table.contains("Frechet"), "{table}");
+    let summary = world.bytes("runs/demo/summary.json");
+    let summary: serde_json::Value = serde_json::from_slice(&summary).unwrap();
+    for (row, nfe) in [("teacher", 12), ("undistilled", 2), ("student", 2)] {
+        assert_eq!(summary[row]["nfe"], nfe);
+        for key in ["frechet", "paired", "images_per_second"] {
+            assert!(summary[row][key].as_f64().is_some_and(|v| v >= 0.0), "{row} {key}");
+        }
+    }
+    assert_eq!(summary["teacher"]["paired"], 0.0);
+    assert_eq!(summary["trajectories"], 64);
+    assert!(summary["seconds"].as_f64().unwrap() > 0.0);
+    let picture = image::open(world.path("runs/demo/demo.png")).unwrap();
+    assert_eq!(picture.width(), 3 * (16 * 10 + 2));
+    assert!(world.path("runs/demo/student.safetensors").exists());
+    world.prints(&format!("{demo} --out mine"));
+    world.says(&format!("{demo} --out mine"), 2, "--overwrite");
+}
+
+#[test]
+fn every_verb_has_help_with_an_example() {
+    let world = World::new();
+    let verbs = ["demo", "train", "distill", "sample", "evaluate", "inspect", "verify", "completions"];
+    let all = world.prints("--help");
+    for verb in verbs {
+        assert!(all.contains(verb), "{verb}");
+        let help = world.prints(&format!("{verb} --help"));
+        assert!(help.contains("Example") && help.contains(&format!("fewstep {verb}")), "{help}");
+    }
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = world.prints(&format!("completions {shell}"));
+        assert!(script.contains("fewstep") && script.contains("distill"), "{shell}");
+    }
+    assert!(world.prints("--version").starts_with("fewstep "));
+    world.fails("", 2);
+}
