@@ -2,9 +2,9 @@
 
 #![allow(dead_code)] // Each test program uses its own part.
 
+use assert_cmd::Command;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
 use tempfile::TempDir;
 
@@ -105,7 +105,7 @@ impl World {
 
     /// As [`run`](Self::run), for processes that are to be disturbed.
     pub fn spawn(&self, arguments: &str) -> std::process::Child {
-        Command::new(PROGRAM)
+        std::process::Command::new(PROGRAM)
             .current_dir(self.folder.path())
             .args(arguments.split_whitespace())
             .env("FEWSTEP_THREADS", "1")
