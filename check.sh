@@ -2,7 +2,8 @@
 # The checks that CI runs, cheapest first. Usage: bash check.sh
 #
 # Everything is built in the release profile: a debug build of the networks would be slow to run, and would compile
-# every dependency a second time. Clippy and rustdoc share one set of (unlinked) dependencies, the tests use another.
+# every dependency a second time. Clippy and rustdoc share one set of (unlinked) dependencies, the tests and the tool
+# another. Always `--workspace`: a single package would use other features of the dependencies, and compile them anew.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -19,8 +20,7 @@ run() {
 
 run cargo fmt --all --check
 run cargo clippy --release --workspace --all-targets -- -D warnings
-# The tool has the library's name, and its pages would overwrite the library's.
-run env RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --workspace --exclude fewstep-cli
+run env RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --workspace
 run cargo test --release --workspace
 
 printf '\nall checks passed in %d s\n' "$SECONDS"

@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release --example 03_train_tiny_teacher`
 
-use burn::tensor::Device;
+use fewstep::Device;
 use fewstep::data::{Dataset, Options};
 use fewstep::image::Picture;
 use fewstep::noise::{Domain, Stream};
@@ -10,7 +10,7 @@ use fewstep::teacher::{TeacherRecipe, Trainer};
 use std::path::Path;
 
 const RECIPE: &str = r#"
-images = 12800
+images = 9600
 batch = 32
 learning-rate = 2e-3
 average-half-life = 1000

@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release --example 04_distil`
 
-use burn::tensor::Device;
+use fewstep::Device;
 use fewstep::checkpoint::Model;
 use fewstep::distill::{Distiller, Recipe, TrajectorySource};
 use std::path::Path;
@@ -12,7 +12,7 @@ pub fn run(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let (teacher, hash) = Model::read(&folder.join("teacher.safetensors"), &device)?;
     // The published recipe, but shorter and faster: 3 steps of which the first is free, 4 teacher steps in each.
     let recipe = Recipe {
-        trajectories: 4800,
+        trajectories: 2560,
         batch: 32,
         learning_rate: 1e-3,
         ..Recipe::default()
@@ -26,7 +26,7 @@ pub fn run(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     while !distiller.is_finished() {
         let (target, condition) = trajectories.round(distiller.rounds())?;
         let round = distiller.round(&target, &condition)?;
-        if distiller.rounds() % 30 == 1 {
+        if distiller.rounds() % 20 == 1 {
             let learning_rate = round.learning_rate;
             println!(
                 "distance after each step {:.2?}, rate {learning_rate}",

@@ -2,10 +2,9 @@
 //!
 //! `cargo run --release --example 05_sample_from_file`
 
-use burn::tensor::Device;
 use fewstep::checkpoint::Model;
 use fewstep::denoiser::{Condition, one_hot};
-use fewstep::{image::Picture, noise, sampler::Sampler};
+use fewstep::{Device, image::Picture, noise, sampler::Sampler};
 use std::path::Path;
 
 pub fn run(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {

@@ -2,10 +2,9 @@
 //!
 //! `cargo run --release --example 06_measure`
 
-use burn::tensor::Device;
 use fewstep::checkpoint::{Model, Sampling};
 use fewstep::denoiser::{Condition, one_hot};
-use fewstep::{Error, Images, metric::paired_distance, noise, sampler::Sampler};
+use fewstep::{Device, Error, Images, metric::paired_distance, noise, sampler::Sampler};
 use std::path::Path;
 
 fn sample(model: &Model, how: &Sampling, device: &Device) -> Result<Images, Error> {
