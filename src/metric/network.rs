@@ -128,16 +128,18 @@ impl FeatureNetwork {
 
     /// Features of images in [-1, 1]: `[batch, channels, size, size]` to `[batch, features]`, none negative.
     pub fn features(&self, images: Images) -> Tensor<2> {
-        let conv = |images, layer: &Layer<4>, stride, padding| {
-            let options = ConvOptions::new([stride; 2], [padding; 2], [1, 1], 1);
-            let bias = Some(layer.bias.val());
-            activation::relu(module::conv2d(images, layer.weight.val(), bias, options))
+        let conv = |images, layer: &Layer<4>| {
+            fewstep_kernels::conv2d_3x3(images, layer.weight.val(), Some(layer.bias.val()))
+        };
+        let first = |images| {
+            let options = ConvOptions::new([2, 2], [2, 2], [1, 1], 1);
+            module::conv2d(images, self.conv0.weight.val(), Some(self.conv0.bias.val()), options)
         };
         let pool =
             |images| module::max_pool2d(images, MaxPoolOptions::new([2, 2]).with_stride([2, 2]));
-        let x = conv(images, &self.conv0, 2, 2);
-        let x = pool(conv(x, &self.conv1, 1, 1));
-        let x = pool(conv(x, &self.conv2, 1, 1));
+        let x = activation::relu(first(images));
+        let x = pool(activation::relu(conv(x, &self.conv1)));
+        let x = pool(activation::relu(conv(x, &self.conv2)));
         activation::relu(self.hidden.linear(x.flatten(1, 3)))
     }
 
