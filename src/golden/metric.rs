@@ -38,12 +38,12 @@ pub(super) fn run(case: &Case, _: &Device, report: Report<'_>) -> Result<(), Pro
 }
 
 fn moments(case: &Case, name: &str) -> Result<Moments, Problem> {
-    let rows = case.values(name)?;
+    let values = case.values(name)?;
     let shape = case.data(name)?.shape();
     match shape.as_slice() {
-        [count, features] if *count >= 2 && *features >= 1 => {
+        [rows, features] if *rows >= 2 && *features > 0 => {
             let mut sums = Accumulator::new(*features);
-            sums.push(&rows);
+            sums.push(&values);
             Ok(sums.finish("")?)
         }
         other => Err(case.malformed(format!("{name} has shape {other:?}, not two or more rows"))),
