@@ -41,7 +41,7 @@ fn moments(case: &Case, name: &str) -> Result<Moments, Problem> {
     let rows = case.values(name)?;
     let shape = case.data(name)?.shape();
     match shape.as_slice() {
-        [2.., features @ 1..] => {
+        [(2..), features @ (1..)] => {
             let mut sums = Accumulator::new(*features);
             sums.push(&rows);
             Ok(sums.finish("")?)
