@@ -149,7 +149,8 @@ mod tests {
             unexpected: Vec::new(),
             mismatched: names(1),
         };
-        let expected = "x does not fit the network: missing: w0; w1; w2; and 2 more. of another shape: w0";
+        let expected =
+            "x does not fit the network: missing: w0; w1; w2; and 2 more. of another shape: w0";
         assert_eq!(error.to_string(), expected);
     }
 }

@@ -65,7 +65,8 @@ impl Sampling {
     /// # Errors
     /// [`Error::InvalidValue`] for no steps or a range that is empty.
     pub fn grid(&self) -> Result<SigmaGrid, Error> {
-        self.spacing.grid(self.steps, self.sigma_min, self.sigma_max)
+        self.spacing
+            .grid(self.steps, self.sigma_min, self.sigma_max)
     }
 }
 
@@ -125,7 +126,10 @@ impl Model {
     pub fn card(file: &File, path: &Path) -> Result<Card, Error> {
         let malformed = |reason: String| Error::malformed(path, "fewstep model", reason);
         let json = file.json.as_ref().ok_or_else(|| {
-            malformed("it has no card (metadata key `fewstep`), so nothing says which network it is for".into())
+            malformed(
+                "it has no card (metadata key `fewstep`), so nothing says which network it is for"
+                    .into(),
+            )
         })?;
         let card: Card = serde_json::from_str(json)
             .map_err(|e| malformed(format!("its card cannot be understood: {e}")))?;

@@ -64,7 +64,13 @@ impl File {
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         let mut views = Vec::with_capacity(self.tensors.len());
         for (name, data) in &self.tensors {
-            let unknown = || Error::invalid(name, format!("{:?}", data.dtype()), "f16, bf16, f32, f64 or i64");
+            let unknown = || {
+                Error::invalid(
+                    name,
+                    format!("{:?}", data.dtype()),
+                    "f16, bf16, f32, f64 or i64",
+                )
+            };
             let dtype = file_type(data.dtype()).ok_or_else(unknown)?;
             let view = TensorView::new(dtype, data.shape().to_vec(), data.as_bytes())
                 .map_err(|e| Error::invalid(name, e, "a contiguous tensor"))?;

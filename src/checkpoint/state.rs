@@ -53,7 +53,11 @@ impl State {
             if let Some(Some(m)) = optimizer.moments().get(i) {
                 put("mean", &p.name, flat(&m.mean));
                 put("square", &p.name, flat(&m.square));
-                put("time", &p.name, TensorData::new(vec![i64::from(m.time)], [1]));
+                put(
+                    "time",
+                    &p.name,
+                    TensorData::new(vec![i64::from(m.time)], [1]),
+                );
             }
             if let Some(average) = average {
                 put("average", &p.name, flat(&average.values()[i]));

@@ -64,7 +64,12 @@ impl Distiller {
     ///
     /// # Errors
     /// Those of [`Recipe::check`].
-    pub fn new(recipe: Recipe, teacher: &Model, parent: String, device: &Device) -> Result<Self, Error> {
+    pub fn new(
+        recipe: Recipe,
+        teacher: &Model,
+        parent: String,
+        device: &Device,
+    ) -> Result<Self, Error> {
         recipe.check()?;
         let device = device.clone().autodiff();
         let network = teacher.denoiser.network.clone().to_device(&device).train();
@@ -158,7 +163,12 @@ impl Distiller {
         let dropout = self.recipe.student_dropout.then(|| {
             // Each step of a round draws its own masks.
             let first_use = (step.index as u64) << 32;
-            Dropout::new(self.recipe.seed, self.round, part.samples.start as u64, first_use)
+            Dropout::new(
+                self.recipe.seed,
+                self.round,
+                part.samples.start as u64,
+                first_use,
+            )
         });
         let mut denoise = |images: Images, sigma: f64| {
             let images = images.autodiff();
@@ -185,7 +195,9 @@ impl Distiller {
     fn split(&self, start: &Images, condition: &Condition) -> Vec<MicroBatch> {
         let batch = start.dims()[0];
         let size = self.recipe.micro_batch.unwrap_or(batch).min(batch);
-        let ranges = (0..batch).step_by(size).map(|first| first..(first + size).min(batch));
+        let ranges = (0..batch)
+            .step_by(size)
+            .map(|first| first..(first + size).min(batch));
         let part = |samples: Range<usize>| MicroBatch {
             condition: condition.samples(&samples),
             images: slice(start, &samples),
@@ -241,7 +253,12 @@ impl Distiller {
             recipe: to_json(&self.recipe)?,
             parent: Some(self.parent.clone()),
         };
-        Ok(State::gather(progress, &self.student.network, &self.optimizer, None))
+        Ok(State::gather(
+            progress,
+            &self.student.network,
+            &self.optimizer,
+            None,
+        ))
     }
 
     /// Goes on where `state` was taken, with the same teacher.
@@ -249,10 +266,18 @@ impl Distiller {
     /// # Errors
     /// [`Error::Incompatible`] if `teacher` is another file than the run began with; [`Error::Malformed`] or
     /// [`Error::Weights`] if the state is not one of a distillation.
-    pub fn resume(state: &State, teacher: &Model, parent: String, device: &Device) -> Result<Self, Error> {
+    pub fn resume(
+        state: &State,
+        teacher: &Model,
+        parent: String,
+        device: &Device,
+    ) -> Result<Self, Error> {
         if let Some(before) = state.progress.parent.as_ref().filter(|p| **p != parent) {
             return Err(Error::Incompatible {
-                first: format!("the run's teacher (SHA-256 {})", &before[..before.len().min(12)]),
+                first: format!(
+                    "the run's teacher (SHA-256 {})",
+                    &before[..before.len().min(12)]
+                ),
                 second: format!("the given one ({})", &parent[..parent.len().min(12)]),
                 remedy: "give the file that the run was started with".into(),
             });

@@ -133,7 +133,12 @@ impl FeatureNetwork {
         };
         let first = |images| {
             let options = ConvOptions::new([2, 2], [2, 2], [1, 1], 1);
-            module::conv2d(images, self.conv0.weight.val(), Some(self.conv0.bias.val()), options)
+            module::conv2d(
+                images,
+                self.conv0.weight.val(),
+                Some(self.conv0.bias.val()),
+                options,
+            )
         };
         let pool =
             |images| module::max_pool2d(images, MaxPoolOptions::new([2, 2]).with_stride([2, 2]));

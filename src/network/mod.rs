@@ -8,8 +8,8 @@ mod song_unet;
 mod unet_block;
 
 pub use layers::Dropout;
-pub use parameter::{Parameter, load, parameters};
 pub(crate) use parameter::{Gathered, device, gather, gradients, replace};
+pub use parameter::{Parameter, load, parameters};
 pub use song_unet::{SongUNet, SongUNetConfig};
 
 use crate::{Error, Images};

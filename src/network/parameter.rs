@@ -31,7 +31,8 @@ pub(crate) struct Gathered {
 pub fn parameters(network: &Network) -> Vec<Parameter> {
     let data = gather(network).into_iter().filter_map(|g| {
         let flat = g.tensor?.into_data_dtype(DType::F32);
-        let data = TensorData::from_bytes_vec(flat.as_bytes().to_vec(), g.shape.clone(), DType::F32);
+        let data =
+            TensorData::from_bytes_vec(flat.as_bytes().to_vec(), g.shape.clone(), DType::F32);
         Some(Parameter {
             name: g.name,
             shape: g.shape,
@@ -117,9 +118,7 @@ pub(crate) fn replace(
             let shape = value.dims();
             let value = match (self.new)(position, &name, &shape) {
                 // A fresh leaf on the device of the old one, with its place in the graph forgotten.
-                Some(new) if value.is_autodiff() => {
-                    new.reshape(shape).autodiff().require_grad()
-                }
+                Some(new) if value.is_autodiff() => new.reshape(shape).autodiff().require_grad(),
                 Some(new) => new.reshape(shape),
                 None => value,
             };
@@ -159,7 +158,10 @@ pub fn load(
             return None;
         };
         if data.shape().as_slice() != shape {
-            mismatched.push(format!("{name}: file {:?}, network {shape:?}", data.shape().as_slice()));
+            mismatched.push(format!(
+                "{name}: file {:?}, network {shape:?}",
+                data.shape().as_slice()
+            ));
             return None;
         }
         let values = data.iter::<f32>().collect::<Vec<_>>();

@@ -77,14 +77,15 @@ impl SongUNetConfig {
                 "one or more positive whole numbers",
             ));
         }
-        if self.resolution == 0
-            || levels > 16
-            || !self.resolution.is_multiple_of(1 << (levels - 1))
+        if self.resolution == 0 || levels > 16 || !self.resolution.is_multiple_of(1 << (levels - 1))
         {
             return Err(Error::invalid(
                 "resolution",
                 self.resolution,
-                format!("a positive multiple of 2^{} for {levels} levels", levels - 1),
+                format!(
+                    "a positive multiple of 2^{} for {levels} levels",
+                    levels - 1
+                ),
             ));
         }
         let channels = self.model_channels;
@@ -274,7 +275,9 @@ impl SongUNet {
             map_augment: (augment > 0).then(|| linear(augment, channels, false)),
             map_layer0: linear(channels, embedding, true),
             map_layer1: linear(embedding, embedding, true),
-            map_step_layer0: config.step_branch.then(|| linear(channels, embedding, true)),
+            map_step_layer0: config
+                .step_branch
+                .then(|| linear(channels, embedding, true)),
             map_step_layer1: config
                 .step_branch
                 .then(|| linear(embedding, embedding, true)),

@@ -143,9 +143,9 @@ impl Trainer {
         let device = self.device.clone().autodiff();
         let index = |s: u64| noise::epoch_index(seed, first + s, data.len());
         let indices: Vec<usize> = samples.clone().map(index).collect();
-        let flips = samples.clone().map(|s| {
-            recipe.flip && Stream::new(seed, Domain::Flip, first + s).uniform_f64() < 0.5
-        });
+        let flips = samples
+            .clone()
+            .map(|s| recipe.flip && Stream::new(seed, Domain::Flip, first + s).uniform_f64() < 0.5);
         let flips: Vec<bool> = flips.collect();
         let clean = data.batch(&indices, &flips, &device);
         let shape = recipe.network.image_shape();
@@ -164,7 +164,14 @@ impl Trainer {
         let dropout = Dropout::new(seed, round, samples.start, 0);
         let [c, h, w] = shape;
         let count = (recipe.batch * c * h * w) as f64;
-        let terms = edm_loss(&self.model, clean, noise, &sigmas, &condition, Some(&dropout));
+        let terms = edm_loss(
+            &self.model,
+            clean,
+            noise,
+            &sigmas,
+            &condition,
+            Some(&dropout),
+        );
         let loss = terms.elementwise.sum().div_scalar(count);
         let value = loss.clone().into_scalar::<f64>();
         if !value.is_finite() {
@@ -275,11 +282,8 @@ impl Trainer {
         let recipe: TeacherRecipe = state.recipe()?;
         let mut trainer = Self::new(recipe, device)?;
         let network = trainer.model.network.clone();
-        trainer.model.network = state.restore(
-            network,
-            &mut trainer.optimizer,
-            Some(&mut trainer.average),
-        )?;
+        trainer.model.network =
+            state.restore(network, &mut trainer.optimizer, Some(&mut trainer.average))?;
         trainer.round = state.progress.round;
         Ok(trainer)
     }
