@@ -34,7 +34,10 @@ course! {
 #[test]
 fn every_step_of_the_course_runs() {
     let folder = tempfile::tempdir().unwrap();
-    let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let alone = rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .build()
+        .unwrap();
     alone.install(|| {
         for (file, run) in COURSE {
             println!("== {file}");
