@@ -96,10 +96,7 @@ pub(crate) type NewValue<'a> = dyn FnMut(usize, &str, &[usize]) -> Option<Tensor
 
 /// Replaces parameters by the flattened tensors that `new` gives for (position, official name); where it gives
 /// `None` a parameter stays as it is.
-pub(crate) fn replace(
-    network: Network,
-    new: &mut NewValue<'_>,
-) -> Network {
+pub(crate) fn replace(network: Network, new: &mut NewValue<'_>) -> Network {
     struct Writer<'a> {
         names: Network,
         path: Vec<String>,
