@@ -50,7 +50,7 @@ fn pictures_say_where_they_come_from() {
     let world = World::with_teacher();
     world.prints("sample teacher.safetensors --seeds 7-8 --class 2 --grid --out images");
     let text = String::from_utf8_lossy(&world.bytes("images/000007.png")).into_owned();
-    for word in ["seed\07", "class\02", "card\0"] {
+    for word in ["seed\x007", "class\x002", "card\x00"] {
         assert!(text.contains(word), "{word:?}");
     }
     let grid = image::open(world.path("images/grid.png")).unwrap();
