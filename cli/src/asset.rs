@@ -1,5 +1,6 @@
 //! Files that come with the program: in the folder `assets`, or inside the binary.
 
+use crate::embedded;
 use crate::failure::wrong;
 use anyhow::Context;
 use std::path::{Path, PathBuf};
@@ -13,9 +14,6 @@ pub const FEATURES: &str = "fashion-mnist-features.safetensors";
 /// Moments of the 60,000 training images.
 pub const STATISTICS: &str = "fashion-mnist-statistics.safetensors";
 
-/// The files inside the binary.
-const EMBEDDED: &[(&str, &[u8])] = &[];
-
 /// A file on disk; one that came out of the binary goes away with this value.
 pub struct Asset {
     path: PathBuf,
@@ -26,15 +24,18 @@ impl Asset {
     /// What the user named, or `assets/NAME`; if there is no such file, the embedded one of that name.
     pub fn find(typed: Option<&Path>, name: &str) -> anyhow::Result<Self> {
         let path = typed.map_or_else(|| Path::new("assets").join(name), Path::to_path_buf);
-        let embedded = EMBEDDED
-            .iter()
-            .find(|(known, _)| path == Path::new("assets").join(known));
+        let name = path
+            .strip_prefix("assets")
+            .ok()
+            .and_then(Path::to_str)
+            .unwrap_or_default();
+        let embedded = embedded::find(embedded::ASSETS, name);
         match embedded {
             _ if path.exists() => Ok(Self {
                 path,
                 _folder: None,
             }),
-            Some((name, bytes)) => {
+            Some(bytes) => {
                 let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
                 let path = folder.path().join(name);
                 fs_err::write(&path, bytes)?;

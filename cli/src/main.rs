@@ -7,6 +7,7 @@ mod asset;
 mod demo;
 mod device;
 mod distill;
+mod embedded;
 mod estimate;
 mod evaluate;
 mod failure;

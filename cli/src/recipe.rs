@@ -1,14 +1,12 @@
 //! Recipes: TOML files, the bundled ones, and what `--set` changes in them.
 
+use crate::embedded;
 use crate::failure::wrong;
 use anyhow::Context;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::Path;
 use toml::{Table, Value};
-
-/// The recipes that travel in the binary.
-const BUNDLED: &[(&str, &str)] = &[("demo", include_str!("../../recipes/demo.toml"))];
 
 /// What a recipe makes; its top-level key `kind`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -41,16 +39,21 @@ impl Source {
             return Self::parse(name, &text);
         }
         let plain = name.strip_suffix(".toml").unwrap_or(&name);
-        match BUNDLED.iter().find(|(bundled, _)| *bundled == plain) {
-            Some((bundled, text)) => Self::parse((*bundled).into(), text),
-            None => {
-                let names: Vec<_> = BUNDLED.iter().map(|(name, _)| *name).collect();
-                Err(wrong(format!(
-                    "there is no recipe file {name}, and no bundled recipe of that name ({})",
-                    names.join(", ")
-                )))
-            }
+        match embedded::find(embedded::RECIPES, &format!("{plain}.toml")) {
+            Some(bytes) => Self::parse(plain.into(), &String::from_utf8_lossy(bytes)),
+            None => Err(wrong(format!(
+                "there is no recipe file {name}, and no bundled recipe of that name ({})",
+                Self::bundled().join(", ")
+            ))),
         }
+    }
+
+    /// The names of the recipes that travel in the program.
+    fn bundled() -> Vec<&'static str> {
+        let names = embedded::RECIPES.iter().map(|(name, _)| *name);
+        names
+            .map(|name| name.strip_suffix(".toml").unwrap_or(name))
+            .collect()
     }
 
     fn parse(name: String, text: &str) -> anyhow::Result<Self> {
@@ -173,7 +176,9 @@ pub fn first_difference(
 mod tests {
     use super::*;
     use crate::failure::{exit_code, one_line};
+    use crate::train_features;
     use fewstep::distill::Recipe;
+    use fewstep::teacher::TeacherRecipe;
 
     fn source(text: &str) -> Source {
         Source::parse("x.toml".into(), &format!("kind = 'distillation'\n{text}")).unwrap()
@@ -189,24 +194,22 @@ mod tests {
     }
 
     #[test]
-    fn bundled_recipes_are_all_listed_and_valid() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../recipes");
-        for entry in fs_err::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            let stem = path.file_stem().unwrap().to_str().unwrap().to_string();
-            let listed = BUNDLED.iter().find(|(name, _)| *name == stem);
-            let text = fs_err::read_to_string(&path).unwrap();
-            assert_eq!(listed.map(|l| l.1), Some(text.as_str()), "{stem}");
-            let source = Source::read(Path::new(&stem)).unwrap();
+    fn bundled_recipes_are_valid() {
+        let names = Source::bundled();
+        assert!(names.contains(&"demo"), "{names:?}");
+        for name in names {
+            let source = Source::read(Path::new(name)).unwrap();
             match source.kind {
-                Kind::Teacher => source
-                    .resolve::<fewstep::teacher::TeacherRecipe>(&[])
-                    .unwrap()
-                    .check(),
-                Kind::Features => continue,
+                Kind::Teacher => source.resolve::<TeacherRecipe>(&[]).unwrap().check(),
                 Kind::Distillation => source.resolve::<Recipe>(&[]).unwrap().check(),
+                Kind::Features => {
+                    train_features::read(&source, &[]).unwrap();
+                    let typo = train_features::read(&source, &["epoch=3".into()]).unwrap_err();
+                    assert!(one_line(&typo).contains("epoch"), "{typo}");
+                    Ok(())
+                }
             }
-            .unwrap();
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
         }
     }
 

@@ -17,13 +17,23 @@ const PRODUCT: &str = "features.safetensors";
 /// A recipe and the size that the images are brought to.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
-struct Sized {
+pub struct Sized {
     /// Height and width in pixels.
     size: usize,
     /// 1 for grey, 3 for RGB.
     channels: usize,
     #[serde(flatten)]
     recipe: toml::Table,
+}
+
+/// Reads and checks a recipe.
+pub fn read(source: &Source, sets: &[String]) -> anyhow::Result<(Sized, ClassifierRecipe)> {
+    let sized: Sized = source.resolve(sets)?;
+    let recipe: ClassifierRecipe = toml::Value::Table(sized.recipe.clone())
+        .try_into()
+        .map_err(|e| wrong(format!("recipe {}: {e}", source.name)))?;
+    recipe.check()?;
+    Ok((sized, recipe))
 }
 
 /// Trains the network in one go: it takes minutes, so there are no checkpoints.
@@ -38,11 +48,7 @@ pub fn run(
             "a feature network is trained in one go: --resume and --stop-after do not apply";
         return Err(wrong(message));
     }
-    let sized: Sized = source.resolve(&args.set)?;
-    let recipe: ClassifierRecipe = toml::Value::Table(sized.recipe.clone())
-        .try_into()
-        .map_err(|e| wrong(format!("recipe {}: {e}", source.name)))?;
-    recipe.check()?;
+    let (sized, recipe) = read(source, &args.set)?;
     let text = to_toml(Kind::Features, &sized)?;
     let images = data.open(sized.size, sized.channels, Split::Train, context)?;
     if args.dry_run {

@@ -114,9 +114,9 @@ fn ticks_and_stops_leave_no_trace() {
 #[test]
 fn an_interrupt_finishes_the_round_and_says_how_to_go_on() {
     let world = World::with_teacher();
-    let verb = "train teacher.toml --data data --set images=1600 --tick 1";
+    let verb = "train teacher.toml --data data --set images=800";
     world.prints(&format!("{verb} --out whole"));
-    let mut child = world.spawn(&format!("{verb} --out run"));
+    let mut child = world.spawn(&format!("{verb} --out run --tick 4"));
     let metrics = world.path("run/metrics.jsonl");
     wait_for(&mut child, "metrics", || {
         metrics.metadata().is_ok_and(|m| m.len() > 0)

@@ -203,7 +203,7 @@ impl Summary {
             return;
         };
         let worst = self.worst.as_ref().map_or(-1.0, |w| w.ratio);
-        if !worst.is_nan() && !(ratio <= worst) {
+        if !worst.is_nan() && (ratio > worst || ratio.is_nan()) {
             self.worst = Some(Worst {
                 case: row.case.clone(),
                 run: row.run.clone(),

@@ -235,8 +235,8 @@ impl Errors {
         }
         let count = changes.len().max(1) as f64;
         self.mean_change = changes.iter().sum::<f64>() / count;
-        // Not `> 0.1`, which is false for what is not a number.
-        let off = changes.iter().filter(|c| !(**c <= 0.1)).count();
+        // What is not a number counts as off, too.
+        let off = changes.iter().filter(|c| **c > 0.1 || c.is_nan()).count();
         self.part_off = off as f64 / count;
         for name in case.texts(case.config(), "unchanged")? {
             let (Some(got), Some(start)) = (got.get(name), start.get(name)) else {

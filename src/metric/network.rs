@@ -35,7 +35,7 @@ impl FeatureConfig {
             (
                 "size",
                 self.size,
-                self.size % 8 == 0 && (8..=256).contains(&self.size),
+                self.size.is_multiple_of(8) && (8..=256).contains(&self.size),
                 "a multiple of 8 in 8..=256",
             ),
             (

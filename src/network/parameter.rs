@@ -91,17 +91,17 @@ fn collect(network: &Network, gradients: Option<&Gradients>) -> Vec<Gathered> {
     reader.found
 }
 
+/// The new value, flattened, of the parameter at a position with a name and a shape, if it has one.
+pub(crate) type NewValue<'a> = dyn FnMut(usize, &str, &[usize]) -> Option<Tensor<1>> + 'a;
+
 /// Replaces parameters by the flattened tensors that `new` gives for (position, official name); where it gives
 /// `None` a parameter stays as it is.
-pub(crate) fn replace(
-    network: Network,
-    new: &mut dyn FnMut(usize, &str, &[usize]) -> Option<Tensor<1>>,
-) -> Network {
+pub(crate) fn replace(network: Network, new: &mut NewValue<'_>) -> Network {
     struct Writer<'a> {
         names: Network,
         path: Vec<String>,
         position: usize,
-        new: &'a mut dyn FnMut(usize, &str, &[usize]) -> Option<Tensor<1>>,
+        new: &'a mut NewValue<'a>,
     }
     impl ModuleMapper for Writer<'_> {
         fn enter_module(&mut self, name: &str, _: &str) {

@@ -1,0 +1,45 @@
+//! Puts recipes, assets and golden cases into the program, so that it works in any folder.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::{env, fs, io};
+
+fn main() -> io::Result<()> {
+    let root = Path::new(&env::var("CARGO_MANIFEST_DIR").map_err(io::Error::other)?).join("..");
+    let mut code = String::new();
+    for (constant, folder) in [
+        ("RECIPES", "recipes"),
+        ("ASSETS", "assets"),
+        ("GOLDEN", "tests/golden"),
+    ] {
+        println!("cargo::rerun-if-changed=../{folder}");
+        let entries = match fs::read_dir(root.join(folder)) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let _ = writeln!(code, "pub const {constant}: &[(&str, &[u8])] = &[];");
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            if [".toml", ".json", ".safetensors"]
+                .iter()
+                .any(|e| name.ends_with(e))
+            {
+                names.push(name);
+            }
+        }
+        names.sort();
+        let _ = writeln!(code, "/// The files of `{folder}`.");
+        let _ = writeln!(code, "pub const {constant}: &[(&str, &[u8])] = &[");
+        for name in names {
+            let path = root.join(folder).join(&name).canonicalize()?;
+            let _ = writeln!(code, "    ({name:?}, include_bytes!({path:?})),");
+        }
+        code.push_str("];\n");
+    }
+    let out = env::var("OUT_DIR").map_err(io::Error::other)?;
+    fs::write(Path::new(&out).join("embedded.rs"), code)
+}
