@@ -25,10 +25,8 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         return 2;
     }
     match error.downcast_ref::<Error>() {
-        Some(Error::File { action, .. }) => {
-            // An input that cannot be read was named by the user; a full disk was not.
-            if *action == "read" { 2 } else { 1 }
-        }
+        // An input that cannot be read was named by the user; a full disk was not.
+        Some(Error::File { action: "read", .. }) => 2,
         Some(
             Error::InvalidValue { .. }
             | Error::Incompatible { .. }
