@@ -11,7 +11,7 @@ fn supported<const D: usize>(t: &Tensor<D>) -> bool {
 }
 
 /// 3x3 convolution, stride 1, padding 1: `x` [B, Cin, H, W], `weight` [Cout, Cin, 3, 3], `bias`
-/// [Cout] -> [B, Cout, H, W].
+/// `[Cout]` -> `[B, Cout, H, W]`.
 ///
 /// # Panics
 /// If the shapes do not fit each other.
@@ -19,7 +19,7 @@ pub fn conv2d_3x3(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> T
     conv2d_same(x, weight, bias, 3)
 }
 
-/// 1x1 convolution: `x` [B, Cin, H, W], `weight` [Cout, Cin, 1, 1], `bias` [Cout] -> [B, Cout, H, W].
+/// 1x1 convolution: `x` `[B, Cin, H, W]`, `weight` `[Cout, Cin, 1, 1]`, `bias` `[Cout]` -> `[B, Cout, H, W]`.
 ///
 /// # Panics
 /// If the shapes do not fit each other.
@@ -51,7 +51,7 @@ fn conv2d_same(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, side: u
 /// Group normalisation with a shift before it and SiLU after it:
 /// `silu(norm(x + shift[:, :, None, None]) * gamma + beta)`, without SiLU if `silu` is false.
 ///
-/// `x` is [B, C, H, W], `shift` [B, C], `gamma` and `beta` [C]; mean and biased variance are taken
+/// `x` is `[B, C, H, W]`, `shift` `[B, C]`, `gamma` and `beta` `[C]`; mean and biased variance are taken
 /// over each sample's `C / groups` neighbouring channels; `eps` is added to the variance.
 ///
 /// # Panics
