@@ -29,7 +29,7 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Verb {
-    /// A recipe file (kind = \"distillation\"), or the name of a bundled one
+    /// A recipe file (kind = "distillation"), or the name of a bundled one
     recipe: PathBuf,
     /// The teacher's file
     #[arg(long, value_name = "FILE")]

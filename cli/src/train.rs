@@ -28,7 +28,7 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Verb {
-    /// A recipe file (kind = \"teacher\" or \"features\"), or the name of a bundled one
+    /// A recipe file (kind = "teacher" or "features"), or the name of a bundled one
     recipe: PathBuf,
     #[command(flatten)]
     data: DataArgs,

@@ -10,7 +10,7 @@ fn supported<const D: usize>(t: &Tensor<D>) -> bool {
     t.dtype() == DType::F32 && t.device() == Device::flex()
 }
 
-/// 3x3 convolution, stride 1, padding 1: `x` [B, Cin, H, W], `weight` [Cout, Cin, 3, 3], `bias`
+/// 3x3 convolution, stride 1, padding 1: `x` `[B, Cin, H, W]`, `weight` `[Cout, Cin, 3, 3]`, `bias`
 /// `[Cout]` -> `[B, Cout, H, W]`.
 ///
 /// # Panics
