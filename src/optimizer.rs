@@ -147,6 +147,13 @@ impl Average {
     }
 }
 
+/// Whether every gradient is finite: a broken one must not reach the weights, nor the moments.
+pub(crate) fn finite(gradients: &[Gathered]) -> bool {
+    let tensors = gradients.iter().filter_map(|g| g.tensor.as_ref());
+    let sums: Vec<_> = tensors.map(|t| t.clone().abs().sum()).collect();
+    sums.is_empty() || Tensor::cat(sums, 0).sum().into_scalar::<f64>().is_finite()
+}
+
 /// Adds gradients of another micro-batch; a parameter has a sum as soon as one has a gradient.
 pub(crate) fn add(sum: Option<Vec<Gathered>>, more: Vec<Gathered>) -> Vec<Gathered> {
     let Some(mut sum) = sum else { return more };
@@ -174,5 +181,40 @@ impl AdamConfig {
             return Err(Error::invalid("adam.epsilon", self.epsilon, "positive"));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    fn gathered(values: &[f32]) -> Gathered {
+        Gathered {
+            name: "w".into(),
+            shape: vec![values.len()],
+            tensor: Some(Tensor::from_floats(values, &Device::flex())),
+        }
+    }
+
+    #[test]
+    fn one_broken_gradient_is_found() {
+        let none = Gathered {
+            tensor: None,
+            ..gathered(&[])
+        };
+        assert!(finite(&[none.clone()]));
+        assert!(finite(&[
+            gathered(&[1.0, -2.0]),
+            none.clone(),
+            gathered(&[0.0])
+        ]));
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            assert!(!finite(&[
+                gathered(&[1.0]),
+                none.clone(),
+                gathered(&[0.0, bad])
+            ]));
+        }
     }
 }

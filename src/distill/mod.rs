@@ -12,7 +12,7 @@ pub use target::TrajectorySource;
 use crate::checkpoint::{Card, Kind, Model, Progress, State};
 use crate::denoiser::{Condition, Preconditioned};
 use crate::network::{Dropout, Gathered, gradients};
-use crate::optimizer::{Adam, add};
+use crate::optimizer::{Adam, add, finite};
 use crate::sampler::Trajectory;
 use crate::solver::{Euler, Evaluation, Solver, Step};
 use crate::{Error, Images};
@@ -93,7 +93,7 @@ impl Distiller {
     /// `target` is the teacher's trajectory on the student's grid, noise first, without autodiff.
     ///
     /// # Errors
-    /// [`Error::Diverged`] for a non-finite distance; go on from the last saved state then.
+    /// [`Error::Diverged`] for a non-finite distance or gradient; go on from the last saved state then.
     pub fn round(&mut self, target: &Trajectory, condition: &Condition) -> Result<Round, Error> {
         self.round_with(target, condition, &mut |_| {})
     }
@@ -117,16 +117,17 @@ impl Distiller {
                 index,
                 count: levels.len() - 1,
             };
+            let diverged = Error::Diverged {
+                round: self.round,
+                step: index,
+            };
             let mut sum = None;
             let mut distance = 0.0;
             for part in &mut parts {
                 let goal = slice(&target.states[index + 1], &part.samples);
                 let (value, gathered) = self.step(part, goal, step, batch);
                 if !value.is_finite() {
-                    return Err(Error::Diverged {
-                        round: self.round,
-                        step: index,
-                    });
+                    return Err(diverged);
                 }
                 distance += value;
                 sum = gathered.map(|gathered| add(sum, gathered));
@@ -137,6 +138,9 @@ impl Distiller {
                 gradients: sum.as_deref(),
             });
             if let Some(gradients) = sum {
+                if !finite(&gradients) {
+                    return Err(diverged);
+                }
                 let network = self.student.network.clone();
                 self.student.network = self.optimizer.step(network, gradients, learning_rate);
             }

@@ -9,7 +9,7 @@ use crate::data::Dataset;
 use crate::denoiser::{Condition, Preconditioned, one_hot};
 use crate::network::{Dropout, Network, gradients};
 use crate::noise::{self, Domain, Stream};
-use crate::optimizer::{Adam, Average, add};
+use crate::optimizer::{Adam, Average, add, finite};
 use crate::{Error, Images};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -101,7 +101,7 @@ impl Trainer {
     /// One update on the next batch of `data`, micro-batch by micro-batch.
     ///
     /// # Errors
-    /// [`Error::Diverged`] for a non-finite loss; the run is then as before the round.
+    /// [`Error::Diverged`] for a non-finite loss or gradient; the run is then as before the round.
     pub fn round(&mut self, data: &Dataset) -> Result<TeacherRound, Error> {
         let recipe = &self.recipe;
         let batch = recipe.batch as u64;
@@ -115,12 +115,15 @@ impl Trainer {
             loss += value;
             sum = Some(add(sum, gathered));
         }
+        let sum = sum.unwrap_or_default();
+        if !finite(&sum) {
+            let round = self.round;
+            return Err(Error::Diverged { round, step: 0 });
+        }
         let shown = first + batch;
         let learning_rate = self.recipe.learning_rate_at(first);
         let network = self.model.network.clone();
-        self.model.network = self
-            .optimizer
-            .step(network, sum.unwrap_or_default(), learning_rate);
+        self.model.network = self.optimizer.step(network, sum, learning_rate);
         self.average
             .update(&self.model.network, self.recipe.average_decay(shown));
         self.round += 1;
