@@ -203,7 +203,7 @@ mod tests {
             tensor: None,
             ..gathered(&[])
         };
-        assert!(finite(&[none.clone()]));
+        assert!(finite(std::slice::from_ref(&none)));
         assert!(finite(&[
             gathered(&[1.0, -2.0]),
             none.clone(),
