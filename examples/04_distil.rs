@@ -12,7 +12,7 @@ pub fn run(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let (teacher, hash) = Model::read(&folder.join("teacher.safetensors"), &device)?;
     // The published recipe, but shorter and faster: 3 steps of which the first is free, 4 teacher steps in each.
     let recipe = Recipe {
-        trajectories: 2400,
+        trajectories: 4000,
         batch: 16,
         learning_rate: 2e-3,
         ..Recipe::default()
@@ -37,7 +37,7 @@ pub fn run(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     }
     let (first, last) = (ends[0], ends[ends.len() - 20..].iter().sum::<f64>() / 20.0);
     println!("distance to the teacher's images, summed over pixels: {first:.2} -> {last:.2}");
-    assert!(last < 0.75 * first);
+    assert!(last < 0.5 * first);
     distiller
         .model()?
         .write(&folder.join("student.safetensors"))?;

@@ -28,6 +28,18 @@ impl Out {
     }
 }
 
+/// Makes a vector of `len` values that `fill` writes.
+///
+/// # Safety
+/// `fill` must write all `len` values, and nothing outside them.
+pub(crate) unsafe fn filled(len: usize, fill: impl FnOnce(Out)) -> Vec<f32> {
+    let mut out: Vec<f32> = Vec::with_capacity(len);
+    fill(Out(out.as_mut_ptr()));
+    // SAFETY: the capacity was reserved and every value was written by `fill`'s contract.
+    unsafe { out.set_len(len) };
+    out
+}
+
 /// Makes a vector of `count * chunk` values, the chunks filled in parallel by `fill(index, start)`.
 ///
 /// # Safety

@@ -7,13 +7,19 @@
 /// time of a step. Call this once, early in `main`; the process then keeps its peak memory until it
 /// ends. Does nothing on other C libraries.
 pub fn keep_freed_memory() {
+    /// From glibc's malloc.h.
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    const M_ARENA_MAX: i32 = -8;
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
         // SAFETY: mallopt only sets tuning parameters of the allocator, and may be called at any time.
         unsafe {
-            libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 30);
+            // The largest value that glibc accepts; with a larger one it keeps 128 KiB.
+            libc::mallopt(libc::M_MMAP_THRESHOLD, 32 << 20);
             libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
             libc::mallopt(libc::M_TOP_PAD, 64 << 20);
+            // Arenas of other threads are given back whole when they fall empty.
+            libc::mallopt(M_ARENA_MAX, 1);
         }
     }
 }

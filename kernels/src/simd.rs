@@ -41,6 +41,8 @@ pub(crate) trait Lanes: Copy {
     fn pow2(self) -> Self;
     /// Sum of the eight lanes, pairwise in a fixed order.
     fn sum(self) -> f32;
+    /// The four vectors' [`sum`](Self::sum)s, cheaper than one by one.
+    fn sums(v: [Self; 4]) -> [f32; 4];
 
     /// Reads `n <= 8` values; the other lanes are zero.
     ///
@@ -180,6 +182,10 @@ impl Lanes for Portable {
         let a = self.0;
         ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]))
     }
+    #[inline(always)]
+    fn sums(v: [Self; 4]) -> [f32; 4] {
+        [v[0].sum(), v[1].sum(), v[2].sum(), v[3].sum()]
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -257,32 +263,49 @@ mod avx2 {
                 _mm_cvtss_f32(_mm_add_ss(b, _mm_movehdup_ps(b)))
             }
         }
+        #[inline(always)]
+        fn sums(v: [Self; 4]) -> [f32; 4] {
+            unsafe {
+                let [a, b, c, d] = [v[0].0, v[1].0, v[2].0, v[3].0];
+                // Per half: pairs of lanes two apart, then the two that remain, as `sum` pairs them.
+                let half = |a: __m256| {
+                    let high = _mm256_extractf128_ps::<1>(a);
+                    _mm_add_ps(_mm256_castps256_ps128(a), high)
+                };
+                let (a, b, c, d) = (half(a), half(b), half(c), half(d));
+                let ab = _mm_add_ps(_mm_movelh_ps(a, b), _mm_movehl_ps(b, a));
+                let cd = _mm_add_ps(_mm_movelh_ps(c, d), _mm_movehl_ps(d, c));
+                let mut out = [0.0; 4];
+                _mm_storeu_ps(out.as_mut_ptr(), _mm_hadd_ps(ab, cd));
+                out
+            }
+        }
     }
 }
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::Avx2;
 
-/// Makes `fn name(args) -> ret` that runs `kernel::<impl Lanes>`, or `kernel::<N, impl Lanes>` for
-/// `kernel[N]`, with the widest
-/// instructions this CPU has. `unsafe fn` like the kernel: the remaining duty is the kernel's own.
+/// Makes `fn name(args) -> ret` that runs `kernel::<impl Lanes>`, or `kernel::<S, impl Lanes>` for
+/// `fn name<S: Bound>`, with the widest instructions this CPU has. `unsafe fn` like the kernel: the
+/// remaining duty is the kernel's own.
 macro_rules! dispatch {
-    ($(#[$doc:meta])* $vis:vis unsafe fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? = $kernel:ident$([$side:literal])?) => {
+    ($(#[$doc:meta])* $vis:vis unsafe fn $name:ident$(<$param:ident: $bound:ident>)?($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? = $kernel:ident) => {
         $(#[$doc])*
-        $vis unsafe fn $name($($arg: $ty),*) $(-> $ret)? {
+        $vis unsafe fn $name$(<$param: $bound>)?($($arg: $ty),*) $(-> $ret)? {
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx2,fma")]
-                unsafe fn wide($($arg: $ty),*) $(-> $ret)? {
+                unsafe fn wide$(<$param: $bound>)?($($arg: $ty),*) $(-> $ret)? {
                     // SAFETY: the caller's promises are passed on unchanged.
-                    unsafe { $kernel::<$($side,)? $crate::simd::Avx2>($($arg),*) }
+                    unsafe { $kernel::<$($param,)? $crate::simd::Avx2>($($arg),*) }
                 }
                 if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
                     // SAFETY: both features were just detected.
-                    return unsafe { wide($($arg),*) };
+                    return unsafe { wide$(::<$param>)?($($arg),*) };
                 }
             }
             // SAFETY: the portable lanes need no CPU feature; the rest is the caller's promise.
-            unsafe { $kernel::<$($side,)? $crate::simd::Portable>($($arg),*) }
+            unsafe { $kernel::<$($param,)? $crate::simd::Portable>($($arg),*) }
         }
     };
 }

@@ -1,189 +1,244 @@
 //! Forward convolution and its input gradient.
 
-use super::{Layout, Shape};
-use crate::buffer::{chunks, with_scratch};
+use super::Shape;
+use super::strip::{FOUR_FROM, Four, Scheme, Strips, Two};
+use super::tile::{self, Product};
+use crate::buffer::{Out, filled, with_scratch};
 use crate::simd::{LANES, Lanes, dispatch};
+use rayon::prelude::*;
 
-/// Output channels one kernel call computes.
-const ROWS: usize = 4;
-/// Pixel vectors one kernel call computes. The 4 x 2 sums are as many as hide the latency of a fused
-/// multiply-add at two a cycle; 4 x 3 would fill all 16 registers and makes the compiler spill.
-const COLUMNS: usize = 2;
-/// Pixel vectors all output channels are computed for before moving on, so the input stays in L1.
-const BAND: usize = 24;
+/// Bytes of transformed inputs and products that a task works on, to stay in the second-level cache.
+const CACHE: usize = 256 << 10;
+/// Vectors of pixels that are enough for a task to pay for its overheads.
+const ENOUGH: usize = 36;
 
 /// `y[b, o] = bias[o] + sum_i w[o, i] * x[b, i]`.
 ///
 /// `x` is [batch, cin, height, width], `w` [cout, cin, side, side], `bias` [cout]; all dense.
 pub(crate) fn forward(s: Shape, x: &[f32], w: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
     let taps = s.taps();
-    let packed = pack(s.cout, s.cin * taps, |o, k| w[o * s.cin * taps + k]);
-    run(s, x, &packed, bias)
+    run(s, x, bias, |o, i, t| w[(o * s.cin + i) * taps + t])
 }
 
 /// Gradient with respect to `x`, given the gradient `g` [batch, cout, height, width] of the output.
+///
+/// It is the convolution with the taps turned round and the channels swapped.
 pub(crate) fn input_gradient(s: Shape, g: &[f32], w: &[f32]) -> Vec<f32> {
     let taps = s.taps();
-    let packed = pack(s.cin, s.cout * taps, |i, k| {
-        let (o, t) = (k / taps, k % taps);
-        w[(o * s.cin + i) * taps + taps - 1 - t]
-    });
     let swapped = Shape {
         cin: s.cout,
         cout: s.cin,
         ..s
     };
-    run(swapped, g, &packed, None)
+    run(swapped, g, None, |i, o, t| {
+        w[(o * s.cin + i) * taps + taps - 1 - t]
+    })
 }
 
-/// Weights in the order the kernel reads them: [block of four outputs][k][output], zero-padded.
-fn pack(outputs: usize, depth: usize, weight: impl Fn(usize, usize) -> f32) -> Vec<f32> {
-    let mut packed = vec![0.0; outputs.div_ceil(ROWS) * depth * ROWS];
-    for o in 0..outputs {
-        let block = &mut packed[o / ROWS * depth * ROWS..][..depth * ROWS];
-        for k in 0..depth {
-            block[k * ROWS + o % ROWS] = weight(o, k);
-        }
-    }
-    packed
-}
-
-fn run(s: Shape, x: &[f32], packed: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
-    let layout = s.layout();
-    let (pixels, inputs) = (s.pixels(), s.cin * s.pixels());
-    assert_eq!(x.len(), s.batch * inputs, "input of the declared shape");
+fn run(
+    s: Shape,
+    x: &[f32],
+    bias: Option<&[f32]>,
+    tap: impl Fn(usize, usize, usize) -> f32 + Sync,
+) -> Vec<f32> {
     assert_eq!(
-        packed.len(),
-        s.cout.div_ceil(ROWS) * s.cin * s.taps() * ROWS
+        x.len(),
+        s.batch * s.cin * s.pixels(),
+        "input of the declared shape"
     );
     assert!(bias.is_none_or(|b| b.len() == s.cout));
-    let sample = |b: usize, out: *mut f32| {
-        let dense = &x[b * inputs..(b + 1) * inputs];
-        let task = |input: *const f32| Task {
-            layout,
-            cin: s.cin,
-            cout: s.cout,
-            input,
-            packed: packed.as_ptr(),
-            bias,
-            out,
-        };
-        // Dense whole vectors need no border and no copy.
-        if s.side == 1 && pixels % LANES == 0 {
-            // SAFETY: as below; no vector is partial, so no read passes the end.
-            return unsafe { sample_1(&task(dense.as_ptr())) };
-        }
-        with_scratch(layout.scratch(s.cin), |planes| {
-            layout.fill(dense, s.cin, planes);
-            let task = task(planes.as_ptr());
-            // SAFETY: the planes hold cin bordered images and a vector to spare, the packed weights
-            // were checked above, and `out` is this sample's chunk of cout images.
-            unsafe {
-                match s.side {
-                    1 => sample_1(&task),
-                    _ => sample_3(&task),
+    match s.side {
+        1 => run_1(s, x, bias, tap),
+        _ if s.cin < FOUR_FROM => run_3::<Two>(s, x, bias, tap),
+        _ => run_3::<Four>(s, x, bias, tap),
+    }
+}
+
+/// 3x3, strip by strip.
+fn run_3<S: Scheme>(
+    s: Shape,
+    x: &[f32],
+    bias: Option<&[f32]>,
+    tap: impl Fn(usize, usize, usize) -> f32 + Sync,
+) -> Vec<f32> {
+    let strips = Strips::<S>::new(&s);
+    let (count, depth) = (strips.count(s.batch), s.cin * 3);
+    let packed_point = s.cout * depth;
+    let mut packed = vec![0.0; S::POINTS * packed_point];
+    for (first, rows) in tile::blocks(s.cout) {
+        for (r, i) in (0..rows).flat_map(|r| (0..s.cin).map(move |i| (r, i))) {
+            for kx in 0..3 {
+                let column = core::array::from_fn(|ky| tap(first + r, i, ky * 3 + kx));
+                let at = first * depth + (i * 3 + kx) * rows + r;
+                for (j, w) in S::weight(column).into_iter().enumerate().take(S::POINTS) {
+                    packed[j * packed_point + at] = w;
                 }
             }
-        })
+        }
+    }
+    let bytes = S::POINTS * (s.cin * strips.padded() + s.cout * strips.dense()) * size_of::<f32>();
+    let most = (CACHE / bytes.max(1)).min(ENOUGH.div_ceil(strips.vectors.max(1)));
+    // Not so many that a small batch leaves threads without work.
+    let fair = count.div_ceil(2 * rayon::current_num_threads());
+    let size = most.min(fair).max(1);
+    let work = |n: usize, y: Out| {
+        let first = n * size;
+        let count = size.min(count - first);
+        let inputs = s.cin * count * strips.padded();
+        let products = s.cout * count * strips.dense();
+        with_scratch(S::POINTS * (inputs + products), |scratch| {
+            let (u, m) = scratch.split_at_mut(S::POINTS * inputs);
+            let task = Task3 {
+                s,
+                strips,
+                first,
+                count,
+                taps: 3,
+                x: x.as_ptr(),
+                packed: packed.as_ptr(),
+                packed_point,
+                bias,
+            };
+            // SAFETY: strips below `count` belong to images of the batch, and tasks to different
+            // strips; `u` and `m` have room for all points' inputs and products.
+            unsafe { strips_3(&task, u.as_mut_ptr(), m.as_mut_ptr(), y.at(0)) };
+        });
     };
-    // SAFETY: `sample` writes each of its cout * pixels outputs and nothing else.
-    unsafe { chunks(s.batch, s.cout * pixels, sample) }
-}
-
-/// One sample's work.
-struct Task<'a> {
-    layout: Layout,
-    cin: usize,
-    cout: usize,
-    input: *const f32,
-    packed: *const f32,
-    bias: Option<&'a [f32]>,
-    out: *mut f32,
-}
-
-dispatch! { unsafe fn sample_1(t: &Task<'_>) = sample[1] }
-dispatch! { unsafe fn sample_3(t: &Task<'_>) = sample[3] }
-
-/// # Safety
-/// `input` must hold `cin` planes of `layout` and eight values more, `packed` the weights for `cout`
-/// outputs of `SIDE` x `SIDE` taps, `out` room for `cout` images; the CPU must support `V`.
-#[inline(always)]
-unsafe fn sample<const SIDE: usize, V: Lanes>(t: &Task<'_>) {
-    let total = t.layout.height * t.layout.vectors();
-    let blocks = t.cout.div_ceil(ROWS);
-    let mut first = 0;
-    while first < total {
-        let end = (first + BAND).min(total);
-        for block in 0..blocks {
-            let mut v = first;
-            // SAFETY: vectors v .. v + columns lie within the image.
-            unsafe {
-                while v + COLUMNS <= end {
-                    tile::<SIDE, COLUMNS, V>(t, block, v);
-                    v += COLUMNS;
-                }
-                if v < end {
-                    tile::<SIDE, 1, V>(t, block, v);
-                }
-            }
-        }
-        first = end;
-    }
-}
-
-/// Four outputs at `N` pixel vectors from number `first` on.
-///
-/// # Safety
-/// As [`sample`]; the vectors must lie within the image.
-#[inline(always)]
-unsafe fn tile<const SIDE: usize, const N: usize, V: Lanes>(
-    t: &Task<'_>,
-    block: usize,
-    first: usize,
-) {
-    let l = &t.layout;
-    let per_row = l.vectors();
-    let place: [(usize, usize); N] =
-        core::array::from_fn(|n| ((first + n) / per_row, (first + n) % per_row * LANES));
-    let offset: [usize; N] = core::array::from_fn(|n| place[n].0 * l.row + place[n].1);
-    let mut sums = [[V::splat(0.0); N]; ROWS];
-    // SAFETY: `packed` holds `cin * SIDE^2` groups of four weights for each block; an offset plus the
-    // tap's row and column stays inside the bordered plane except for the lanes past a row's end,
-    // which read the next row, the next plane or the eight spare values. Stores are cut to the row.
+    // SAFETY: the strips cover every row of every image.
     unsafe {
-        let mut w = t.packed.add(block * t.cin * SIDE * SIDE * ROWS);
-        for i in 0..t.cin {
-            let plane = t.input.add(i * l.plane);
-            for ky in 0..SIDE {
-                let line = plane.add(ky * l.row);
-                for kx in 0..SIDE {
-                    let x: [V; N] = core::array::from_fn(|n| V::load(line.add(offset[n] + kx)));
-                    for (r, row) in sums.iter_mut().enumerate() {
-                        let weight = V::splat(*w.add(r));
-                        for (sum, &x) in row.iter_mut().zip(&x) {
-                            *sum = weight.fma(x, *sum);
-                        }
-                    }
-                    w = w.add(ROWS);
-                }
-            }
+        filled(s.batch * s.cout * s.pixels(), |y| {
+            (0..count.div_ceil(size))
+                .into_par_iter()
+                .for_each(|n| work(n, y));
+        })
+    }
+}
+
+/// Some strips' work.
+struct Task3<'a, S> {
+    s: Shape,
+    strips: Strips<S>,
+    first: usize,
+    count: usize,
+    /// Always 3, which the compiler must not know: see [`tile::product`].
+    taps: usize,
+    x: *const f32,
+    packed: *const f32,
+    packed_point: usize,
+    bias: Option<&'a [f32]>,
+}
+
+dispatch! { unsafe fn strips_3<S: Scheme>(t: &Task3<'_, S>, u: *mut f32, m: *mut f32, y: *mut f32) = strips_3_lanes }
+
+/// # Safety
+/// The strips must be those of `x` and `y`, `packed` the weights of the shape, `u` and `m` have room for
+/// transformed inputs and products; the CPU must support `V`.
+#[inline(always)]
+unsafe fn strips_3_lanes<S: Scheme, V: Lanes>(
+    t: &Task3<'_, S>,
+    u: *mut f32,
+    m: *mut f32,
+    y: *mut f32,
+) {
+    let (s, strips, count) = (&t.s, t.strips, t.count);
+    let (plane, stride) = (count * strips.padded(), count * strips.dense());
+    // SAFETY: promised by the caller.
+    unsafe {
+        strips.inputs::<V>(t.x, 0..s.cin, s.cin, t.first, count, u);
+        for j in 0..S::POINTS {
+            tile::product::<V>(&Product {
+                cin: s.cin,
+                cout: s.cout,
+                taps: t.taps,
+                plane,
+                per_row: strips.vectors,
+                row: strips.padded(),
+                vectors: count * strips.vectors,
+                x: u.add(j * s.cin * plane),
+                w: t.packed.add(j * t.packed_point),
+                start: None,
+                y: m.add(j * s.cout * stride),
+                stride,
+            });
         }
-        let image = l.height * l.width;
-        for (r, row) in sums.iter().enumerate() {
-            let o = block * ROWS + r;
-            if o >= t.cout {
-                break;
-            }
-            let bias = V::splat(t.bias.map_or(0.0, |b| b[o]));
-            for (&(y, x), sum) in place.iter().zip(row) {
-                let to = t.out.add(o * image + y * l.width + x);
-                let n = l.width - x;
-                if n >= LANES {
-                    sum.add(bias).store(to);
-                } else {
-                    sum.add(bias).store_part(to, n);
-                }
-            }
+        strips.outputs::<V>(m, t.bias, s.cout, t.first, count, y);
+    }
+}
+
+/// 1x1: each task some pixels of an image.
+fn run_1(
+    s: Shape,
+    x: &[f32],
+    bias: Option<&[f32]>,
+    tap: impl Fn(usize, usize, usize) -> f32 + Sync,
+) -> Vec<f32> {
+    let mut packed = vec![0.0; s.cout * s.cin];
+    for (first, rows) in tile::blocks(s.cout) {
+        for (r, i) in (0..rows).flat_map(|r| (0..s.cin).map(move |i| (r, i))) {
+            packed[(first * s.cin) + i * rows + r] = tap(first + r, i, 0);
         }
     }
+    let pixels = s.pixels();
+    let size =
+        (CACHE / 4 / (s.cin * size_of::<f32>()).max(1)).clamp(2 * LANES, 32 * LANES) & !(LANES - 1);
+    let per_image = pixels.div_ceil(size);
+    let work = |n: usize, y: Out| {
+        let (b, first) = (n / per_image, n % per_image * size);
+        let count = size.min(pixels - first);
+        let dense = count.next_multiple_of(LANES);
+        with_scratch((s.cin + s.cout) * dense, |scratch| {
+            let (u, m) = scratch.split_at_mut(s.cin * dense);
+            // Copied together: rows of pixels a power of two apart would evict each other.
+            for (i, row) in u.chunks_exact_mut(dense).enumerate() {
+                row[..count].copy_from_slice(&x[(b * s.cin + i) * pixels + first..][..count]);
+                row[count..].fill(0.0);
+            }
+            // SAFETY: the task's pixels of image b.
+            let y = unsafe { y.at(b * s.cout * pixels + first) };
+            let whole = dense == count;
+            let product = Product {
+                cin: s.cin,
+                cout: s.cout,
+                taps: 1,
+                plane: dense,
+                per_row: dense / LANES,
+                row: 0,
+                vectors: dense / LANES,
+                x: u.as_ptr(),
+                w: packed.as_ptr(),
+                start: bias,
+                y: if whole { y } else { m.as_mut_ptr() },
+                stride: if whole { pixels } else { dense },
+            };
+            // SAFETY: the scratch holds whole vectors; whole vectors of `y` are this task's, and of others
+            // only `count` values a channel are written.
+            unsafe {
+                pixels_1(&product);
+                if !whole {
+                    for (o, found) in m.chunks_exact(dense).enumerate() {
+                        y.add(o * pixels)
+                            .copy_from_nonoverlapping(found.as_ptr(), count);
+                    }
+                }
+            }
+        });
+    };
+    // SAFETY: the tasks cover all pixels of all images.
+    unsafe {
+        filled(s.batch * s.cout * pixels, |y| {
+            (0..s.batch * per_image)
+                .into_par_iter()
+                .for_each(|n| work(n, y));
+        })
+    }
+}
+
+dispatch! { unsafe fn pixels_1(t: &Product<'_>) = pixels_1_lanes }
+
+/// # Safety
+/// As [`tile::product`].
+#[inline(always)]
+unsafe fn pixels_1_lanes<V: Lanes>(t: &Product<'_>) {
+    // SAFETY: promised by the caller.
+    unsafe { tile::product::<V>(t) }
 }

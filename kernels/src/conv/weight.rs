@@ -4,17 +4,24 @@
 //! order, then the groups' sums are added in group order. The result is thus the same for any number
 //! of threads.
 
-use super::{Layout, Shape};
-use crate::buffer::{add_up, chunks, with_scratch};
+use super::Shape;
+use super::strip::{FOUR_FROM, Four, MOST, Scheme, Strips, Two};
+use super::tile::{COLUMNS, Correlation, ROWS};
+use crate::buffer::{Out, add_up, chunks, filled, with_scratch};
 use crate::simd::{LANES, Lanes, dispatch};
+use rayon::prelude::*;
+use std::ops::Range;
 
-/// Output channels, and shifted inputs, one kernel call correlates.
-const ROWS: usize = 4;
-const COLUMNS: usize = 3;
 /// Most groups the batch is cut into: enough to keep many cores busy, few enough to add up cheaply.
 const GROUPS: usize = 16;
-/// Pixels of several small images correlated in one go, to spread the cost of adding up lanes.
-const PIXELS: usize = 1024;
+/// Bytes of transformed inputs and gradients worked on at a time, to stay in the second-level cache.
+const CACHE: usize = 256 << 10;
+/// Vectors of pixels after which adding up lanes, and groups, no longer counts.
+const ENOUGH: usize = 64;
+/// Vectors of pixels to take at a time however many channels there are.
+const FEW: usize = 16;
+/// Output channels a task computes: many, because each task transforms all inputs.
+const CHANNELS: usize = 64;
 
 /// `dw[o, i, t] = sum_b sum_p g[b, o, p] * x[b, i, p + t]`, [cout, cin, side, side].
 pub(crate) fn weight_gradient(s: Shape, x: &[f32], g: &[f32]) -> Vec<f32> {
@@ -33,26 +40,11 @@ pub(crate) fn weight_gradient(s: Shape, x: &[f32], g: &[f32]) -> Vec<f32> {
     if s.batch == 0 || size == 0 || pixels == 0 {
         return vec![0.0; size];
     }
-    let together = (PIXELS / pixels).max(1);
-    let per_group = s.batch.div_ceil(GROUPS).next_multiple_of(together);
-    let groups = s.batch.div_ceil(per_group);
-    let group = |n: usize, out: *mut f32| {
-        // SAFETY: `out` is this group's chunk; writing zeros makes it a valid slice.
-        let sums = unsafe {
-            out.write_bytes(0, size);
-            std::slice::from_raw_parts_mut(out, size)
-        };
-        let end = ((n + 1) * per_group).min(s.batch);
-        let mut first = n * per_group;
-        while first < end {
-            let next = (first + together).min(end);
-            correlate(s, x, g, first..next, sums);
-            first = next;
-        }
-    };
-    // SAFETY: `group` zeroes, and so writes, its whole chunk.
-    let partial = unsafe { chunks(groups, size, group) };
-    add_up(partial, groups, size)
+    match s.side {
+        1 => gradient_1(s, x, g),
+        _ if s.cin < FOUR_FROM => gradient_3::<Two>(s, x, g),
+        _ => gradient_3::<Four>(s, x, g),
+    }
 }
 
 /// `db[o] = sum_b sum_p g[b, o, p]`.
@@ -96,155 +88,255 @@ unsafe fn total_lanes<V: Lanes>(p: *const f32, n: usize) -> f32 {
     sums[0].add(sums[1]).add(sums[2].add(sums[3])).sum()
 }
 
-/// Adds the weight gradient of the samples in `range` to `sums`.
+/// Sums over `count` units (strips or images), in groups whose size depends on the arguments alone.
 ///
-/// Inputs are copied into bordered planes and gradients into planes with the same row length, zero
-/// past each row's end; a tap's inner product then is one run over the whole plane.
-fn correlate(s: Shape, x: &[f32], g: &[f32], range: std::ops::Range<usize>, sums: &mut [f32]) {
-    let layout = s.layout();
-    let pixels = s.pixels();
-    let count = range.len();
-    let run = (layout.height * layout.row).next_multiple_of(LANES);
-    let in_place = s.side == 1 && run == pixels;
-    let (x_step, g_step) = match in_place {
-        true => (s.cin * pixels, s.cout * pixels),
-        false => (layout.scratch(s.cin), s.cout * run),
+/// `add(range, channels, sums)` adds what at most `most` units give for some output channels; `sums` is
+/// [channels, row]. A group has `least` units or more.
+fn grouped(
+    count: usize,
+    most: usize,
+    least: usize,
+    cout: usize,
+    row: usize,
+    add: impl Fn(Range<usize>, Range<usize>, &mut [f32]) + Sync,
+) -> Vec<f32> {
+    let per_group = count.div_ceil(GROUPS).max(least).next_multiple_of(most);
+    let groups = count.div_ceil(per_group);
+    let size = cout * row;
+    let splits = cout.div_ceil(CHANNELS);
+    let work = |n: usize, out: Out| {
+        let (group, split) = (n / splits, n % splits);
+        let channels = split * CHANNELS..((split + 1) * CHANNELS).min(cout);
+        // SAFETY: these channels of this group are this task's; writing zeros makes them a valid slice.
+        let sums = unsafe {
+            let out = out.at(group * size + channels.start * row);
+            out.write_bytes(0, channels.len() * row);
+            std::slice::from_raw_parts_mut(out, channels.len() * row)
+        };
+        let end = ((group + 1) * per_group).min(count);
+        for first in (group * per_group..end).step_by(most) {
+            add(first..(first + most).min(end), channels.clone(), sums);
+        }
     };
-    let copies = if in_place { 0 } else { count };
-    with_scratch(copies * (x_step + g_step), |scratch| {
-        let (planes, grads) = scratch.split_at_mut(copies * x_step);
-        for (n, b) in range.clone().enumerate().take(copies) {
-            let dense = &x[b * s.cin * pixels..][..s.cin * pixels];
-            layout.fill(dense, s.cin, &mut planes[n * x_step..][..x_step]);
-            let dense = &g[b * s.cout * pixels..][..s.cout * pixels];
-            spread(&layout, dense, run, &mut grads[n * g_step..][..g_step]);
-        }
-        let (x, g) = match in_place {
-            true => (&x[range.start * x_step..], &g[range.start * g_step..]),
-            false => (&*planes, &*grads),
-        };
-        let task = Task {
-            layout,
-            count,
-            cin: s.cin,
-            cout: s.cout,
-            x: x.as_ptr(),
-            x_step,
-            g: g.as_ptr(),
-            g_step,
-            run,
-        };
-        // SAFETY: both slices hold `count` samples of the layout; `sums` is [cout, cin, taps].
-        unsafe {
-            match s.side {
-                1 => samples_1(&task, sums),
-                _ => samples_3(&task, sums),
-            }
-        }
-    });
+    // SAFETY: the tasks zero, and so write, all channels of all groups.
+    let partial = unsafe {
+        filled(groups * size, |out| {
+            (0..groups * splits)
+                .into_par_iter()
+                .for_each(|n| work(n, out));
+        })
+    };
+    add_up(partial, groups, size)
 }
 
-/// Copies dense gradient images into planes of `run` values with the layout's row length.
-fn spread(layout: &Layout, dense: &[f32], run: usize, planes: &mut [f32]) {
-    let image = layout.height * layout.width;
-    for (plane, image) in planes.chunks_exact_mut(run).zip(dense.chunks_exact(image)) {
-        let (rows, rest) = plane.split_at_mut(layout.height * layout.row);
-        for (to, from) in rows
-            .chunks_exact_mut(layout.row)
-            .zip(image.chunks_exact(layout.width))
-        {
-            to[..layout.width].copy_from_slice(from);
-            to[layout.width..].fill(0.0);
+/// 3x3: sums of the strips' products, [cout, S::POINTS, cin, 3], transformed at the end.
+fn gradient_3<S: Scheme>(s: Shape, x: &[f32], g: &[f32]) -> Vec<f32> {
+    let strips = Strips::<S>::new(&s);
+    let bytes = S::POINTS * (s.cin * strips.padded() + s.cout * strips.dense()) * size_of::<f32>();
+    let (few, enough) = (
+        FEW.div_ceil(strips.vectors),
+        ENOUGH.div_ceil(strips.vectors),
+    );
+    let most = (CACHE / bytes).clamp(few, enough);
+    let row = S::POINTS * s.cin * 3;
+    let count = strips.count(s.batch);
+    let sums = grouped(count, most, enough, s.cout, row, |range, channels, sums| {
+        let count = range.len();
+        let inputs = S::POINTS * s.cin * count * strips.padded();
+        let grads = S::POINTS * channels.len() * count * strips.dense();
+        with_scratch(inputs + grads, |scratch| {
+            let (u, v) = scratch.split_at_mut(inputs);
+            let task = Task {
+                s,
+                strips,
+                first: range.start,
+                count,
+                channels,
+                x: x.as_ptr(),
+                g: g.as_ptr(),
+            };
+            // SAFETY: the strips are those of x and g; `u` and `v` have room for all points.
+            unsafe { strips_3(&task, u.as_mut_ptr(), v.as_mut_ptr(), sums) };
+        });
+    });
+    let mut gradient = vec![0.0; s.cout * s.cin * 9];
+    for (at, taps) in gradient.chunks_exact_mut(9).enumerate() {
+        let (o, i) = (at / s.cin, at % s.cin);
+        for kx in 0..3 {
+            let mut column = [0.0; MOST];
+            for (j, sum) in column.iter_mut().enumerate().take(S::POINTS) {
+                *sum = sums[o * row + (j * s.cin + i) * 3 + kx];
+            }
+            for (ky, w) in S::weight_transposed(column).into_iter().enumerate() {
+                taps[ky * 3 + kx] = w;
+            }
         }
-        rest.fill(0.0);
+    }
+    gradient
+}
+
+struct Task<S> {
+    s: Shape,
+    strips: Strips<S>,
+    first: usize,
+    count: usize,
+    channels: Range<usize>,
+    x: *const f32,
+    g: *const f32,
+}
+
+dispatch! { unsafe fn strips_3<S: Scheme>(t: &Task<S>, u: *mut f32, v: *mut f32, sums: &mut [f32]) = strips_3_lanes }
+
+/// # Safety
+/// The strips must be those of `x` and `g`, `u` and `v` have room for transformed inputs and gradients,
+/// `sums` be [S::POINTS, cout, cin, 3]; the CPU must support `V`.
+#[inline(always)]
+unsafe fn strips_3_lanes<S: Scheme, V: Lanes>(
+    t: &Task<S>,
+    u: *mut f32,
+    v: *mut f32,
+    sums: &mut [f32],
+) {
+    let (s, strips, count) = (&t.s, t.strips, t.count);
+    let (x_plane, g_plane) = (count * strips.padded(), count * strips.dense());
+    let correlation = Correlation {
+        per_row: strips.vectors,
+        row: strips.padded(),
+        rows: count,
+    };
+    let channels = t.channels.len();
+    // SAFETY: promised by the caller; offsets are those of existing channels.
+    unsafe {
+        strips.inputs::<V>(t.x, 0..s.cin, s.cin, t.first, count, u);
+        strips.gradients::<V>(t.g, t.channels.clone(), s.cout, t.first, count, v);
+        for j in 0..S::POINTS {
+            let (u, v) = (u.add(j * s.cin * x_plane), v.add(j * channels * g_plane));
+            for o in (0..channels).step_by(ROWS) {
+                let g = rows(v, o, channels, g_plane);
+                for i in 0..s.cin {
+                    let x = u.add(i * x_plane);
+                    let found = correlation.tile::<V>(g, [x, x.add(1), x.add(2)]);
+                    for r in 0..ROWS.min(channels - o) {
+                        let sums = &mut sums[(((o + r) * S::POINTS + j) * s.cin + i) * 3..][..3];
+                        for (sum, found) in sums.iter_mut().zip(&found) {
+                            *sum += found[r];
+                        }
+                    }
+                }
+            }
+        }
     }
 }
 
-struct Task {
-    layout: Layout,
-    count: usize,
+/// Where four channels from `first` on begin; missing ones repeat the last, and are dropped later.
+#[inline(always)]
+fn rows<const N: usize>(
+    start: *const f32,
+    first: usize,
+    channels: usize,
+    plane: usize,
+) -> [*const f32; N] {
+    let mut rows = [start; N];
+    for (n, row) in rows.iter_mut().enumerate() {
+        *row = start.wrapping_add((first + n).min(channels - 1) * plane);
+    }
+    rows
+}
+
+/// 1x1.
+fn gradient_1(s: Shape, x: &[f32], g: &[f32]) -> Vec<f32> {
+    let pixels = s.pixels();
+    let dense = pixels.next_multiple_of(LANES);
+    let most = (ENOUGH * LANES / dense).max(1);
+    grouped(
+        s.batch,
+        most,
+        most,
+        s.cout,
+        s.cin,
+        |range, channels, sums| {
+            let (first, count) = (range.start, range.len());
+            let pieces = Pieces {
+                cin: s.cin,
+                cout: channels.len(),
+                x_step: s.cin * dense,
+                g_step: s.cout * dense,
+                dense,
+                count,
+            };
+            if dense == pixels {
+                let (x, g) = (
+                    &x[first * pieces.x_step..],
+                    &g[(first * s.cout + channels.start) * pixels..],
+                );
+                // SAFETY: `count` images follow, in whole vectors.
+                return unsafe { images_1(&pieces, x.as_ptr(), g.as_ptr(), sums) };
+            }
+            let pieces = Pieces {
+                g_step: channels.len() * dense,
+                ..pieces
+            };
+            with_scratch(count * (pieces.x_step + pieces.g_step), |scratch| {
+                let (u, v) = scratch.split_at_mut(count * pieces.x_step);
+                let copy = |to: &mut [f32], from: &[f32]| {
+                    to[..pixels].copy_from_slice(from);
+                    to[pixels..].fill(0.0);
+                };
+                for (n, plane) in u.chunks_exact_mut(dense).enumerate() {
+                    copy(plane, &x[(first * s.cin + n) * pixels..][..pixels]);
+                }
+                for (n, plane) in v.chunks_exact_mut(dense).enumerate() {
+                    let (b, o) = (
+                        first + n / channels.len(),
+                        channels.start + n % channels.len(),
+                    );
+                    copy(plane, &g[(b * s.cout + o) * pixels..][..pixels]);
+                }
+                // SAFETY: the copies are whole vectors.
+                unsafe { images_1(&pieces, u.as_ptr(), v.as_ptr(), sums) };
+            });
+        },
+    )
+}
+
+/// Images of whole vectors.
+struct Pieces {
     cin: usize,
     cout: usize,
-    x: *const f32,
+    /// Values from one image to the next.
     x_step: usize,
-    g: *const f32,
     g_step: usize,
-    /// Values from one gradient plane to the next; whole vectors.
-    run: usize,
+    /// Values of one channel.
+    dense: usize,
+    count: usize,
 }
 
-dispatch! { unsafe fn samples_1(t: &Task, sums: &mut [f32]) = samples[1] }
-dispatch! { unsafe fn samples_3(t: &Task, sums: &mut [f32]) = samples[3] }
+dispatch! { unsafe fn images_1(p: &Pieces, x: *const f32, g: *const f32, sums: &mut [f32]) = images_1_lanes }
 
 /// # Safety
-/// `t` must describe readable planes (x with eight values to spare unless the planes of a 1x1 kernel
-/// are whole vectors), `sums` be [cout, cin, SIDE, SIDE], and the CPU support `V`.
+/// `x` and `g` must hold images as described, `sums` be [cout, cin]; the CPU must support `V`.
 #[inline(always)]
-unsafe fn samples<const SIDE: usize, V: Lanes>(t: &Task, sums: &mut [f32]) {
-    let taps = SIDE * SIDE;
-    for o in (0..t.cout).step_by(ROWS) {
-        // Missing channels of the last block repeat the last one; their results are dropped.
-        let g: [usize; ROWS] = core::array::from_fn(|r| (o + r).min(t.cout - 1) * t.run);
-        let rows = ROWS.min(t.cout - o);
-        let mut put = |i: usize, tap: usize, found: [[f32; COLUMNS]; ROWS], columns: usize| {
-            for (r, found) in found.iter().enumerate().take(rows) {
-                let at = ((o + r) * t.cin + i) * taps + tap;
-                for (sum, value) in sums[at..at + columns].iter_mut().zip(found) {
-                    *sum += value;
-                }
-            }
-        };
-        // SAFETY: all offsets are those of existing planes and taps.
-        unsafe {
-            if SIDE == 1 {
-                for i in (0..t.cin).step_by(COLUMNS) {
-                    let x: [usize; COLUMNS] =
-                        core::array::from_fn(|c| (i + c).min(t.cin - 1) * t.layout.plane);
-                    put(i, 0, tile::<V>(t, g, x), COLUMNS.min(t.cin - i));
-                }
-            } else {
-                for i in 0..t.cin {
-                    for ky in 0..SIDE {
-                        let start = i * t.layout.plane + ky * t.layout.row;
-                        let x = [start, start + 1, start + 2];
-                        put(i, ky * SIDE, tile::<V>(t, g, x), COLUMNS);
+unsafe fn images_1_lanes<V: Lanes>(p: &Pieces, x: *const f32, g: *const f32, sums: &mut [f32]) {
+    let correlation = Correlation {
+        per_row: p.dense / LANES,
+        row: p.dense,
+        rows: 1,
+    };
+    for n in 0..p.count {
+        for o in (0..p.cout).step_by(ROWS) {
+            for i in (0..p.cin).step_by(COLUMNS) {
+                // SAFETY: promised by the caller; offsets are those of existing channels.
+                let found = unsafe {
+                    let g = rows(g.add(n * p.g_step), o, p.cout, p.dense);
+                    let x = rows(x.add(n * p.x_step), i, p.cin, p.dense);
+                    correlation.tile::<V>(g, x)
+                };
+                for (c, found) in found.iter().enumerate().take(COLUMNS.min(p.cin - i)) {
+                    for (r, found) in found.iter().enumerate().take(ROWS.min(p.cout - o)) {
+                        sums[(o + r) * p.cin + i + c] += found;
                     }
                 }
             }
         }
     }
-}
-
-/// Inner products of four gradient planes with three input planes, over all samples and pixels.
-///
-/// # Safety
-/// As [`samples`], for planes starting at the offsets `g` and `x` within each sample.
-#[inline(always)]
-unsafe fn tile<V: Lanes>(
-    t: &Task,
-    g: [usize; ROWS],
-    x: [usize; COLUMNS],
-) -> [[f32; COLUMNS]; ROWS] {
-    let mut sums = [[V::splat(0.0); COLUMNS]; ROWS];
-    // SAFETY: every read lies within a plane, or past it by less than a vector where the gradient is
-    // zero and the memory belongs to the next plane or the spare values.
-    unsafe {
-        for n in 0..t.count {
-            let (gs, xs) = (t.g.add(n * t.g_step), t.x.add(n * t.x_step));
-            let g = g.map(|g| gs.add(g));
-            let x = x.map(|x| xs.add(x));
-            let mut p = 0;
-            while p < t.run {
-                let xv = x.map(|x| V::load(x.add(p)));
-                for (row, g) in sums.iter_mut().zip(g) {
-                    let gv = V::load(g.add(p));
-                    for (sum, &xv) in row.iter_mut().zip(&xv) {
-                        *sum = gv.fma(xv, *sum);
-                    }
-                }
-                p += LANES;
-            }
-        }
-    }
-    sums.map(|row| row.map(|v| v.sum()))
 }
