@@ -37,6 +37,7 @@ fn network(channels: usize, resolution: usize) -> NetworkConfig {
         // Masks must not depend on the parts either.
         dropout: 0.2,
         step_branch: true,
+        ..SongUNetConfig::default()
     })
 }
 

@@ -85,7 +85,7 @@ fn schedules() {
 
 #[test]
 fn networks() {
-    check(&["network"], 14, 2, &["network \"adm\""]);
+    check(&["network"], 28, 0, &[]);
 }
 
 #[test]

@@ -113,7 +113,7 @@ impl Model {
     pub fn read(path: &Path, device: &Device) -> Result<(Self, String), Error> {
         let file = File::read(path)?;
         let card = Self::card(&file, path)?;
-        let network = card.network.init(0, device)?;
+        let network = card.network.blank(device)?;
         let network = load(network, &file.tensors, &|_| false, path)?;
         let denoiser = Preconditioned::new(network, card.sigma_data);
         Ok((Self { card, denoiser }, hash_file(path)?))
@@ -139,6 +139,9 @@ impl Model {
                 card.format
             )));
         }
+        card.network
+            .check()
+            .map_err(|e| malformed(format!("its network cannot be built: {e}")))?;
         Ok(card)
     }
 

@@ -6,7 +6,7 @@ use super::gradient::{Gradients, error};
 use super::measure::{Measure, Problem, normalised, normalised_each, relative};
 use crate::Images;
 use crate::denoiser::{Condition, Preconditioned};
-use crate::network::{Network, NetworkConfig, SongUNetConfig, load};
+use crate::network::{DhariwalUNetConfig, Network, NetworkConfig, SongUNetConfig, load};
 use burn::tensor::{DType, Device};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -39,7 +39,7 @@ pub(super) fn denoiser(
 }
 
 fn weights(config: &NetworkConfig, file: &Case, device: &Device) -> Result<Network, Problem> {
-    let network = config.init(0, device)?;
+    let network = config.blank(device)?;
     let named = file.tensors("w/").map(|(n, d)| (n.to_string(), d.clone()));
     let named: BTreeMap<_, _> = named.collect();
     Ok(load(network, &named, &|_| false, file.path())?)
@@ -47,10 +47,6 @@ fn weights(config: &NetworkConfig, file: &Case, device: &Device) -> Result<Netwo
 
 /// The network that a case describes in the official code's words.
 pub(super) fn configuration(case: &Case, net: &Value) -> Result<NetworkConfig, Problem> {
-    let arch = case.text(net, "arch")?;
-    if arch != "song" {
-        return Err(Problem::unsupported(format!("network {arch:?}")));
-    }
     let counts = |key: &str| -> Result<Vec<usize>, Problem> {
         let list = case.list(net, key)?.iter().map(Value::as_u64);
         let list: Option<Vec<u64>> = list.collect();
@@ -58,7 +54,7 @@ pub(super) fn configuration(case: &Case, net: &Value) -> Result<NetworkConfig, P
             list.ok_or_else(|| case.malformed(format!("`{key}` is not a list of counts")))?;
         Ok(list.into_iter().map(|n| n.min(1 << 20) as usize).collect())
     };
-    let config = SongUNetConfig {
+    let adm = DhariwalUNetConfig {
         resolution: case.count(net, "img_resolution")?,
         channels: case.count(net, "img_channels")?,
         classes: case.count(net, "label_dim")?,
@@ -75,33 +71,42 @@ pub(super) fn configuration(case: &Case, net: &Value) -> Result<NetworkConfig, P
             "an embedding other than 4 times as wide",
         ));
     }
-    if weight_count(&config) > MOST_WEIGHTS || config.resolution > LARGEST {
+    let config = match case.text(net, "arch")? {
+        "adm" if case.count(net, "channels_per_head")? != 64 => {
+            return Err(Problem::unsupported(
+                "attention heads of other than 64 channels",
+            ));
+        }
+        "adm" => NetworkConfig::DhariwalUnet(adm),
+        "song" => NetworkConfig::SongUnet(SongUNetConfig {
+            resolution: adm.resolution,
+            channels: adm.channels,
+            classes: adm.classes,
+            model_channels: adm.model_channels,
+            channel_multipliers: adm.channel_multipliers,
+            blocks: adm.blocks,
+            attention_resolutions: adm.attention_resolutions,
+            augment_labels: adm.augment_labels,
+            dropout: adm.dropout,
+            step_branch: adm.step_branch,
+            // DDPM++.
+            ..SongUNetConfig::default()
+        }),
+        other => return Err(Problem::unsupported(format!("network {other:?}"))),
+    };
+    config.check()?;
+    let [_, _, width] = config.image_shape();
+    if config.parameter_count() > MOST_WEIGHTS || width > LARGEST {
         return Err(case.malformed("`net` describes a network too large to be a test"));
     }
-    Ok(NetworkConfig::SongUnet(config))
+    Ok(config)
 }
 
 /// A file must not be able to ask for all memory.
-const MOST_WEIGHTS: usize = 500_000_000;
+const MOST_WEIGHTS: u64 = 500_000_000;
 
 /// Attention takes the fourth power of this.
 const LARGEST: usize = 64;
-
-/// At least the number of weights of the network.
-fn weight_count(config: &SongUNetConfig) -> usize {
-    let widest = config.channel_multipliers.iter().max().copied();
-    let width = config.model_channels.saturating_mul(widest.unwrap_or(1));
-    let inputs = config.channels + config.classes + config.augment_labels;
-    let levels = config.channel_multipliers.len();
-    let blocks = config
-        .blocks
-        .saturating_add(2)
-        .saturating_mul(2 * levels.max(1));
-    // Two 3x3 convolutions, from up to twice the width, and what else a block has.
-    let block = width.saturating_mul(width).saturating_mul(40);
-    let ends = width.saturating_mul(inputs).saturating_mul(20);
-    blocks.saturating_mul(block).saturating_add(ends)
-}
 
 /// What the network is told in a run or an evaluation.
 pub(super) fn condition(
@@ -111,14 +116,13 @@ pub(super) fn condition(
     batch: usize,
     device: &Device,
 ) -> Result<Condition, Problem> {
-    let NetworkConfig::SongUnet(config) = net;
     let steps = match of["step_condition"] {
         Value::Null => None,
         _ => Some(case.count(of, "step_condition")?),
     };
     Ok(Condition {
-        labels: case.rows(of, "labels", [batch, config.classes], device)?,
-        augment: case.rows(of, "augment_labels", [batch, config.augment_labels], device)?,
+        labels: case.rows(of, "labels", [batch, net.classes()], device)?,
+        augment: case.rows(of, "augment_labels", [batch, net.augment_labels()], device)?,
         steps,
     })
 }

@@ -1,32 +1,11 @@
 //! Layers as the official networks define them. Parameters are cast to the activation's type.
 
+use super::resample::Resample;
 use crate::noise;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use fewstep_kernels as kernels;
 use std::cell::Cell;
-
-/// Halving or doubling of the image size inside a convolution or block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Resample {
-    /// Same size.
-    Keep,
-    /// Nearest-neighbour doubling, before the convolution.
-    Up,
-    /// Mean of 2x2, before the convolution.
-    Down,
-}
-
-impl Resample {
-    /// `[b, c, h, w]` to the new size.
-    pub(crate) fn apply(self, images: Tensor<4>) -> Tensor<4> {
-        match self {
-            Self::Keep => images,
-            Self::Up => kernels::upsample_2x(images),
-            Self::Down => kernels::downsample_2x(images),
-        }
-    }
-}
 
 /// y = x W^T + b, weight `[out, in]`.
 #[derive(Module, Debug)]
@@ -122,11 +101,41 @@ impl GroupNorm {
             shift.map(|shift| shift.expand([b, c])),
             self.weight.val().cast(dtype),
             self.bias.val().cast(dtype),
-            (c / 4).clamp(1, 32),
+            groups(c),
             self.epsilon,
             silu,
         )
     }
+
+    /// SiLU of the normalised `images` times `gain` plus `offset`, both `[b or 1, c]`.
+    pub(crate) fn forward_modulated(
+        &self,
+        images: Tensor<4>,
+        gain: Tensor<2>,
+        offset: Tensor<2>,
+    ) -> Tensor<4> {
+        let [b, c, h, w] = images.dims();
+        let dtype = images.dtype();
+        let weight = gain.clone() * self.weight.val().cast(dtype).unsqueeze();
+        let bias = gain * self.bias.val().cast(dtype).unsqueeze() + offset;
+        // Samples do not share groups, so that all of them are as one with weights of their own for each channel.
+        let flat = |rows: Tensor<2>| rows.expand([b, c]).reshape([b * c]);
+        let images = kernels::group_norm_silu(
+            images.reshape([1, b * c, h, w]),
+            None,
+            flat(weight),
+            flat(bias),
+            b * groups(c),
+            self.epsilon,
+            true,
+        );
+        images.reshape([b, c, h, w])
+    }
+}
+
+/// Groups of a norm over `channels`.
+pub(crate) fn groups(channels: usize) -> usize {
+    (channels / 4).clamp(1, 32)
 }
 
 /// The random stream of one forward pass with dropout: masks depend on (seed, round, use, sample) only, where a

@@ -1,29 +1,45 @@
 //! Denoising networks, with the parameter names of the official weight files.
 
+mod dhariwal_unet;
 mod embedding;
 mod initial;
 mod layers;
+mod outline;
 mod parameter;
+mod plan;
+mod resample;
 mod song_unet;
+mod step_branch;
 mod unet_block;
+mod unet_body;
 
+#[cfg(test)]
+mod law;
+
+pub use dhariwal_unet::{DhariwalUNet, DhariwalUNetConfig};
 pub use layers::Dropout;
 pub(crate) use parameter::{Gathered, device, gather, gradients, replace};
-pub use parameter::{Parameter, load, parameters};
-pub use song_unet::{SongUNet, SongUNetConfig};
+pub use parameter::{Parameter, load, parameters, shapes};
+pub use resample::ResampleFilter;
+pub use song_unet::{Decoder, Embedding, Encoder, SongUNet, SongUNetConfig};
+pub use step_branch::{StepInit, add_step_branch, is_step_parameter};
 
 use crate::{Error, Images};
 use burn::module::{Module, ModuleMapper, ModuleVisitor};
 use burn::tensor::{Device, Tensor};
+use plan::Plan;
 use serde::{Deserialize, Serialize};
+use unet_body::UNetBody;
 
 /// Which network, and its sizes. Travels in the card of every model file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum NetworkConfig {
-    /// DDPM++, the U-Net of EDM's `vp` models.
+    /// DDPM++ or NCSN++, the U-Nets of EDM's `vp` and `ve` models.
     SongUnet(SongUNetConfig),
+    /// ADM, the U-Net of EDM's ImageNet-64 model.
+    DhariwalUnet(DhariwalUNetConfig),
 }
 
 impl NetworkConfig {
@@ -32,13 +48,28 @@ impl NetworkConfig {
     /// # Errors
     /// [`Error::InvalidValue`] for sizes that do not fit together.
     pub fn init(&self, seed: u64, device: &Device) -> Result<Network, Error> {
+        self.init_with(seed, StepInit::Official, device)
+    }
+
+    /// As [`init`](Self::init), with a choice of how the step branch starts, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::InvalidValue`] for sizes that do not fit together.
+    pub fn init_with(&self, seed: u64, step: StepInit, device: &Device) -> Result<Network, Error> {
+        Ok(initial::draw(self.blank(device)?, seed, step, &|_| true))
+    }
+
+    /// Builds the network with all weights zero and norms one: for weights that are loaded, because nothing is drawn
+    /// and on the CPU no memory is touched.
+    ///
+    /// # Errors
+    /// [`Error::InvalidValue`] for sizes that do not fit together.
+    pub fn blank(&self, device: &Device) -> Result<Network, Error> {
         self.check()?;
-        match self {
-            Self::SongUnet(config) => {
-                let network = Network::SongUnet(SongUNet::new(config, device));
-                Ok(initial::draw(network, seed))
-            }
-        }
+        Ok(match self {
+            Self::SongUnet(config) => Network::SongUnet(SongUNet::new(config, device)),
+            Self::DhariwalUnet(config) => Network::DhariwalUnet(DhariwalUNet::new(config, device)),
+        })
     }
 
     /// Checks that the sizes fit together.
@@ -48,36 +79,76 @@ impl NetworkConfig {
     pub fn check(&self) -> Result<(), Error> {
         match self {
             Self::SongUnet(config) => config.check(),
+            Self::DhariwalUnet(config) => config.check(),
+        }
+    }
+
+    fn plan(&self) -> Plan<'_> {
+        match self {
+            Self::SongUnet(config) => config.plan(),
+            Self::DhariwalUnet(config) => config.plan(),
         }
     }
 
     /// `[channels, height, width]` of one image.
     pub fn image_shape(&self) -> [usize; 3] {
-        match self {
-            Self::SongUnet(c) => [c.channels, c.resolution, c.resolution],
-        }
+        let plan = self.plan();
+        [plan.channels, plan.resolution, plan.resolution]
     }
 
     /// Number of classes; 0 for an unconditional network.
     pub fn classes(&self) -> usize {
-        match self {
-            Self::SongUnet(c) => c.classes,
-        }
+        self.plan().classes
+    }
+
+    /// Length of the augmentation label; 0 for a network without that input.
+    pub fn augment_labels(&self) -> usize {
+        self.plan().augment_labels
     }
 
     /// Whether the network has the step branch (the condition on the number of steps). [SFD Sec. 3.3]
     pub fn has_step_branch(&self) -> bool {
-        match self {
-            Self::SongUnet(c) => c.step_branch,
-        }
+        self.plan().step_branch
     }
 
-    /// Multiply-adds of one forward pass of one image (convolutions, linear layers and attention).
-    pub fn multiply_adds(&self) -> u64 {
-        match self {
-            Self::SongUnet(c) => c.multiply_adds(),
+    /// The same network with or without the step branch.
+    #[must_use]
+    pub fn with_step_branch(&self, step_branch: bool) -> Self {
+        let mut config = self.clone();
+        match &mut config {
+            Self::SongUnet(c) => c.step_branch = step_branch,
+            Self::DhariwalUnet(c) => c.step_branch = step_branch,
         }
+        config
     }
+
+    /// Multiply-adds of one forward pass of one image (convolutions and attention).
+    pub fn multiply_adds(&self) -> u64 {
+        self.plan().multiply_adds()
+    }
+
+    /// Number of parameters, without building the network. Sizes must have passed [`check`](Self::check).
+    pub fn parameter_count(&self) -> u64 {
+        self.plan().parameter_count()
+    }
+
+    /// The constant filters that official weight files hold besides the parameters. Sizes must have passed
+    /// [`check`](Self::check).
+    pub fn buffers(&self) -> Vec<Parameter> {
+        let plan = self.plan();
+        let (data, taps) = (plan.filter().buffer(), plan.filter().taps());
+        let buffer = |name| Parameter {
+            name,
+            shape: vec![1, 1, taps, taps],
+            data: data.clone(),
+        };
+        plan.filters().into_iter().map(buffer).collect()
+    }
+}
+
+/// For settings that are left out of a card where they are the default.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// A network with its weights.
@@ -85,8 +156,10 @@ impl NetworkConfig {
 /// `Module` is implemented by passing every call on to the variant, so that parameter paths do not name it.
 #[derive(Module, Debug)]
 pub enum Network {
-    /// DDPM++.
+    /// DDPM++ or NCSN++.
     SongUnet(SongUNet),
+    /// ADM.
+    DhariwalUnet(DhariwalUNet),
 }
 
 /// What goes into a network besides the images.
@@ -109,13 +182,23 @@ impl Network {
     pub fn forward(&self, images: Images, inputs: Inputs<'_>) -> Images {
         match self {
             Self::SongUnet(network) => network.forward(images, inputs),
+            Self::DhariwalUnet(network) => network.forward(images, inputs),
+        }
+    }
+
+    fn body(&self) -> &UNetBody {
+        match self {
+            Self::SongUnet(network) => network.body(),
+            Self::DhariwalUnet(network) => network.body(),
         }
     }
 
     /// Translates Burn's path of a parameter into the official name.
     pub(crate) fn official_name(&self, path: &str) -> String {
-        match self {
-            Self::SongUnet(network) => network.official_name(path),
+        match path.split_once('.') {
+            Some(("body", rest)) => self.body().official_name(rest),
+            Some(("step", rest)) => format!("model.map_step_{rest}"),
+            _ => format!("model.{path}"),
         }
     }
 
@@ -123,6 +206,7 @@ impl Network {
     pub(crate) fn visit_with<V: ModuleVisitor>(&self, visitor: &mut V) {
         match self {
             Self::SongUnet(network) => network.visit(visitor),
+            Self::DhariwalUnet(network) => network.visit(visitor),
         }
     }
 
@@ -130,6 +214,7 @@ impl Network {
     pub(crate) fn map_with<M: ModuleMapper>(self, mapper: &mut M) -> Self {
         match self {
             Self::SongUnet(network) => Self::SongUnet(network.map(mapper)),
+            Self::DhariwalUnet(network) => Self::DhariwalUnet(network.map(mapper)),
         }
     }
 }

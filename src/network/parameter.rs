@@ -42,6 +42,12 @@ pub fn parameters(network: &Network) -> Vec<Parameter> {
     data.collect()
 }
 
+/// Name and dimensions of every parameter, in the order of the network.
+pub fn shapes(network: &Network) -> Vec<(String, Vec<usize>)> {
+    let all = gather(network).into_iter();
+    all.map(|g| (g.name, g.shape)).collect()
+}
+
 /// The gradient of each parameter.
 pub(crate) fn gradients(network: &Network, gradients: &Gradients) -> Vec<Gathered> {
     collect(network, Some(gradients))
@@ -134,9 +140,9 @@ pub(crate) fn replace(network: Network, new: &mut NewValue<'_>) -> Network {
     network.map_with(&mut writer)
 }
 
-/// Loads weights by official name; `path` is for messages only. Tensors whose name starts with no parameter of
-/// the network (`resample_filter` buffers excepted) are an error, as are missing ones that `may_miss` does not
-/// allow; those keep their values.
+/// Loads weights by official name; `path` is for messages only. Tensors that are no parameter of the network are an
+/// error, except `resample_filter` buffers with as many taps as its filter, and so are missing ones that `may_miss`
+/// does not allow; those keep their values.
 ///
 /// # Errors
 /// [`Error::Weights`] listing every difference.
@@ -149,6 +155,17 @@ pub fn load(
     let (mut missing, mut mismatched) = (Vec::new(), Vec::new());
     let mut known = std::collections::BTreeSet::new();
     let target = device(&network);
+    let taps = network.body().filter().taps();
+    for (name, data) in weights {
+        let shape = data.shape();
+        if is_filter(name) && shape.as_slice() != [1, 1, taps, taps] {
+            mismatched.push(format!(
+                "{name}: file {:?}, network {:?}",
+                shape.as_slice(),
+                [1, 1, taps, taps]
+            ));
+        }
+    }
     let network = replace(network, &mut |_, name, shape| {
         known.insert(name.to_string());
         let Some(data) = weights.get(name) else {
@@ -170,7 +187,7 @@ pub fn load(
     });
     let unexpected: Vec<String> = weights
         .keys()
-        .filter(|name| !known.contains(*name) && !name.ends_with("resample_filter"))
+        .filter(|name| !known.contains(*name) && !is_filter(name))
         .cloned()
         .collect();
     if missing.is_empty() && unexpected.is_empty() && mismatched.is_empty() {
@@ -182,6 +199,11 @@ pub fn load(
         unexpected,
         mismatched,
     })
+}
+
+/// Whether a tensor of an official file is a constant filter.
+fn is_filter(name: &str) -> bool {
+    name.ends_with(".resample_filter")
 }
 
 /// The plain (autodiff-free) device the parameters are on.

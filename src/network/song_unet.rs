@@ -1,15 +1,20 @@
-//! DDPM++ ("SongUNet"), the U-Net of the CIFAR-10, FFHQ and AFHQv2 models. [EDM App. F, Song et al. 2021]
+//! DDPM++ and NCSN++ ("SongUNet"), the U-Nets of the CIFAR-10, FFHQ and AFHQv2 models. [EDM App. F, Song et al. 2021]
 
-use super::Inputs;
-use super::embedding::{Endpoint, sinusoid};
-use super::layers::{Conv2d, Dropout, GroupNorm, Linear, Resample};
-use super::unet_block::{BlockConfig, UNetBlock, official_block_path};
+use super::embedding::{Endpoint, Fourier, sinusoid};
+use super::layers::Linear;
+use super::plan::{Family, Plan};
+use super::resample::ResampleFilter;
+use super::step_branch::StepEmbedding;
+use super::unet_block::BlockStyle;
+use super::unet_body::UNetBody;
+use super::{Inputs, is_default};
 use crate::{Error, Images};
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{DType, Device, Tensor, activation};
 use serde::{Deserialize, Serialize};
 
-/// Sizes of a [`SongUNet`].
+/// Sizes of a [`SongUNet`]. DDPM++ (EDM's `vp` models) has the defaults; NCSN++ (its `ve` models) has
+/// [`Embedding::Fourier`] of 2 times the model channels, [`Encoder::Residual`] and [`ResampleFilter::Binomial`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct SongUNetConfig {
@@ -37,30 +42,96 @@ pub struct SongUNetConfig {
     /// Whether the step branch exists.
     #[serde(default)]
     pub step_branch: bool,
+    /// How the noise level is embedded.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub embedding: Embedding,
+    /// Channels of that embedding, as a multiple of `model_channels`, 1 to 16.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub noise_multiplier: usize,
+    /// How the images reach the lower levels.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub encoder: Encoder,
+    /// Which levels contribute to the answer.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub decoder: Decoder,
+    /// Filter of halving and doubling.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub resample_filter: ResampleFilter,
 }
 
-/// Epsilon of every group norm.
-const EPSILON: f64 = 1e-6;
-
-/// Embedding channels as a multiple of the model channels.
-const EMBEDDING_MULTIPLIER: usize = 4;
-
-/// A layer of the U-Net's outline, before it is built: the one place that knows the order of layers.
-struct Outline {
-    name: String,
-    input: usize,
-    output: usize,
-    resolution: usize,
-    part: Part,
+/// How the noise level is embedded. [EDM Tab. 7]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Embedding {
+    /// Waves of fixed frequencies between 1 and 1/10000: DDPM++.
+    #[default]
+    Positional,
+    /// Waves of random frequencies, which are stored in the file: NCSN++.
+    Fourier,
 }
 
-enum Part {
-    /// The first convolution.
-    Stem,
-    /// An encoder block; its output is kept for the decoder.
-    Encoder(Resample, bool),
-    /// A decoder block; `true` takes the newest kept output as additional input channels.
-    Decoder(Resample, bool, bool),
+/// How the images reach the lower levels. [EDM Tab. 7, Song et al. 2021]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Encoder {
+    /// Through the blocks only: DDPM++.
+    #[default]
+    Standard,
+    /// Halved images are added as well, through a 1x1 convolution.
+    Skip,
+    /// What a level began with is halved by a convolution and added: NCSN++.
+    Residual,
+}
+
+/// Which levels contribute to the answer. [EDM Tab. 7, Song et al. 2021]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Decoder {
+    /// The last: DDPM++ and NCSN++.
+    #[default]
+    Standard,
+    /// All; the lower ones are doubled and added.
+    Skip,
+}
+
+const STYLE: BlockStyle = BlockStyle {
+    epsilon: 1e-6,
+    // Both branches are summed and scaled, which keeps the variance at 1.
+    skip_scale: std::f64::consts::FRAC_1_SQRT_2,
+    adaptive_scale: false,
+};
+
+impl Default for SongUNetConfig {
+    /// EDM's network for CIFAR-10: unconditional DDPM++, without the step branch.
+    fn default() -> Self {
+        Self {
+            resolution: 32,
+            channels: 3,
+            classes: 0,
+            model_channels: 128,
+            channel_multipliers: vec![2, 2, 2],
+            blocks: 4,
+            attention_resolutions: vec![16],
+            augment_labels: 9,
+            dropout: 0.13,
+            step_branch: false,
+            embedding: Embedding::default(),
+            noise_multiplier: one(),
+            encoder: Encoder::default(),
+            decoder: Decoder::default(),
+            resample_filter: ResampleFilter::default(),
+        }
+    }
+}
+
+fn one() -> usize {
+    1
+}
+
+// Serde passes a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_one(value: &usize) -> bool {
+    *value == 1
 }
 
 impl SongUNetConfig {
@@ -69,266 +140,96 @@ impl SongUNetConfig {
     /// # Errors
     /// [`Error::InvalidValue`] naming the field.
     pub fn check(&self) -> Result<(), Error> {
-        let levels = self.channel_multipliers.len();
-        if levels == 0 || self.channel_multipliers.contains(&0) {
-            return Err(Error::invalid(
-                "channel_multipliers",
-                format!("{:?}", self.channel_multipliers),
-                "one or more positive whole numbers",
-            ));
+        if !(1..=16).contains(&self.noise_multiplier) {
+            let value = self.noise_multiplier;
+            return Err(Error::invalid("noise_multiplier", value, "from 1 to 16"));
         }
-        if self.resolution == 0 || levels > 16 || !self.resolution.is_multiple_of(1 << (levels - 1))
-        {
-            return Err(Error::invalid(
-                "resolution",
-                self.resolution,
-                format!(
-                    "a positive multiple of 2^{} for {levels} levels",
-                    levels - 1
-                ),
-            ));
-        }
-        let channels = self.model_channels;
-        let divides = |c: usize| c.is_multiple_of((c / 4).clamp(1, 32));
-        let fits = channels >= 4
-            && channels.is_multiple_of(4)
-            && self.outline().iter().all(|l| divides(l.output));
-        if !fits {
-            return Err(Error::invalid(
-                "model_channels",
-                channels,
-                "a multiple of 4, and of 32 above 128 channels",
-            ));
-        }
-        if self.channels == 0 {
-            return Err(Error::invalid("channels", 0, "at least 1"));
-        }
-        if !(0.0..1.0).contains(&self.dropout) {
-            return Err(Error::invalid("dropout", self.dropout, "in [0, 1)"));
-        }
-        Ok(())
+        self.plan().check()
     }
 
-    fn outline(&self) -> Vec<Outline> {
-        let levels = self.channel_multipliers.len();
-        let attends = |r: usize| self.attention_resolutions.contains(&r);
-        let mut layers = Vec::new();
-        let mut kept = Vec::new();
-        let mut width = self.model_channels;
-        for (level, multiplier) in self.channel_multipliers.iter().enumerate() {
-            let r = self.resolution >> level;
-            let mut push = |name: String, input, output, part| {
-                kept.push(output);
-                layers.push(Outline {
-                    name,
-                    input,
-                    output,
-                    resolution: r,
-                    part,
-                });
-            };
-            if level == 0 {
-                push(format!("{r}x{r}_conv"), self.channels, width, Part::Stem);
-            } else {
-                let part = Part::Encoder(Resample::Down, false);
-                push(format!("{r}x{r}_down"), width, width, part);
-            }
-            let output = self.model_channels * multiplier;
-            for block in 0..self.blocks {
-                let part = Part::Encoder(Resample::Keep, attends(r));
-                push(format!("{r}x{r}_block{block}"), width, output, part);
-                width = output;
-            }
+    pub(crate) fn plan(&self) -> Plan<'_> {
+        Plan {
+            resolution: self.resolution,
+            channels: self.channels,
+            classes: self.classes,
+            augment_labels: self.augment_labels,
+            model_channels: self.model_channels,
+            multipliers: &self.channel_multipliers,
+            blocks: self.blocks,
+            attention: &self.attention_resolutions,
+            dropout: self.dropout,
+            step_branch: self.step_branch,
+            family: Family::Song {
+                noise_multiplier: self.noise_multiplier,
+                fourier: self.embedding == Embedding::Fourier,
+                encoder: self.encoder,
+                decoder: self.decoder,
+                filter: self.resample_filter,
+            },
         }
-        for (level, multiplier) in self.channel_multipliers.iter().enumerate().rev() {
-            let r = self.resolution >> level;
-            let mut push = |name: String, input, output, part| {
-                layers.push(Outline {
-                    name,
-                    input,
-                    output,
-                    resolution: r,
-                    part,
-                });
-            };
-            let plain = |resample, attention| Part::Decoder(resample, attention, false);
-            if level == levels - 1 {
-                let keep = Resample::Keep;
-                push(format!("{r}x{r}_in0"), width, width, plain(keep, true));
-                push(format!("{r}x{r}_in1"), width, width, plain(keep, false));
-            } else {
-                let up = plain(Resample::Up, false);
-                push(format!("{r}x{r}_up"), width, width, up);
-            }
-            let output = self.model_channels * multiplier;
-            for block in 0..=self.blocks {
-                let input = width + kept.pop().unwrap_or(0);
-                let attention = block == self.blocks && attends(r);
-                let part = Part::Decoder(Resample::Keep, attention, true);
-                push(format!("{r}x{r}_block{block}"), input, output, part);
-                width = output;
-            }
-        }
-        layers
-    }
-
-    /// Multiply-adds of one forward pass of one image.
-    pub fn multiply_adds(&self) -> u64 {
-        let mut sum = 0;
-        let mut last = 0;
-        for layer in self.outline() {
-            let pixels = (layer.resolution * layer.resolution) as u64;
-            let (i, o) = (layer.input as u64, layer.output as u64);
-            let (resample, attention) = match layer.part {
-                Part::Stem => {
-                    sum += 9 * i * o * pixels;
-                    continue;
-                }
-                Part::Encoder(r, a) | Part::Decoder(r, a, _) => (r, a),
-            };
-            let skip = i != o || resample != Resample::Keep;
-            sum += pixels * (9 * i * o + 9 * o * o + if skip { i * o } else { 0 });
-            if attention {
-                sum += pixels * (4 * o * o + 2 * pixels * o);
-            }
-            last = o;
-        }
-        sum + (self.resolution * self.resolution) as u64 * 9 * last * self.channels as u64
     }
 }
 
 /// The network. Parameter names are those of the official weight files, prefix `model.`.
 #[derive(Module, Debug)]
 pub struct SongUNet {
+    map_noise: Option<Fourier>,
     map_label: Option<Linear>,
     map_augment: Option<Linear>,
     map_layer0: Linear,
     map_layer1: Linear,
-    map_step_layer0: Option<Linear>,
-    map_step_layer1: Option<Linear>,
-    stem: Conv2d,
-    encoder: Vec<UNetBlock>,
-    decoder: Vec<UNetBlock>,
-    aux_norm: GroupNorm,
-    aux_conv: Conv2d,
+    step: Option<StepEmbedding>,
+    body: UNetBody,
     #[module(skip)]
-    names: Names,
-    #[module(skip)]
-    model_channels: usize,
+    waves: usize,
     #[module(skip)]
     classes: usize,
-}
-
-/// Official names of the layers, in order, and whether a decoder block takes a kept output.
-#[derive(Clone, Debug, Default)]
-struct Names {
-    resolution: usize,
-    encoder: Vec<String>,
-    decoder: Vec<String>,
-    joins: Vec<bool>,
 }
 
 impl SongUNet {
     /// Builds the network with all weights zero and norms one; `config` must have passed
     /// [`SongUNetConfig::check`].
     pub(crate) fn new(config: &SongUNetConfig, device: &Device) -> Self {
-        let channels = config.model_channels;
-        let embedding = channels * EMBEDDING_MULTIPLIER;
+        let plan = config.plan();
+        let (waves, embedding) = (plan.waves(), plan.embedding());
         let linear = |i, o, bias| Linear::new(i, o, bias, device);
-        let mut names = Names {
-            resolution: config.resolution,
-            ..Names::default()
-        };
-        let (mut encoder, mut decoder) = (Vec::new(), Vec::new());
-        let mut width = channels;
-        for layer in config.outline() {
-            let block = |resample, attention| {
-                let config = BlockConfig {
-                    input: layer.input,
-                    output: layer.output,
-                    embedding,
-                    resample,
-                    attention,
-                    step_branch: config.step_branch,
-                    dropout: config.dropout,
-                    epsilon: EPSILON,
-                };
-                UNetBlock::new(config, device)
-            };
-            match layer.part {
-                Part::Stem => {}
-                Part::Encoder(resample, attention) => {
-                    encoder.push(block(resample, attention));
-                    names.encoder.push(layer.name);
-                }
-                Part::Decoder(resample, attention, joins) => {
-                    decoder.push(block(resample, attention));
-                    names.decoder.push(layer.name);
-                    names.joins.push(joins);
-                }
-            }
-            width = layer.output;
-        }
         let (classes, augment) = (config.classes, config.augment_labels);
+        let fourier = config.embedding == Embedding::Fourier;
         Self {
-            map_label: (classes > 0).then(|| linear(classes, channels, true)),
-            map_augment: (augment > 0).then(|| linear(augment, channels, false)),
-            map_layer0: linear(channels, embedding, true),
+            map_noise: fourier.then(|| Fourier::new(waves, device)),
+            map_label: (classes > 0).then(|| linear(classes, waves, true)),
+            map_augment: (augment > 0).then(|| linear(augment, waves, false)),
+            map_layer0: linear(waves, embedding, true),
             map_layer1: linear(embedding, embedding, true),
-            map_step_layer0: config
+            step: config
                 .step_branch
-                .then(|| linear(channels, embedding, true)),
-            map_step_layer1: config
-                .step_branch
-                .then(|| linear(embedding, embedding, true)),
-            stem: Conv2d::new(config.channels, channels, 3, Resample::Keep, device),
-            encoder,
-            decoder,
-            aux_norm: GroupNorm::new(width, EPSILON, device),
-            aux_conv: Conv2d::new(width, config.channels, 3, Resample::Keep, device),
-            names,
-            model_channels: channels,
+                .then(|| StepEmbedding::new(waves, embedding, device)),
+            body: UNetBody::new(&plan, STYLE, device),
+            waves,
             classes,
         }
     }
 
     /// The raw output F. [EDM App. F]
     pub(crate) fn forward(&self, images: Images, inputs: Inputs<'_>) -> Images {
-        let embedding = self.embed(&images, inputs);
-        let step = self.embed_steps(&images, inputs.steps);
-        let run = |block: &UNetBlock, x: Images, dropout: Option<&Dropout>| {
-            block.forward(x, &embedding, step.as_ref(), dropout)
-        };
-        let mut x = self.stem.forward(images);
-        let mut kept = vec![x.clone()];
-        for block in &self.encoder {
-            x = run(block, x, inputs.dropout);
-            kept.push(x.clone());
-        }
-        for (block, joins) in self.decoder.iter().zip(&self.names.joins) {
-            if *joins && let Some(skip) = kept.pop() {
-                x = Tensor::cat(vec![x, skip], 1);
-            }
-            x = run(block, x, inputs.dropout);
-        }
-        self.aux_conv.forward(self.aux_norm.forward(x, None, true))
+        let (dtype, device) = (images.dtype(), images.device());
+        let embedding = self.embed(inputs, dtype, &device);
+        let step = self.step.as_ref().zip(inputs.steps);
+        let step = step.map(|(layers, n)| layers.forward(n, Endpoint::Included, dtype, &device));
+        self.body
+            .forward(images, &embedding, step.as_ref(), inputs.dropout)
     }
 
     /// The embedding of noise level, class and augmentation, `[1 or batch, embedding]`, through its last SiLU.
-    fn embed(&self, images: &Images, inputs: Inputs<'_>) -> Tensor<2> {
-        let dtype = images.dtype();
-        let device = images.device();
-        let mut embedding = sinusoid(
-            inputs.noise,
-            self.model_channels,
-            Endpoint::Included,
-            dtype,
-            &device,
-        );
+    fn embed(&self, inputs: Inputs<'_>, dtype: DType, device: &Device) -> Tensor<2> {
+        let mut embedding = match &self.map_noise {
+            Some(fourier) => fourier.forward(inputs.noise, dtype, device),
+            None => sinusoid(inputs.noise, self.waves, Endpoint::Included, dtype, device),
+        };
         if let Some(layer) = &self.map_label {
             let labels = match inputs.labels {
                 Some(labels) => labels.clone().cast(dtype),
-                None => Tensor::zeros([1, self.classes], (&device, dtype)),
+                None => Tensor::zeros([1, self.classes], (device, dtype)),
             };
             let scale = (self.classes as f64).sqrt();
             embedding = embedding + layer.forward(labels.mul_scalar(scale));
@@ -340,40 +241,7 @@ impl SongUNet {
         activation::silu(self.map_layer1.forward(embedding))
     }
 
-    /// The embedding of the number of timestamps, `[1, embedding]`. [SFD Sec. 3.3]
-    fn embed_steps(&self, images: &Images, steps: Option<usize>) -> Option<Tensor<2>> {
-        let (first, second) = (
-            self.map_step_layer0.as_ref()?,
-            self.map_step_layer1.as_ref()?,
-        );
-        let steps = sinusoid(
-            &[steps? as f64],
-            self.model_channels,
-            Endpoint::Included,
-            images.dtype(),
-            &images.device(),
-        );
-        let steps = activation::silu(first.forward(steps));
-        Some(activation::silu(second.forward(steps)))
-    }
-
-    /// `encoder.3.conv0.weight` to `model.enc.16x16_block0.conv0.weight`, and so on.
-    pub(crate) fn official_name(&self, path: &str) -> String {
-        let r = self.names.resolution;
-        let (head, rest) = path.split_once('.').unwrap_or((path, ""));
-        let indexed = |side: &str, names: &[String]| {
-            let (index, rest) = rest.split_once('.').unwrap_or((rest, ""));
-            let name = index.parse().ok().and_then(|i: usize| names.get(i));
-            let name = name.map_or("?", String::as_str);
-            format!("model.{side}.{name}.{}", official_block_path(rest))
-        };
-        match head {
-            "stem" => format!("model.enc.{r}x{r}_conv.{rest}"),
-            "encoder" => indexed("enc", &self.names.encoder),
-            "decoder" => indexed("dec", &self.names.decoder),
-            "aux_norm" => format!("model.dec.{r}x{r}_aux_norm.{rest}"),
-            "aux_conv" => format!("model.dec.{r}x{r}_aux_conv.{rest}"),
-            _ => format!("model.{path}"),
-        }
+    pub(crate) fn body(&self) -> &UNetBody {
+        &self.body
     }
 }

@@ -1,8 +1,20 @@
 //! The residual block with optional attention that all EDM networks are made of.
 
-use super::layers::{Conv2d, Dropout, GroupNorm, Linear, Resample};
+use super::layers::{Conv2d, Dropout, GroupNorm, Linear};
+use super::resample::Resample;
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{DType, Device, Tensor, activation};
+
+/// What all blocks of a family of networks share.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BlockStyle {
+    /// Epsilon of every group norm.
+    pub(crate) epsilon: f64,
+    /// What the sum of a branch and its shortcut is multiplied by.
+    pub(crate) skip_scale: f64,
+    /// Whether the embedding scales and shifts after the second norm; otherwise it shifts before.
+    pub(crate) adaptive_scale: bool,
+}
 
 /// Sizes of a block.
 #[derive(Clone, Copy, Debug)]
@@ -11,13 +23,16 @@ pub(crate) struct BlockConfig {
     pub(crate) output: usize,
     pub(crate) embedding: usize,
     pub(crate) resample: Resample,
-    pub(crate) attention: bool,
+    /// Attention heads; 0 for a block without attention.
+    pub(crate) heads: usize,
+    /// Whether the shortcut has weights; it resamples in any case.
+    pub(crate) skip_weights: bool,
     pub(crate) step_branch: bool,
     pub(crate) dropout: f64,
-    pub(crate) epsilon: f64,
+    pub(crate) style: BlockStyle,
 }
 
-/// Residual block: norm, SiLU, convolution, embedding added, norm, SiLU, dropout, convolution; then attention.
+/// Residual block: norm, SiLU, convolution, second norm with the embedding, SiLU, dropout, convolution; then attention.
 ///
 /// Field names are the official parameter names.
 #[derive(Module, Debug)]
@@ -34,18 +49,21 @@ pub(crate) struct UNetBlock {
     resample: Resample,
     #[module(skip)]
     dropout: f64,
+    #[module(skip)]
+    style: BlockStyle,
 }
 
-/// Self-attention over pixels with one head.
+/// Self-attention over pixels.
 #[derive(Module, Debug)]
 pub(crate) struct Attention {
     norm2: GroupNorm,
     qkv: Conv2d,
     proj: Conv2d,
+    #[module(skip)]
+    heads: usize,
+    #[module(skip)]
+    skip_scale: f64,
 }
-
-/// Both branches are summed and scaled, which keeps the variance at 1.
-const SKIP_SCALE: f64 = std::f64::consts::FRAC_1_SQRT_2;
 
 impl UNetBlock {
     pub(crate) fn new(config: BlockConfig, device: &Device) -> Self {
@@ -53,29 +71,40 @@ impl UNetBlock {
             input,
             output,
             resample,
-            epsilon,
+            heads,
+            style,
             ..
         } = config;
+        let epsilon = style.epsilon;
         let conv = |from, to, kernel, resample| Conv2d::new(from, to, kernel, resample, device);
-        let needs_skip = input != output || resample != Resample::Keep;
+        let width = if style.adaptive_scale { 2 } else { 1 } * output;
+        let affine = || Linear::new(config.embedding, width, true, device);
         Self {
             norm0: GroupNorm::new(input, epsilon, device),
             conv0: conv(input, output, 3, resample),
-            affine: Linear::new(config.embedding, output, true, device),
+            affine: affine(),
             norm1: GroupNorm::new(output, epsilon, device),
             conv1: conv(output, output, 3, Resample::Keep),
-            affine_step: config
-                .step_branch
-                .then(|| Linear::new(config.embedding, output, true, device)),
-            skip: needs_skip.then(|| conv(input, output, 1, resample)),
-            attention: config.attention.then(|| Attention {
+            affine_step: config.step_branch.then(affine),
+            skip: config
+                .skip_weights
+                .then(|| conv(input, output, 1, resample)),
+            attention: (heads > 0).then(|| Attention {
                 norm2: GroupNorm::new(output, epsilon, device),
                 qkv: conv(output, 3 * output, 1, Resample::Keep),
                 proj: conv(output, output, 1, Resample::Keep),
+                heads,
+                skip_scale: style.skip_scale,
             }),
             resample,
             dropout: config.dropout,
+            style,
         }
+    }
+
+    /// Whether the output is half as large as the input.
+    pub(crate) fn halves(&self) -> bool {
+        matches!(self.resample, Resample::Down(_))
     }
 
     /// `images` `[b, in, h, w]`, embeddings `[b or 1, embedding]` (already through SiLU).
@@ -86,22 +115,30 @@ impl UNetBlock {
         step_embedding: Option<&Tensor<2>>,
         dropout: Option<&Dropout>,
     ) -> Tensor<4> {
-        let mut shift = self.affine.forward(embedding.clone());
-        if let (Some(layer), Some(step)) = (&self.affine_step, step_embedding) {
-            shift = shift + layer.forward(step.clone());
-        }
+        let told = self.affine.forward(embedding.clone());
+        let step = self.affine_step.as_ref().zip(step_embedding);
+        let step = step.map(|(layer, step)| layer.forward(step.clone()));
         let hidden = self.norm0.forward(images.clone(), None, true);
         let hidden = self.conv0.forward(hidden);
-        let mut hidden = self.norm1.forward(hidden, Some(shift), true);
+        let mut hidden = if self.style.adaptive_scale {
+            let (gain, offset) = modulation(told, step);
+            self.norm1.forward_modulated(hidden, gain, offset)
+        } else {
+            let shift = match step {
+                Some(step) => told + step,
+                None => told,
+            };
+            self.norm1.forward(hidden, Some(shift), true)
+        };
         if let Some(dropout) = dropout {
             hidden = dropout.apply(hidden, self.dropout);
         }
         let hidden = self.conv1.forward(hidden);
         let skip = match &self.skip {
             Some(skip) => skip.forward(images),
-            None => images,
+            None => self.resample.apply(images),
         };
-        let hidden = (hidden + skip).mul_scalar(SKIP_SCALE);
+        let hidden = scaled(hidden + skip, self.style.skip_scale);
         match &self.attention {
             Some(attention) => attention.forward(hidden),
             None => hidden,
@@ -109,35 +146,58 @@ impl UNetBlock {
     }
 }
 
+/// Gain and offset, `[b or 1, c]` each, of scales and shifts `[b or 1, 2 c]`: x goes to x (1 + scale) + shift, and from
+/// there likewise with those of the step condition.
+fn modulation(told: Tensor<2>, step: Option<Tensor<2>>) -> (Tensor<2>, Tensor<2>) {
+    let halves = |both: Tensor<2>| {
+        let [rows, columns] = both.dims();
+        let (scale, shift) = (0..columns / 2, columns / 2..columns);
+        let gain = both.clone().slice([0..rows, scale]).add_scalar(1.0);
+        (gain, both.slice([0..rows, shift]))
+    };
+    let (gain, offset) = halves(told);
+    let Some(step) = step else {
+        return (gain, offset);
+    };
+    let (gain_step, offset_step) = halves(step);
+    (gain * gain_step.clone(), offset * gain_step + offset_step)
+}
+
+fn scaled(images: Tensor<4>, scale: f64) -> Tensor<4> {
+    if scale == 1.0 {
+        return images;
+    }
+    images.mul_scalar(scale)
+}
+
 impl Attention {
     fn forward(&self, images: Tensor<4>) -> Tensor<4> {
         let [b, c, h, w] = images.dims();
+        let (heads, width) = (self.heads, c / self.heads);
         let dtype = images.dtype();
         let tokens = self.norm2.forward(images.clone(), None, false);
-        // Output channels are ordered channel -> {q, k, v}. Reordering the small weight to {q, k, v} -> channel
-        // makes each a contiguous slice of the large result.
-        let weight = self.qkv.weight.val().cast(dtype).reshape([c, 3, c]);
-        let weight = weight.swap_dims(0, 1).reshape([3 * c, c, 1, 1]);
-        let bias = self.qkv.bias.val().cast(dtype).reshape([c, 3]);
-        let bias = bias.swap_dims(0, 1).reshape([3 * c]);
+        // Output channels are ordered head -> channel -> {q, k, v}. Reordering the small weight to head -> {q, k, v} ->
+        // channel makes each a contiguous slice of a head's part of the large result.
+        let weight = self.qkv.weight.val().cast(dtype);
+        let weight = weight.reshape([heads, width, 3, c]).swap_dims(1, 2);
+        let bias = self.qkv.bias.val().cast(dtype);
+        let bias = bias.reshape([heads, width, 3]).swap_dims(1, 2);
+        let (weight, bias) = (weight.reshape([3 * c, c, 1, 1]), bias.reshape([3 * c]));
         let qkv = fewstep_kernels::conv2d_1x1(tokens, weight, Some(bias));
-        let qkv = qkv.reshape([b, 3 * c, h * w]);
-        let part = |i: usize| qkv.clone().slice([0..b, i * c..(i + 1) * c, 0..h * w]);
+        let all = b * heads;
+        let qkv = qkv.reshape([all, 3 * width, h * w]);
+        let part = |i: usize| {
+            let columns = i * width..(i + 1) * width;
+            qkv.clone().slice([0..all, columns, 0..h * w])
+        };
         let (query, key, value) = (part(0), part(1), part(2));
         let scores = query.swap_dims(1, 2).matmul(key);
-        let scores = scores.mul_scalar(1.0 / (c as f64).sqrt());
-        let weights = activation::softmax(scores.cast(burn::tensor::DType::F32), 2).cast(dtype);
+        let scores = scores.mul_scalar(1.0 / (width as f64).sqrt());
+        let weights = activation::softmax(scores.cast(DType::F32), 2).cast(dtype);
         let mixed = value.matmul(weights.swap_dims(1, 2));
         let mixed = self.proj.forward(mixed.reshape([b, c, h, w]));
-        (mixed + images).mul_scalar(SKIP_SCALE)
+        scaled(mixed + images, self.skip_scale)
     }
-}
-
-/// The parameters whose initial value is zero, so that every block starts as the identity up to scale.
-pub(crate) fn starts_at_zero(official_name: &str) -> bool {
-    [".conv1.weight", ".proj.weight", "_aux_conv.weight"]
-        .iter()
-        .any(|end| official_name.ends_with(end))
 }
 
 /// Parameter paths inside a block that differ from the official names.

@@ -1,0 +1,158 @@
+//! ADM ("DhariwalUNet"), the U-Net of the class-conditional ImageNet-64 model. [EDM Tab. 7, Dhariwal & Nichol 2021]
+
+use super::Inputs;
+use super::embedding::{Endpoint, sinusoid};
+use super::layers::Linear;
+use super::plan::{Family, Plan};
+use super::step_branch::StepEmbedding;
+use super::unet_block::BlockStyle;
+use super::unet_body::UNetBody;
+use crate::{Error, Images};
+use burn::module::Module;
+use burn::tensor::{DType, Device, Tensor, activation};
+use serde::{Deserialize, Serialize};
+
+/// Sizes of a [`DhariwalUNet`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct DhariwalUNetConfig {
+    /// Height and width of the images, in pixels; divisible by 2^(levels - 1).
+    pub resolution: usize,
+    /// Channels of the images.
+    pub channels: usize,
+    /// Number of classes; 0 for an unconditional network.
+    #[serde(default)]
+    pub classes: usize,
+    /// What the channels of the levels are multiples of; a multiple of 4.
+    pub model_channels: usize,
+    /// Channels of each level, as multiples of `model_channels`.
+    pub channel_multipliers: Vec<usize>,
+    /// Residual blocks a level.
+    pub blocks: usize,
+    /// Image sizes at which blocks have attention, with one head for each 64 channels; blocks narrower than that have
+    /// none.
+    pub attention_resolutions: Vec<usize>,
+    /// Length of the augmentation label; 0 for a network without that input.
+    #[serde(default)]
+    pub augment_labels: usize,
+    /// Dropout rate inside the blocks, in [0, 1); active in training only.
+    #[serde(default)]
+    pub dropout: f64,
+    /// Whether the step branch exists.
+    #[serde(default)]
+    pub step_branch: bool,
+}
+
+const STYLE: BlockStyle = BlockStyle {
+    epsilon: 1e-5,
+    skip_scale: 1.0,
+    adaptive_scale: true,
+};
+
+impl Default for DhariwalUNetConfig {
+    /// EDM's network for ImageNet-64, without the step branch.
+    fn default() -> Self {
+        Self {
+            resolution: 64,
+            channels: 3,
+            classes: 1000,
+            model_channels: 192,
+            channel_multipliers: vec![1, 2, 3, 4],
+            blocks: 3,
+            attention_resolutions: vec![32, 16, 8],
+            augment_labels: 0,
+            dropout: 0.1,
+            step_branch: false,
+        }
+    }
+}
+
+impl DhariwalUNetConfig {
+    /// Checks that the sizes fit together.
+    ///
+    /// # Errors
+    /// [`Error::InvalidValue`] naming the field.
+    pub fn check(&self) -> Result<(), Error> {
+        self.plan().check()
+    }
+
+    pub(crate) fn plan(&self) -> Plan<'_> {
+        Plan {
+            resolution: self.resolution,
+            channels: self.channels,
+            classes: self.classes,
+            augment_labels: self.augment_labels,
+            model_channels: self.model_channels,
+            multipliers: &self.channel_multipliers,
+            blocks: self.blocks,
+            attention: &self.attention_resolutions,
+            dropout: self.dropout,
+            step_branch: self.step_branch,
+            family: Family::Dhariwal,
+        }
+    }
+}
+
+/// The network. Parameter names are those of the official weight files, prefix `model.`.
+#[derive(Module, Debug)]
+pub struct DhariwalUNet {
+    map_augment: Option<Linear>,
+    map_layer0: Linear,
+    map_layer1: Linear,
+    map_label: Option<Linear>,
+    step: Option<StepEmbedding>,
+    body: UNetBody,
+    #[module(skip)]
+    waves: usize,
+}
+
+impl DhariwalUNet {
+    /// Builds the network with all weights zero and norms one; `config` must have passed
+    /// [`DhariwalUNetConfig::check`].
+    pub(crate) fn new(config: &DhariwalUNetConfig, device: &Device) -> Self {
+        let plan = config.plan();
+        let (waves, embedding) = (plan.waves(), plan.embedding());
+        let linear = |i, o, bias| Linear::new(i, o, bias, device);
+        let (classes, augment) = (config.classes, config.augment_labels);
+        Self {
+            map_augment: (augment > 0).then(|| linear(augment, waves, false)),
+            map_layer0: linear(waves, embedding, true),
+            map_layer1: linear(embedding, embedding, true),
+            map_label: (classes > 0).then(|| linear(classes, embedding, false)),
+            step: config
+                .step_branch
+                .then(|| StepEmbedding::new(waves, embedding, device)),
+            body: UNetBody::new(&plan, STYLE, device),
+            waves,
+        }
+    }
+
+    /// The raw output F. [EDM App. F]
+    pub(crate) fn forward(&self, images: Images, inputs: Inputs<'_>) -> Images {
+        let (dtype, device) = (images.dtype(), images.device());
+        let embedding = self.embed(inputs, dtype, &device);
+        let step = self.step.as_ref().zip(inputs.steps);
+        let step = step.map(|(layers, n)| layers.forward(n, Endpoint::Excluded, dtype, &device));
+        self.body
+            .forward(images, &embedding, step.as_ref(), inputs.dropout)
+    }
+
+    /// The embedding of noise level, class and augmentation, `[1 or batch, embedding]`, through its last SiLU.
+    fn embed(&self, inputs: Inputs<'_>, dtype: DType, device: &Device) -> Tensor<2> {
+        let mut embedding = sinusoid(inputs.noise, self.waves, Endpoint::Excluded, dtype, device);
+        if let (Some(layer), Some(augment)) = (&self.map_augment, inputs.augment) {
+            embedding = embedding + layer.forward(augment.clone().cast(dtype));
+        }
+        let embedding = activation::silu(self.map_layer0.forward(embedding));
+        let mut embedding = self.map_layer1.forward(embedding);
+        // Without labels there is nothing to add: the layer has no bias.
+        if let (Some(layer), Some(labels)) = (&self.map_label, inputs.labels) {
+            embedding = embedding + layer.forward(labels.clone().cast(dtype));
+        }
+        activation::silu(embedding)
+    }
+
+    pub(crate) fn body(&self) -> &UNetBody {
+        &self.body
+    }
+}

@@ -1,0 +1,329 @@
+//! Laws that every network keeps.
+
+use super::*;
+use crate::noise::{Domain, Stream};
+use burn::tensor::TensorData;
+use std::collections::BTreeSet;
+
+const CLASSES: usize = 3;
+
+/// Small networks with all kinds of parts, and with the step branch.
+fn configs() -> Vec<(&'static str, NetworkConfig)> {
+    let ddpmpp = SongUNetConfig {
+        resolution: 8,
+        channels: 2,
+        classes: CLASSES,
+        model_channels: 8,
+        channel_multipliers: vec![1, 2, 2],
+        blocks: 1,
+        attention_resolutions: vec![4],
+        dropout: 0.0,
+        step_branch: true,
+        ..SongUNetConfig::default()
+    };
+    let ncsnpp = SongUNetConfig {
+        embedding: Embedding::Fourier,
+        noise_multiplier: 2,
+        encoder: Encoder::Residual,
+        resample_filter: ResampleFilter::Binomial,
+        ..ddpmpp.clone()
+    };
+    let skip = SongUNetConfig {
+        encoder: Encoder::Skip,
+        decoder: Decoder::Skip,
+        ..ddpmpp.clone()
+    };
+    let adm = DhariwalUNetConfig {
+        resolution: 8,
+        channels: 2,
+        classes: CLASSES,
+        model_channels: 64,
+        channel_multipliers: vec![1, 2],
+        blocks: 1,
+        attention_resolutions: vec![4],
+        augment_labels: 9,
+        dropout: 0.0,
+        step_branch: true,
+    };
+    vec![
+        ("ddpm++", NetworkConfig::SongUnet(ddpmpp)),
+        ("ncsn++", NetworkConfig::SongUnet(ncsnpp)),
+        ("skip", NetworkConfig::SongUnet(skip)),
+        ("adm", NetworkConfig::DhariwalUnet(adm)),
+    ]
+}
+
+fn random<const D: usize>(shape: [usize; D], index: u64, device: &Device) -> Tensor<D> {
+    let values = Stream::new(0, Domain::Test, index).normals(shape.iter().product());
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+/// The network with no weight at zero, so that every path counts.
+fn stirred(config: &NetworkConfig) -> Network {
+    let device = Device::flex();
+    let network = config.init(0, &device).unwrap();
+    let mut index = 100;
+    replace(network, &mut |_, name, shape| {
+        index += 1;
+        let len = shape.iter().product();
+        let scale = if name.ends_with(".freqs") { 1.0 } else { 0.2 };
+        Some(random([len], index, &device).mul_scalar(scale))
+    })
+}
+
+/// Images, labels and augmentation labels of a batch of two.
+struct Batch {
+    images: Images,
+    labels: Tensor<2>,
+    augment: Tensor<2>,
+}
+
+impl Batch {
+    fn new(config: &NetworkConfig, device: &Device) -> Self {
+        let [c, h, w] = config.image_shape();
+        Self {
+            images: random([2, c, h, w], 1, device),
+            labels: crate::denoiser::one_hot(&[2, 0], CLASSES, device),
+            augment: random([2, 9], 2, device),
+        }
+    }
+
+    fn answer(&self, network: &Network, steps: Option<usize>) -> Images {
+        let inputs = Inputs {
+            noise: &[0.3, -1.1],
+            labels: Some(&self.labels),
+            augment: Some(&self.augment),
+            steps,
+            dropout: None,
+        };
+        network.forward(self.images.clone(), inputs)
+    }
+}
+
+fn values(images: &Images) -> Vec<f32> {
+    images.clone().into_data().iter::<f32>().collect()
+}
+
+/// The gradient of the sum of all answers times fixed random numbers.
+fn gradients_of(config: &NetworkConfig, network: &Network, steps: Option<usize>) -> Vec<Gathered> {
+    let device = Device::flex().autodiff();
+    let network = network.clone().to_device(&device).train();
+    let batch = Batch::new(config, &device);
+    let loss = probe(&batch.answer(&network, steps));
+    gradients(&network, &loss.backward())
+}
+
+fn probe(answer: &Images) -> Tensor<1> {
+    let weights = random(answer.dims(), 3, &answer.device());
+    (answer.clone() * weights).sum()
+}
+
+#[test]
+fn as_many_parameters_are_built_as_announced() {
+    for (name, config) in configs() {
+        for config in [config.with_step_branch(false), config] {
+            let network = config.blank(&Device::flex()).unwrap();
+            let sizes = shapes(&network).into_iter();
+            let built: usize = sizes.map(|(_, s)| s.iter().product::<usize>()).sum();
+            assert_eq!(config.parameter_count(), built as u64, "{name}");
+        }
+    }
+}
+
+#[test]
+fn every_parameter_counts_and_only_the_step_branch_may_not() {
+    for (which, config) in configs() {
+        let network = stirred(&config);
+        for steps in [Some(5), None] {
+            let mut without = BTreeSet::new();
+            for g in gradients_of(&config, &network, steps) {
+                let Some(gradient) = g.tensor else {
+                    without.insert(g.name);
+                    continue;
+                };
+                let size = gradient.abs().max().into_scalar::<f64>();
+                assert!(size > 1e-6 && size.is_finite(), "{which} {}", g.name);
+            }
+            let names = shapes(&network).into_iter().map(|(name, _)| name);
+            let expected: BTreeSet<String> = names
+                .filter(|name| {
+                    let branch = steps.is_none() && is_step_parameter(name);
+                    branch || name == "model.map_noise.freqs"
+                })
+                .collect();
+            assert_eq!(without, expected, "{which} {steps:?}");
+        }
+    }
+}
+
+/// Against a difference quotient along the gradient itself. In f32 the quotient is good to about a thousandth.
+#[test]
+fn gradients_are_slopes() {
+    for (which, config) in configs() {
+        let network = stirred(&config);
+        let gradient = gradients_of(&config, &network, Some(4));
+        let squares = gradient.iter().filter_map(|g| g.tensor.clone());
+        let squares = squares.map(|t| t.square().sum().into_scalar::<f64>());
+        let norm = squares.sum::<f64>().sqrt();
+        let moved = |by: f64| {
+            let old = gather(&network);
+            let network = replace(network.clone(), &mut |i, _, _| {
+                let step = gradient[i].tensor.clone()?.mul_scalar(by / norm);
+                Some(old[i].tensor.clone()? + step)
+            });
+            let batch = Batch::new(&config, &Device::flex());
+            probe(&batch.answer(&network, Some(4))).into_scalar::<f64>()
+        };
+        let step = 1e-3;
+        let slope = (moved(step) - moved(-step)) / (2.0 * step);
+        assert!((slope / norm - 1.0).abs() < 1e-2, "{which}: {slope} {norm}");
+    }
+}
+
+#[test]
+fn a_new_step_branch_starts_as_asked() {
+    for (which, config) in configs() {
+        let plain = config.with_step_branch(false);
+        let network = stirred(&plain);
+        let batch = Batch::new(&config, &Device::flex());
+        let before = values(&batch.answer(&network, Some(4)));
+        for init in [StepInit::Zero, StepInit::Official] {
+            let (grown_config, grown) = add_step_branch(&plain, network.clone(), 7, init).unwrap();
+            assert_eq!(grown_config, config);
+            assert_eq!(
+                shapes(&grown).len(),
+                shapes(&config.blank(&Device::flex()).unwrap()).len()
+            );
+            assert_eq!(values(&batch.answer(&grown, None)), before, "{which}");
+            let told = values(&batch.answer(&grown, Some(4)));
+            assert_eq!(told == before, init == StepInit::Zero, "{which} {init:?}");
+            // The branch is the one that a whole new network of this seed has.
+            let fresh = parameters(&config.init_with(7, init, &Device::flex()).unwrap());
+            for (ours, fresh) in parameters(&grown).into_iter().zip(fresh) {
+                assert_eq!(ours.name, fresh.name);
+                if is_step_parameter(&ours.name) {
+                    assert_eq!(ours.data, fresh.data, "{which} {}", ours.name);
+                }
+            }
+            let (_, same) = add_step_branch(&grown_config, grown, 8, init).unwrap();
+            assert_eq!(values(&batch.answer(&same, Some(4))), told);
+        }
+    }
+}
+
+/// Bounds and deviations of fresh weights; the deviation of a uniform number in +-1 is 1 / sqrt(3).
+#[test]
+fn fresh_weights_have_their_official_spread() {
+    for (which, config) in configs() {
+        let network = config.init(1, &Device::flex()).unwrap();
+        let mut fan_in = 0;
+        for p in parameters(&network) {
+            let values: Vec<f64> = p.data.iter::<f64>().collect();
+            let largest = values.iter().fold(0.0, |a: f64, v| a.max(v.abs()));
+            let squares: f64 = values.iter().map(|v| v * v).sum();
+            let deviation = (squares / values.len() as f64).sqrt();
+            let place = format!("{which} {}", p.name);
+            let adm = which == "adm";
+            if p.shape.len() > 1 {
+                fan_in = p.shape[1..].iter().product();
+            }
+            let last = ["conv1.", "proj.", "_aux_conv.", "out_conv."];
+            let bound = if last.iter().any(|name| p.name.contains(name)) {
+                0.0
+            } else if p.name.contains("norm") {
+                f64::from(p.name.ends_with("weight"))
+            } else if p.name.ends_with("freqs") {
+                assert!((8.0..32.0).contains(&deviation), "{place}: {deviation}");
+                continue;
+            } else if adm && p.name.contains("map_label") {
+                assert!((deviation - 1.0).abs() < 0.2, "{place}: {deviation}");
+                continue;
+            } else if adm {
+                1.0 / (fan_in as f64).sqrt()
+            } else if p.shape.len() > 1 {
+                let kernel: usize = p.shape[2..].iter().product();
+                (6.0 / (fan_in + p.shape[0] * kernel) as f64).sqrt()
+            } else {
+                0.0
+            };
+            assert!(largest <= bound * 1.000_001, "{place}: {largest} {bound}");
+            if p.name.contains("norm") || bound == 0.0 {
+                assert_eq!(largest, bound, "{place}");
+            } else if values.len() > 500 {
+                let ratio = deviation / bound * 3f64.sqrt();
+                assert!((ratio - 1.0).abs() < 0.1, "{place}: {ratio}");
+            } else {
+                assert!(largest > 0.3 * bound, "{place}: {largest} {bound}");
+            }
+        }
+    }
+}
+
+#[test]
+fn sizes_that_do_not_fit_are_named() {
+    let song = SongUNetConfig::default();
+    let adm = DhariwalUNetConfig::default();
+    let cases = [
+        (
+            "noise_multiplier",
+            NetworkConfig::SongUnet(SongUNetConfig {
+                noise_multiplier: 0,
+                ..song.clone()
+            }),
+        ),
+        // 68 + 68 channels in a decoder block's first norm are no 32 equal groups.
+        (
+            "model_channels",
+            NetworkConfig::SongUnet(SongUNetConfig {
+                model_channels: 68,
+                channel_multipliers: vec![1],
+                ..song
+            }),
+        ),
+        // 224 / 64 = 3 heads do not divide 224 channels.
+        (
+            "model_channels",
+            NetworkConfig::DhariwalUnet(DhariwalUNetConfig {
+                model_channels: 112,
+                channel_multipliers: vec![2],
+                ..adm.clone()
+            }),
+        ),
+        (
+            "blocks",
+            NetworkConfig::DhariwalUnet(DhariwalUNetConfig {
+                blocks: usize::MAX,
+                ..adm.clone()
+            }),
+        ),
+        (
+            "model_channels",
+            NetworkConfig::DhariwalUnet(DhariwalUNetConfig {
+                model_channels: 1 << 62,
+                ..adm
+            }),
+        ),
+    ];
+    for (field, config) in cases {
+        let error = config.init(0, &Device::flex()).unwrap_err().to_string();
+        assert!(error.contains(field), "{error}");
+    }
+}
+
+/// Cards of networks from before the variants are still the same text.
+#[test]
+fn defaults_are_left_out_of_cards() {
+    let text = serde_json::to_string(&configs()[0].1).unwrap();
+    assert!(
+        text.starts_with(r#"{"kind":"song-unet","resolution":8"#),
+        "{text}"
+    );
+    assert!(text.ends_with(r#""step-branch":true}"#), "{text}");
+    for (_, config) in configs() {
+        let text = serde_json::to_string(&config).unwrap();
+        assert_eq!(
+            serde_json::from_str::<NetworkConfig>(&text).unwrap(),
+            config
+        );
+    }
+}

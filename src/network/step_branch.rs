@@ -1,0 +1,81 @@
+//! The step branch: layers that tell every block how many timestamps the student samples with. [SFD Sec. 3.3]
+
+use super::embedding::{Endpoint, sinusoid};
+use super::layers::Linear;
+use super::parameter::{gather, replace};
+use super::{Network, NetworkConfig, initial};
+use crate::Error;
+use burn::module::Module;
+use burn::tensor::{DType, Device, Tensor, activation};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How the layers of a new step branch start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepInit {
+    /// As all other layers, as in the official code: the network then starts away from its teacher.
+    #[default]
+    Official,
+    /// `affine_step` starts at zero, so that the network starts as its teacher.
+    Zero,
+}
+
+/// Two layers that embed the number of timestamps.
+#[derive(Module, Debug)]
+pub(crate) struct StepEmbedding {
+    layer0: Linear,
+    layer1: Linear,
+}
+
+impl StepEmbedding {
+    /// From `waves` to `embedding` channels.
+    pub(crate) fn new(waves: usize, embedding: usize, device: &Device) -> Self {
+        Self {
+            layer0: Linear::new(waves, embedding, true, device),
+            layer1: Linear::new(embedding, embedding, true, device),
+        }
+    }
+
+    /// The embedding `[1, embedding]` of a number of timestamps. [SFD Sec. 3.3]
+    pub(crate) fn forward(
+        &self,
+        steps: usize,
+        endpoint: Endpoint,
+        dtype: DType,
+        device: &Device,
+    ) -> Tensor<2> {
+        let waves = self.layer0.weight.dims()[1];
+        let steps = sinusoid(&[steps as f64], waves, endpoint, dtype, device);
+        let steps = activation::silu(self.layer0.forward(steps));
+        activation::silu(self.layer1.forward(steps))
+    }
+}
+
+/// Whether an official parameter name belongs to the step branch.
+pub fn is_step_parameter(name: &str) -> bool {
+    name.starts_with("model.map_step_layer") || name.contains(".affine_step.")
+}
+
+/// Adds a step branch to a network without one; all other parameters keep their values. A network that has one stays
+/// as it is. Returns the network with its configuration.
+///
+/// # Errors
+/// [`Error::InvalidValue`] if `config` is not that of a network.
+pub fn add_step_branch(
+    config: &NetworkConfig,
+    network: Network,
+    seed: u64,
+    init: StepInit,
+) -> Result<(NetworkConfig, Network), Error> {
+    if config.has_step_branch() {
+        return Ok((config.clone(), network));
+    }
+    let config = config.with_step_branch(true);
+    let old = gather(&network).into_iter();
+    let mut old: BTreeMap<_, _> = old.map(|g| (g.name, g.tensor)).collect();
+    let new = config.blank(&super::device(&network))?;
+    let new = initial::draw(new, seed, init, &is_step_parameter);
+    let new = replace(new, &mut |_, name, _| old.remove(name).flatten());
+    Ok((config, new))
+}

@@ -1,0 +1,168 @@
+//! Every kind of network from a recipe to images: trained, written, read back, sampled from and distilled.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use fewstep::checkpoint::Model;
+use fewstep::data::{Dataset, Options};
+use fewstep::denoiser::{Condition, Denoiser, Preconditioned, one_hot};
+use fewstep::distill::{Distiller, Recipe, TrajectorySource};
+use fewstep::network::{
+    DhariwalUNetConfig, Network, NetworkConfig, StepInit, is_step_parameter, parameters, shapes,
+};
+use fewstep::noise::{Domain, Stream};
+use fewstep::teacher::{TeacherRecipe, Trainer};
+use std::path::Path;
+use std::time::Instant;
+
+const RECIPE: &str = r#"
+seed = 3
+images = 480
+batch = 8
+learning-rate = 2e-3
+average-half-life = 50
+sampling = { solver = { kind = "dpm-solver-pp" }, steps = 6, spacing = { kind = "polynomial", rho = 7 }, sigma-max = 80, sigma-min = 0.006, analytic-first-step = false }
+"#;
+
+/// What all networks here have in common.
+const SIZES: &str = "resolution = 8, channels = 1, classes = 2, channel-multipliers = [1, 2], blocks = 1, dropout = 0.1";
+
+/// Thirty grey pictures, bright at the left or at the top.
+fn pictures(folder: &Path) -> Dataset {
+    let mut bytes = vec![0, 0, 8, 3, 0, 0, 0, 30, 0, 0, 0, 8, 0, 0, 0, 8];
+    for picture in 0..30u8 {
+        let bright = 150 + 3 * picture;
+        for (y, x) in (0..64u8).map(|i| (i / 8, i % 8)) {
+            let inside = [x, y][usize::from(picture % 2)] < 3;
+            bytes.push(if inside { bright } else { 20 });
+        }
+    }
+    std::fs::write(folder.join("train-images-idx3-ubyte"), bytes).unwrap();
+    let labels: Vec<u8> = (0..30).map(|i| i % 2).collect();
+    let bytes = [&[0, 0, 8, 1, 0, 0, 0, 30][..], &labels].concat();
+    std::fs::write(folder.join("train-labels-idx1-ubyte"), bytes).unwrap();
+    Dataset::open(folder, &Options::new(8, 1)).unwrap()
+}
+
+fn numbers(images: Tensor<4>) -> Vec<f32> {
+    images.into_data().iter::<f32>().collect()
+}
+
+/// Trains a network, writes and reads it, and distils two rounds. Returns the fresh and the trained network.
+fn through_everything(kind: &str) -> (Network, Network) {
+    let folder = tempfile::tempdir().unwrap();
+    let data = pictures(folder.path());
+    let text = format!("{RECIPE}\nnetwork = {{ {SIZES}, {kind} }}");
+    let recipe: TeacherRecipe = toml::from_str(&text).unwrap();
+    let device = Device::flex();
+    let fresh = recipe.network.init(recipe.seed, &device).unwrap();
+    let mut trainer = Trainer::new(recipe, &device).unwrap();
+    let mut losses = Vec::new();
+    while !trainer.is_finished() {
+        losses.push(trainer.round(&data).unwrap().loss);
+    }
+    let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
+    let (first, last) = (mean(&losses[..10]), mean(&losses[50..]));
+    println!("{kind}: loss {first:.3} -> {last:.3}");
+    assert!(last < 0.5 * first, "{kind}: {first} -> {last}");
+
+    let model = trainer.model().unwrap();
+    let path = folder.path().join("teacher.safetensors");
+    model.write(&path).unwrap();
+    let (read, hash) = Model::read(&path, &device).unwrap();
+    assert_eq!(read.card, model.card);
+    let noisy = || Tensor::from_data(TensorData::new(normals(4 * 64), [4, 1, 8, 8]), &device);
+    let condition = Condition {
+        labels: Some(one_hot(&[0, 1, 0, 1], 2, &device)),
+        ..Condition::default()
+    };
+    let answer = |model: &Model| numbers(model.denoiser.denoise(noisy(), 1.0, &condition));
+    assert_eq!(answer(&read), answer(&model));
+
+    let recipe = Recipe {
+        trajectories: 16,
+        batch: 8,
+        steps: 3,
+        substeps: 2,
+        ..Recipe::default()
+    };
+    let source = TrajectorySource::new(&recipe, &read, &device).unwrap();
+    let mut student = Distiller::new(recipe, &read, hash, &device).unwrap();
+    for round in 0..2 {
+        let (target, condition) = source.round(round).unwrap();
+        let distances = student.round(&target, &condition).unwrap().distances;
+        assert!(distances.iter().all(|d| d.is_finite() && *d > 0.0));
+    }
+    let student = student.model().unwrap();
+    assert_ne!(answer(&student), answer(&read));
+    (fresh, model.denoiser.network)
+}
+
+fn normals(n: usize) -> Vec<f32> {
+    Stream::new(0, Domain::Test, 0).normals(n)
+}
+
+#[test]
+fn adm_learns() {
+    through_everything(
+        r#"kind = "dhariwal-unet", model-channels = 64, attention-resolutions = [4]"#,
+    );
+}
+
+#[test]
+fn ncsnpp_learns_and_keeps_its_frequencies() {
+    let (fresh, trained) = through_everything(
+        r#"kind = "song-unet", model-channels = 16, attention-resolutions = [4], embedding = "fourier", noise-multiplier = 2, encoder = "residual", resample-filter = "binomial""#,
+    );
+    let frequencies = |network: &Network| {
+        let mut all = parameters(network).into_iter();
+        all.find(|p| p.name == "model.map_noise.freqs")
+            .unwrap()
+            .data
+    };
+    assert_eq!(frequencies(&trained), frequencies(&fresh));
+}
+
+#[test]
+fn skips_learn() {
+    through_everything(
+        r#"kind = "song-unet", model-channels = 16, attention-resolutions = [], encoder = "skip", decoder = "skip""#,
+    );
+}
+
+/// The published ImageNet-64 network with the step branch. Takes some GiB and, on two cores, about a minute:
+/// `cargo test --release --workspace --test network -- --ignored --nocapture`.
+#[test]
+#[ignore = "needs 3 GiB"]
+fn imagenet64_runs_at_full_size() {
+    let config = NetworkConfig::DhariwalUnet(DhariwalUNetConfig {
+        step_branch: true,
+        ..DhariwalUNetConfig::default()
+    });
+    let device = Device::flex();
+    let started = Instant::now();
+    let network = config.init_with(0, StepInit::Zero, &device).unwrap();
+    println!("built in {:.1} s", started.elapsed().as_secs_f64());
+    let all = shapes(&network).into_iter();
+    let branch = all.filter(|(name, _)| is_step_parameter(name)).count();
+    assert_eq!(branch, 76);
+    let denoiser = Preconditioned::new(network, 0.5);
+    let noisy = TensorData::new(normals(3 * 64 * 64), [1, 3, 64, 64]);
+    let condition = Condition {
+        labels: Some(one_hot(&[207], 1000, &device)),
+        steps: Some(4),
+        ..Condition::default()
+    };
+    let noisy = Tensor::<4>::from_data(noisy, &device);
+    for _ in 0..2 {
+        let started = Instant::now();
+        let denoised = denoiser.denoise(noisy.clone(), 1.0, &condition);
+        let found = numbers(denoised);
+        println!("one image in {:.1} s", started.elapsed().as_secs_f64());
+        // The last convolution starts at zero: c_skip x is left, and c_skip is 1 / 5 here.
+        let scaled = normals(3 * 64 * 64).into_iter().zip(found);
+        assert!(scaled.into_iter().all(|(x, d)| (0.2 * x - d).abs() < 1e-6));
+    }
+    if let Ok(status) = std::fs::read_to_string("/proc/self/status") {
+        let peak = status.lines().find(|line| line.starts_with("VmHWM"));
+        println!("{}", peak.unwrap_or_default());
+    }
+}
