@@ -1,9 +1,12 @@
 //! Noise levels: where on the way from noise to image the network is called.
 
+mod list;
 mod log_alpha;
+mod search;
 mod spacing;
 
 pub use log_alpha::LogAlphaTable;
+pub use search::{JumpCost, Search};
 pub use spacing::Spacing;
 
 use crate::Error;

@@ -15,6 +15,7 @@ pub mod network;
 pub mod noise;
 pub mod optimizer;
 pub mod sampler;
+pub mod schedule;
 pub mod solver;
 pub mod teacher;
 

@@ -58,34 +58,58 @@ impl Sampler<'_> {
         condition: &Condition,
         report: &mut dyn FnMut(Step, &Images),
     ) -> Images {
+        self.walk(start, condition, &mut |step, _, images| {
+            report(step, images)
+        })
+    }
+
+    /// As [`sample_with`](Self::sample_with), and `report` also gets the evaluation that the step started from.
+    ///
+    /// The model is asked at a step's end before the step is reported, so that a method's corrector can have its say.
+    pub fn walk(
+        &self,
+        start: Images,
+        condition: &Condition,
+        report: &mut dyn FnMut(Step, &Evaluation, &Images),
+    ) -> Images {
         let mut denoise =
             |images: Images, sigma: f64| self.denoiser.denoise(images, sigma, condition);
-        let count = self.grid.steps();
+        let (levels, count) = (self.grid.levels(), self.grid.steps());
         let mut past: Vec<Evaluation> = Vec::with_capacity(self.solver.history() + 1);
-        let mut images = start;
-        for (index, pair) in self.grid.levels().windows(2).enumerate() {
-            let step = Step {
-                from: pair[0],
-                to: pair[1],
-                index,
-                count,
-            };
-            let now = if index == 0 && self.analytic_first_step {
-                Evaluation::analytic(images, step.from)
-            } else {
-                Evaluation::of(&mut denoise, images, step.from)
-            };
-            images = self.solver.step(&mut denoise, &past, &now, step);
-            past.push(now);
+        let mut now = if self.analytic_first_step {
+            Evaluation::analytic(start, levels[0])
+        } else {
+            Evaluation::of(&mut denoise, start, levels[0])
+        };
+        for index in 0..count - 1 {
+            let step = self.step(index);
+            let images = self.solver.step(&mut denoise, &past, &now, step);
+            let end = Evaluation::of(&mut denoise, images, step.to);
+            let end = self.solver.correct(&past, &now, end, step);
+            report(step, &now, &end.images);
+            past.push(std::mem::replace(&mut now, end));
             if past.len() > self.solver.history() {
                 past.remove(0);
             }
-            report(step, &images);
         }
+        let step = self.step(count - 1);
+        let mut images = self.solver.step(&mut denoise, &past, &now, step);
+        report(step, &now, &images);
         if self.denoise_to_zero {
             images = denoise(images, self.grid.sigma_min());
         }
         images
+    }
+
+    /// A step of the grid.
+    fn step(&self, index: usize) -> Step {
+        let levels = self.grid.levels();
+        Step {
+            from: levels[index],
+            to: levels[index + 1],
+            index,
+            count: self.grid.steps(),
+        }
     }
 
     /// As [`sample`](Self::sample), keeping every state.
@@ -157,7 +181,16 @@ mod tests {
     #[test]
     fn counted_calls_are_the_announced_ones() {
         let denoiser = Counted::new(gaussian());
-        for kind in ["euler", "heun", "dpm-solver-2", "ipndm", "dpm-solver-pp"] {
+        for kind in [
+            "euler",
+            "heun",
+            "dpm-solver-2",
+            "ipndm",
+            "ipndm-v",
+            "deis",
+            "unipc",
+            "dpm-solver-pp",
+        ] {
             let config: SolverConfig = toml::from_str(&format!("kind = '{kind}'")).unwrap();
             let solver = config.build().unwrap();
             for steps in [1, 2, 6] {

@@ -19,6 +19,7 @@ fn all_pass() {
     let cases: Vec<_> = cases.into_iter().collect();
     let expected = [
         ("edm_loss_song_tiny", 6),
+        ("gits_song", 16),
         ("network_song_tiny", 6),
         ("schedule", 6),
         ("solver_basic", 18),
@@ -26,7 +27,7 @@ fn all_pass() {
     ];
     let expected = expected.map(|(name, rows)| (name.to_string(), rows));
     assert_eq!(cases, expected);
-    assert_eq!((summary.passed, summary.failed), (46, 0));
+    assert_eq!((summary.passed, summary.failed), (62, 0));
     assert_eq!((summary.unsupported, summary.informational), (0, 0));
     let worst = summary.worst.unwrap();
     assert!(worst.ratio > 0.0 && worst.ratio <= 1.0, "{worst:?}");

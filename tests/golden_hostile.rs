@@ -173,6 +173,11 @@ fn loss_settings() {
 }
 
 #[test]
+fn search_settings() {
+    mutate("gits_song", 2);
+}
+
+#[test]
 fn solver_settings() {
     mutate("solver_basic", 3);
 }
@@ -206,6 +211,15 @@ fn missing_and_misshapen_tensors() {
         (
             "solver_basic",
             &["in/latents", "in/t_steps/N5", "out/euler_N5/traj"],
+        ),
+        (
+            "gits_song",
+            &[
+                "in/latents",
+                "in/t_steps",
+                "out/cost/dev",
+                "out/dp/dev_nfe3_c1.15",
+            ],
         ),
         (
             "train_lr_drop_early",

@@ -2,7 +2,7 @@
 
 use crate::folder::Policy;
 use crate::run::{Options, Tick};
-use crate::{demo, distill, evaluate, inspect, sample, train, verify};
+use crate::{demo, distill, evaluate, inspect, sample, schedule, train, verify};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use std::num::NonZeroUsize;
@@ -105,6 +105,8 @@ pub enum Command {
     Distill(distill::Verb),
     /// Draw images from a model file
     Sample(sample::Verb),
+    /// Search for the noise levels that suit a model
+    Schedule(schedule::Verb),
     /// Measure the Frechet distance of a model's images, or of a data set
     Evaluate(evaluate::Verb),
     /// Say what a file is

@@ -6,6 +6,7 @@ use crate::estimate::{Calibration, print_estimate};
 use crate::failure::wrong;
 use crate::folder::{Folder, default_folder, recipe_json};
 use crate::generate::Generator;
+use crate::levels::list;
 use crate::recipe::{Kind, Source, to_toml};
 use crate::run::{Job, Measure, Outcome, catch_interrupts, drive};
 use crate::sheet;
@@ -88,13 +89,21 @@ impl Start<'_> {
     /// Runs, or goes on; also returns the seconds of work done before this start.
     pub fn run(self, args: &RunArgs, context: &Context) -> anyhow::Result<(Outcome, f64)> {
         let device = &context.device;
-        let json = recipe_json(&self.recipe)?;
-        let text = to_toml(Kind::Distillation, &self.recipe)?;
-        let source = TrajectorySource::new(&self.recipe, self.teacher, device)?;
+        let mut recipe = self.recipe;
+        let before = Folder::state_in(self.path);
+        if args.resume && before.exists() {
+            recipe = recipe.with_levels_of(&State::read(&before)?.recipe()?);
+        }
+        let json = recipe_json(&recipe)?;
         let (folder, state) = Folder::open(self.path, args.policy(), &json, PRODUCT)?;
+        if state.is_none() {
+            recipe = searched(recipe, self.teacher, context)?;
+        }
+        let text = to_toml(Kind::Distillation, &recipe)?;
+        let source = TrajectorySource::new(&recipe, self.teacher, device)?;
         let distiller = match &state {
             Some(state) => Distiller::resume(state, self.teacher, self.hash, device)?,
-            None => Distiller::new(self.recipe, self.teacher, self.hash, device)?,
+            None => Distiller::new(recipe, self.teacher, self.hash, device)?,
         };
         folder.write_recipe(&text)?;
         let mut job = DistillJob {
@@ -107,6 +116,23 @@ impl Start<'_> {
         let outcome = drive(&mut job, &folder, args.options(), context.reporter)?;
         Ok((outcome, folder.seconds_before))
     }
+}
+
+/// Finds the levels of a recipe that wants them searched for.
+fn searched(recipe: Recipe, teacher: &Model, context: &Context) -> anyhow::Result<Recipe> {
+    let Some(search) = recipe.spacing.to_search() else {
+        return Ok(recipe);
+    };
+    let reporter = context.reporter;
+    let total = search.trajectories as u64;
+    let mut progress = reporter.start("searching levels", 0, total);
+    let found = recipe.searched(teacher, &context.device, &mut |done| {
+        progress.set(done as u64, "");
+    })?;
+    progress.finish();
+    let grid = found.sampling().grid()?;
+    reporter.say(format!("levels found: {}", list(grid.levels())));
+    Ok(found)
 }
 
 /// How the recipe samples its teacher.
@@ -122,6 +148,20 @@ pub fn teacher_sampling(recipe: &Recipe) -> Sampling {
 
 fn dry_run(recipe: &Recipe, teacher: &Model, context: &Context) -> anyhow::Result<ExitCode> {
     let device = &context.device;
+    let text = to_toml(Kind::Distillation, recipe)?;
+    let mut recipe = recipe.clone();
+    let mut facts = Vec::new();
+    if let Some(search) = recipe.spacing.to_search().cloned() {
+        let calls = search.candidates * recipe.teacher_solver.build()?.evaluations_per_step();
+        let paths = search.trajectories;
+        facts.push((
+            "search before the run",
+            format!("{paths} paths of {calls} evaluations (not in the predicted time)"),
+        ));
+        // Other levels, the same cost.
+        recipe.spacing = *search.spacing;
+    }
+    let recipe = &recipe;
     let micro = recipe.micro_batch.unwrap_or(recipe.batch);
     let calibration = Calibration::measure(recipe.batch, micro, |batch| {
         let scratch = Recipe {
@@ -137,9 +177,8 @@ fn dry_run(recipe: &Recipe, teacher: &Model, context: &Context) -> anyhow::Resul
     })?;
     let of_teacher = TrajectorySource::new(recipe, teacher, device)?.evaluations();
     let of_student = Generator::new(teacher, recipe.sampling(), device)?.evaluations();
-    let text = to_toml(Kind::Distillation, recipe)?;
     let evaluations = format!("teacher {of_teacher}, student {of_student}");
-    let facts = [("evaluations a trajectory", evaluations)];
+    facts.insert(0, ("evaluations a trajectory", evaluations));
     let updates = recipe.rounds() * of_student as u64;
     print_estimate(&text, &facts, recipe.rounds(), updates, &calibration);
     Ok(ExitCode::SUCCESS)

@@ -71,7 +71,12 @@ impl Folder {
 
     /// The checkpoint.
     pub fn state(&self) -> PathBuf {
-        self.file(STATE)
+        Self::state_in(&self.path)
+    }
+
+    /// The checkpoint of a run in a folder that is not opened yet.
+    pub fn state_in(path: &Path) -> PathBuf {
+        path.join(STATE)
     }
 
     /// Writes the recipe as it was resolved.

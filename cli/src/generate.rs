@@ -1,6 +1,8 @@
 //! Images from a model, one for each seed.
 
 use crate::failure::wrong;
+use crate::levels::Levels;
+use crate::recipe::value;
 use fewstep::checkpoint::{Kind, Model, Sampling};
 use fewstep::denoiser::{Condition, one_hot};
 use fewstep::grid::SigmaGrid;
@@ -14,13 +16,17 @@ pub struct SamplingArgs {
     /// Number of steps, for a teacher
     #[arg(long, value_name = "N")]
     pub steps: Option<usize>,
-    /// Solver, for a teacher: euler, heun, dpm-solver-2, ipndm or dpm-solver-pp, with its order after a colon
+    /// Noise levels, for a teacher: a list such as 80,3.1,0.006, or a file that `fewstep schedule` wrote
+    #[arg(long, value_name = "LEVELS", conflicts_with = "steps")]
+    pub levels: Option<Levels>,
+    /// Solver, for a teacher: euler, heun, dpm-solver-2, ipndm, ipndm-v, deis, unipc or dpm-solver-pp, with its order
+    /// after a colon and other settings after commas, such as unipc:2,prediction=noise
     #[arg(long, value_name = "NAME[:ORDER]")]
     pub solver: Option<String>,
     /// Whether the first step is taken without calling the network
     #[arg(long, value_name = "BOOL")]
     pub analytic_first_step: Option<bool>,
-    /// Let --steps, --solver and --analytic-first-step change a student too, away from what it was distilled for
+    /// Let --steps, --levels, --solver and --analytic-first-step change a student too, away from what it was distilled for
     #[arg(long = "override")]
     pub force: bool,
 }
@@ -31,6 +37,7 @@ impl SamplingArgs {
         let mut sampling = model.card.sampling.clone();
         let given = [
             (self.steps.is_some(), "--steps"),
+            (self.levels.is_some(), "--levels"),
             (self.solver.is_some(), "--solver"),
             (self.analytic_first_step.is_some(), "--analytic-first-step"),
         ];
@@ -45,6 +52,12 @@ impl SamplingArgs {
             )));
         }
         sampling.steps = self.steps.unwrap_or(sampling.steps);
+        if let Some(levels) = &self.levels {
+            sampling.steps = levels.grid.steps();
+            sampling.sigma_max = levels.grid.sigma_max();
+            sampling.sigma_min = levels.grid.sigma_min();
+            sampling.spacing = levels.spacing.clone();
+        }
         sampling.analytic_first_step = self
             .analytic_first_step
             .unwrap_or(sampling.analytic_first_step);
@@ -56,14 +69,30 @@ impl SamplingArgs {
     }
 }
 
-/// A solver as typed: `heun`, `dpm-solver-pp:2`.
-fn solver(text: &str) -> anyhow::Result<SolverConfig> {
-    let (name, order) = match text.split_once(':') {
-        Some((name, order)) => (name, format!("order = {order}")),
-        None => (text, String::new()),
+/// A solver as typed: `heun`, `dpm-solver-pp:2`, `unipc:3,variant=bh1`.
+pub fn solver(text: &str) -> anyhow::Result<SolverConfig> {
+    let refuse = |reason: &str| wrong(format!("--solver {text}: {reason}"));
+    let mut parts = text.split(',');
+    let first = parts.next().unwrap_or_default();
+    let (name, order) = match first.split_once(':') {
+        Some((name, order)) => (name, Some(order)),
+        None => (first, None),
     };
-    let recipe = format!("kind = {name:?}\n{order}");
-    toml::from_str(&recipe).map_err(|e| wrong(format!("--solver {text}: {}", e.message())))
+    let mut table = toml::Table::new();
+    table.insert("kind".into(), name.into());
+    let settings = parts.map(|part| part.split_once('=').ok_or(part));
+    for setting in order
+        .map(|order| Ok(("order", order)))
+        .into_iter()
+        .chain(settings)
+    {
+        let (key, text) =
+            setting.map_err(|part| refuse(&format!("`{part}` is not of the form key=value")))?;
+        let value = value(text).ok_or_else(|| refuse(&format!("`{text}` is not a value")))?;
+        table.insert(key.into(), value);
+    }
+    let config = toml::Value::Table(table).try_into();
+    config.map_err(|e: toml::de::Error| refuse(e.message()))
 }
 
 /// Draws images from a model.
@@ -229,7 +258,22 @@ mod tests {
         assert_eq!(name("euler"), "Euler");
         assert_eq!(name("dpm-solver-pp"), "DPM-Solver++(3M)");
         assert_eq!(name("dpm-solver++:2"), "DPM-Solver++(2M)");
-        for bad in ["rk4", "euler:2", "ipndm:x", "a\"b"] {
+        assert_eq!(name("ipndm-v:3"), "iPNDM-v(3)");
+        assert_eq!(name("deis:3,time=rhoab"), "DEIS(3, rhoab)");
+        assert_eq!(
+            name("unipc:2,variant=bh1,lower-order-final=false"),
+            "UniPC(2, bh1, full order to the end)"
+        );
+        for bad in [
+            "rk4",
+            "euler:2",
+            "ipndm:x",
+            "a\"b",
+            "deis,time",
+            "deis,time=[",
+            "unipc,variant=bh3",
+            "",
+        ] {
             let error = solver(bad).unwrap_err().to_string();
             assert!(error.contains(bad) && !error.contains('\n'), "{error}");
         }

@@ -15,11 +15,14 @@ mod folder;
 mod generate;
 mod inspect;
 mod lettering;
+mod levels;
+mod map;
 mod measure;
 mod progress;
 mod recipe;
 mod run;
 mod sample;
+mod schedule;
 mod seeds;
 mod sheet;
 mod train;
@@ -48,6 +51,7 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Train(verb) => train::run(&verb, &context),
         Command::Distill(verb) => distill::run(&verb, &context),
         Command::Sample(verb) => sample::run(&verb, &context),
+        Command::Schedule(verb) => schedule::run(&verb, &context),
         Command::Evaluate(verb) => evaluate::run(&verb, &context),
         Command::Inspect(verb) => inspect::run(&verb),
         Command::Verify(verb) => verify::run(&verb, &context),

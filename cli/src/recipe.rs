@@ -136,7 +136,7 @@ fn apply(table: &mut Table, sets: &[String]) -> anyhow::Result<()> {
 }
 
 /// A TOML value; a bare word is a string.
-fn value(text: &str) -> Option<Value> {
+pub fn value(text: &str) -> Option<Value> {
     let parsed: Result<Table, _> = toml::from_str(&format!("value = {text}"));
     if let Ok(mut table) = parsed
         && table.len() == 1

@@ -98,6 +98,76 @@ fn a_student_is_sampled_as_it_was_distilled() {
 }
 
 #[test]
+fn searched_levels_serve_sampling_and_distillation() {
+    let world = World::with_teacher();
+    let search = "schedule teacher.safetensors --candidates 12 --trajectories 16";
+    let found = world.prints(&format!(
+        "{search} --steps 3 --out levels.toml --picture costs.png"
+    ));
+    assert_eq!(found.trim().split(',').count(), 4, "{found}");
+    let picture = image::open(world.path("costs.png")).unwrap();
+    assert_eq!(picture.width(), 13 * 8);
+    let sample = "sample teacher.safetensors --solver unipc:2 --seeds 0-3";
+    let said = world.fails(&format!("{sample} --levels levels.toml --out file"), 0);
+    assert!(said.contains("3 evaluations"), "{said}");
+    world.prints(&format!("{sample} --levels {} --out list", found.trim()));
+    world.prints(&format!("{sample} --steps 3 --out rule"));
+    let [file, list, rule] = ["file", "list", "rule"].map(|out| pictures(&world.path(out)));
+    assert!(file == list && file != rule);
+    world.says(&format!("{sample} --levels 3,2,x"), 2, "3,2,x");
+    world.says(&format!("{search} --steps 13"), 2, "steps");
+    world.says(
+        &format!("{search} --steps 1 --analytic-first-step true"),
+        2,
+        "never be called",
+    );
+
+    // Searched before the run, kept in the recipe, the checkpoint and the card.
+    let sets =
+        "--set spacing.kind=searched --set spacing.candidates=12 --set spacing.trajectories=16";
+    let distill = "distill student.toml --teacher teacher.safetensors";
+    let dry = world.prints(&format!("{distill} {sets} --dry-run"));
+    assert!(dry.contains("16 paths of 12 evaluations"), "{dry}");
+    assert!(dry.contains("teacher 12, student 2"), "{dry}");
+    world.prints(&format!("{distill} {sets} --out whole"));
+    let whole = world.bytes("whole/student.safetensors");
+    world.prints(&format!("{distill} {sets} --out parts --stop-after 7"));
+    let said = world.fails(&format!("{distill} {sets} --out parts --resume"), 0);
+    assert!(!said.contains("levels found"), "{said}");
+    assert!(whole == world.bytes("parts/student.safetensors"));
+    // The written recipe holds the levels and needs no search.
+    let said = world.fails(
+        "distill whole/recipe.toml --teacher teacher.safetensors --out again",
+        0,
+    );
+    assert!(!said.contains("levels found"), "{said}");
+    assert!(whole == world.bytes("again/student.safetensors"));
+    let other = format!("{distill} {sets} --set spacing.gamma=1.3 --out parts --resume");
+    world.says(&other, 2, "spacing.gamma");
+    let facts = world.prints("inspect whole/student.safetensors --json");
+    let facts: serde_json::Value = serde_json::from_str(&facts).unwrap();
+    let levels = facts["sampling"]["spacing"]["levels"].as_array().unwrap();
+    assert_eq!(levels.len(), 4);
+    assert_eq!(
+        facts["recipe"]["spacing"]["levels"].as_array(),
+        Some(levels)
+    );
+    let said = world.fails("sample whole/student.safetensors --seeds 0", 0);
+    assert!(said.contains("2 evaluations"), "{said}");
+    // The same search by hand gives the same levels.
+    let found = world.prints(&format!(
+        "{search} --steps 3 --analytic-first-step true --solver dpm-solver-pp"
+    ));
+    let found: Vec<f64> = found
+        .trim()
+        .split(',')
+        .map(|l| l.parse().unwrap())
+        .collect();
+    let kept: Vec<f64> = levels.iter().map(|l| l.as_f64().unwrap()).collect();
+    assert_eq!(found, kept);
+}
+
+#[test]
 fn a_dry_run_predicts_and_writes_nothing() {
     let world = World::with_teacher();
     let train = world.prints("train teacher.toml --data data --dry-run --set seed=5");
@@ -234,6 +304,7 @@ fn every_verb_has_help_with_an_example() {
         "train",
         "distill",
         "sample",
+        "schedule",
         "evaluate",
         "inspect",
         "verify",

@@ -3,6 +3,7 @@
 
 mod distance;
 mod recipe;
+mod search;
 mod target;
 
 pub use distance::Distance;
@@ -63,7 +64,7 @@ impl Distiller {
     /// Starts a run: the student is a copy of the teacher. [SFD Alg. 2, line 1]
     ///
     /// # Errors
-    /// Those of [`Recipe::check`].
+    /// Those of [`Recipe::check`] and of [`Recipe::teacher_grid`].
     pub fn new(
         recipe: Recipe,
         teacher: &Model,
@@ -71,6 +72,7 @@ impl Distiller {
         device: &Device,
     ) -> Result<Self, Error> {
         recipe.check()?;
+        recipe.teacher_grid()?;
         let device = device.clone().autodiff();
         let network = teacher.denoiser.network.clone().to_device(&device).train();
         Ok(Self {

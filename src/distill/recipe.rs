@@ -26,7 +26,8 @@ pub struct Recipe {
     pub steps: usize,
     /// Steps of the teacher for each of the student's, K in the paper's notation.
     pub substeps: usize,
-    /// Spacing of the noise levels of both.
+    /// Spacing of the noise levels of both. One that is to be searched for is found by
+    /// [`searched`](Self::searched) before the run.
     pub spacing: Spacing,
     /// Largest noise level, t_max.
     pub sigma_max: f64,
@@ -97,8 +98,24 @@ impl Recipe {
         }
         self.adam.check()?;
         self.teacher_solver.build()?;
-        self.teacher_grid()?;
-        self.sampling().check()
+        self.spacing.check()?;
+        let Some(search) = self.spacing.to_search() else {
+            self.teacher_grid()?;
+            return self.sampling().check();
+        };
+        // All that can be said before the search: it chooses from this grid.
+        let rule = &search.spacing;
+        rule.grid(search.candidates, self.sigma_min, self.sigma_max)?;
+        if self.steps > search.candidates {
+            let expected = format!("at most {}, the search's candidates", search.candidates);
+            return Err(Error::invalid("steps", self.steps, expected));
+        }
+        let spacing = (**rule).clone();
+        let stand_in = Sampling {
+            spacing,
+            ..self.sampling()
+        };
+        stand_in.check()
     }
 
     /// How to sample from the student: Euler along the grid it is trained on. [SFD Sec. 3.2]
@@ -106,7 +123,7 @@ impl Recipe {
         Sampling {
             solver: SolverConfig::Euler {},
             steps: self.steps,
-            spacing: self.spacing.clone(),
+            spacing: self.spacing.settled(),
             sigma_max: self.sigma_max,
             sigma_min: self.sigma_min,
             analytic_first_step: self.analytic_first_step,
@@ -117,7 +134,8 @@ impl Recipe {
     /// The teacher's noise levels; every `substeps`-th is one of the student's.
     ///
     /// # Errors
-    /// [`Error::InvalidValue`] for an empty range.
+    /// [`Error::InvalidValue`] for an empty range, [`Error::Incompatible`] if the levels are still to be
+    /// [`searched`](Self::searched) for.
     pub fn teacher_grid(&self) -> Result<SigmaGrid, Error> {
         let steps = self.steps * self.substeps;
         self.spacing.grid(steps, self.sigma_min, self.sigma_max)

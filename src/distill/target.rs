@@ -24,7 +24,7 @@ impl<'a> TrajectorySource<'a> {
     /// A source for one run.
     ///
     /// # Errors
-    /// Those of [`Recipe::check`].
+    /// Those of [`Recipe::check`] and of [`Recipe::teacher_grid`].
     pub fn new(recipe: &Recipe, teacher: &'a Model, device: &Device) -> Result<Self, Error> {
         recipe.check()?;
         Ok(Self {

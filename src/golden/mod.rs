@@ -6,6 +6,7 @@
 
 mod case;
 mod edm_loss;
+mod gits;
 mod gradient;
 mod measure;
 mod metric;
@@ -153,6 +154,7 @@ type Runner = fn(&Case, &Device, Report<'_>) -> Result<(), Problem>;
 /// What runs a kind of case; `None` for kinds that we do not know yet.
 fn runner(kind: &str) -> Option<Runner> {
     Some(match kind {
+        "gits" => gits::run,
         "schedule" => schedule::run,
         "network" => network::run,
         "edm_loss" => edm_loss::run,

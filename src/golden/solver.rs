@@ -8,7 +8,7 @@ use crate::Images;
 use crate::denoiser::{Condition, Denoiser, Gaussian, Mixture};
 use crate::grid::SigmaGrid;
 use crate::sampler::Sampler;
-use crate::solver::{Prediction, SolverConfig};
+use crate::solver::{DeisTime, Prediction, SolverConfig, UniPcVariant};
 use burn::tensor::{DType, Device};
 use serde_json::Value;
 
@@ -66,7 +66,7 @@ pub(super) fn run_analytic(
 }
 
 /// The denoiser of an analytic case.
-fn exact(case: &Case, device: &Device) -> Result<Box<dyn Denoiser>, Problem> {
+pub(super) fn exact(case: &Case, device: &Device) -> Result<Box<dyn Denoiser>, Problem> {
     let config = case.config();
     let shape = case.tensor::<4>("in/latents", device, DType::F64)?.dims();
     let fits = |dims: &[usize]| {
@@ -103,18 +103,50 @@ pub(super) fn configuration(case: &Case, of: &Value, key: &str) -> Result<Solver
         },
         "dpmpp" => SolverConfig::DpmSolverPp {
             order: case.count(of, "max_order")?,
-            prediction: if case.flag(of, "predict_x0")? {
-                Prediction::Data
-            } else {
-                Prediction::Noise
-            },
+            prediction: prediction(case, of)?,
             lower_order_final: case.flag(of, "lower_order_final")?,
             thresholding: case.flag(of, "thresholding")?,
             corrected: false,
         },
+        // The stored runs follow the official coefficients.
+        "ipndm_v" => SolverConfig::IpndmV {
+            order: case.count(of, "max_order")?,
+            official: true,
+        },
+        "deis" => {
+            let time = match case.text(of, "deis_mode")? {
+                "tab" => DeisTime::Tab,
+                "rhoab" => DeisTime::Rhoab,
+                other => return Err(Problem::unsupported(format!("DEIS {other:?}"))),
+            };
+            SolverConfig::Deis {
+                order: case.count(of, "max_order")?,
+                time,
+                official: time == DeisTime::Tab,
+            }
+        }
+        "unipc" => SolverConfig::UniPc {
+            order: case.count(of, "max_order")?,
+            variant: match case.text(of, "variant")? {
+                "bh1" => UniPcVariant::Bh1,
+                "bh2" => UniPcVariant::Bh2,
+                other => return Err(Problem::unsupported(format!("UniPC {other:?}"))),
+            },
+            prediction: prediction(case, of)?,
+            lower_order_final: case.flag(of, "lower_order_final")?,
+            thresholding: case.flag(of, "thresholding")?,
+        },
         other => return Err(Problem::unsupported(format!("solver {other:?}"))),
     };
     Ok(config)
+}
+
+fn prediction(case: &Case, of: &Value) -> Result<Prediction, Problem> {
+    Ok(if case.flag(of, "predict_x0")? {
+        Prediction::Data
+    } else {
+        Prediction::Noise
+    })
 }
 
 /// Solves a run on its own times and compares every state.
@@ -137,14 +169,21 @@ fn compare(
     };
     let start = latents.mul_scalar(grid.sigma_max());
     let states = sampler.trajectory(start, condition).states;
-    let want = case.values(case.text(run, "traj")?)?;
-    let error = states_error(&states, &want);
     let required = run["required"].is_null() || case.flag(run, "required")?;
-    Ok(Measure {
-        error,
-        tolerance: case.number(run, "tol")?,
-        required,
-    })
+    let stored = |states: &[Images], trajectory: &str, tolerance: &str| {
+        let want = case.values(case.text(run, trajectory)?)?;
+        Ok::<_, Problem>(Measure {
+            error: states_error(states, &want),
+            tolerance: case.number(run, tolerance)?,
+            required,
+        })
+    };
+    let mut measure = stored(&states, "traj", "tol")?;
+    // The same with coefficients that the reference was made to compute in f64, as ours always are.
+    if !run["traj_c64"].is_null() {
+        measure = measure.or_worse(stored(&states, "traj_c64", "tol_c64")?);
+    }
+    Ok(measure)
 }
 
 /// The error of the worst state; `want` holds them one after the other.

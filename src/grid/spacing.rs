@@ -1,6 +1,7 @@
 //! How the levels of a grid lie between the largest and the smallest.
 
-use super::{LogAlphaTable, SigmaGrid};
+use super::list::refine;
+use super::{LogAlphaTable, Search, SigmaGrid};
 use crate::Error;
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +40,16 @@ pub enum Spacing {
         /// The model's noise schedule.
         table: LogAlphaTable,
     },
+    /// These levels, from the largest down: `{ kind = "levels", levels = [80, 3.1, 0.006] }`.
+    Levels {
+        /// Strictly decreasing, at least two.
+        levels: Vec<f64>,
+        /// How a grid with more steps divides each of theirs.
+        #[serde(default)]
+        spacing: Box<Spacing>,
+    },
+    /// Levels that a search on the model finds, or has found.
+    Searched(Search),
 }
 
 fn one() -> f64 {
@@ -59,12 +70,16 @@ impl Spacing {
     /// A grid of `steps` steps from `sigma_max` down to `sigma_min`, both met exactly.
     ///
     /// Law: `grid(k * n, ..).every(k) == grid(n, ..)`, bit for bit, so that a teacher with k times the steps passes
-    /// through all of its student's levels.
+    /// through all of its student's levels. Levels that are given or found keep it by dividing each of their n steps
+    /// into k parts, equal in the spacing's own coordinate. The grid that a search chose from would not do: it has
+    /// another number of levels between any two, so the teacher's cost and its accuracy would differ from step to
+    /// step.
     ///
     /// # Errors
     /// [`Error::InvalidValue`] if `steps` is 0, unless 0 < `sigma_min` < `sigma_max`, if `rho` is not positive, if
-    /// `sigma_min` is too large for time-uniform spacing (0.1329 for 80), or if so many steps lie so close that two
-    /// levels coincide.
+    /// `sigma_min` is too large for time-uniform spacing (0.1329 for 80), if so many steps lie so close that two
+    /// levels coincide, or if given levels have other ends or do not divide `steps`; [`Error::Incompatible`] for
+    /// levels that have not been searched yet.
     pub fn grid(&self, steps: usize, sigma_min: f64, sigma_max: f64) -> Result<SigmaGrid, Error> {
         if steps == 0 {
             return Err(Error::invalid("steps", steps, "at least 1"));
@@ -84,6 +99,19 @@ impl Spacing {
             ));
         }
         self.check()?;
+        match &self.settled() {
+            Self::Levels { levels, spacing } => {
+                return refine(levels, steps, sigma_min, sigma_max, spacing);
+            }
+            Self::Searched(_) => {
+                return Err(Error::Incompatible {
+                    first: "spacing = \"searched\"".into(),
+                    second: "a grid that is needed now".into(),
+                    remedy: "search on a model first, as `fewstep schedule` does".into(),
+                });
+            }
+            _ => {}
+        }
         if let Self::TimeUniform { .. } = self {
             // Above it, the slope of the exponent at t = 1 is negative, and the levels would first rise.
             let limit = T_MIN * (2.0 - T_MIN) * (sigma_max * sigma_max).ln_1p();
@@ -110,10 +138,16 @@ impl Spacing {
     /// Checks what does not depend on the ends of the grid.
     ///
     /// # Errors
-    /// [`Error::InvalidValue`] if `rho` is not positive and finite.
+    /// [`Error::InvalidValue`] if `rho` is not positive and finite, or for levels that are no grid; those of
+    /// [`Search::check`].
     pub fn check(&self) -> Result<(), Error> {
         match self {
             Self::LogSnr {} => Ok(()),
+            Self::Levels { levels, spacing } => {
+                SigmaGrid::new(levels.clone())?;
+                spacing.check_rule()
+            }
+            Self::Searched(search) => search.check(),
             Self::Polynomial { rho } | Self::TimeUniform { rho } | Self::Discrete { rho, .. } => {
                 if *rho > 0.0 && rho.is_finite() {
                     Ok(())
@@ -124,8 +158,39 @@ impl Spacing {
         }
     }
 
+    /// As [`check`](Self::check), for a spacing inside another, which must be a rule and no list.
+    pub(super) fn check_rule(&self) -> Result<(), Error> {
+        if let Self::Levels { .. } | Self::Searched(_) = self {
+            let wanted = "a rule such as \"polynomial\" inside another spacing";
+            return Err(Error::invalid("spacing", "a list of levels", wanted));
+        }
+        self.check()
+    }
+
+    /// The levels of a search as plain levels; any other spacing as it is.
+    pub fn settled(&self) -> Self {
+        match self {
+            Self::Searched(search) => match &search.levels {
+                Some(levels) => Self::Levels {
+                    levels: levels.clone(),
+                    spacing: search.spacing.clone(),
+                },
+                None => self.clone(),
+            },
+            other => other.clone(),
+        }
+    }
+
+    /// The search that this spacing still waits for.
+    pub fn to_search(&self) -> Option<&Search> {
+        match self {
+            Self::Searched(search) if search.levels.is_none() => Some(search),
+            _ => None,
+        }
+    }
+
     /// The level at the fraction `u` of the way.
-    fn level(&self, u: f64, sigma_min: f64, sigma_max: f64) -> f64 {
+    pub(super) fn level(&self, u: f64, sigma_min: f64, sigma_max: f64) -> f64 {
         match self {
             Self::Polynomial { rho } => between(sigma_max, sigma_min, u, *rho),
             Self::LogSnr {} => (sigma_max.ln() + u * (sigma_min.ln() - sigma_max.ln())).exp(),
@@ -144,6 +209,8 @@ impl Spacing {
                 // The official code leaves t_max unraised, which is the same at its rho of 1.
                 table.sigma_of_t(between(t_max, t_min, u, *rho))
             }
+            // A list has no formula; `grid` never gets here with one.
+            Self::Levels { .. } | Self::Searched(_) => f64::NAN,
         }
     }
 }
@@ -155,7 +222,7 @@ fn between(first: f64, last: f64, u: f64, rho: f64) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::solver::conformance::Case;
     use proptest::prelude::*;
@@ -248,7 +315,7 @@ mod tests {
         }
     }
 
-    fn any_spacing() -> impl Strategy<Value = Spacing> {
+    pub(in crate::grid) fn any_spacing() -> impl Strategy<Value = Spacing> {
         prop_oneof![
             (1.0..20.0).prop_map(|rho| Spacing::Polynomial { rho }),
             Just(Spacing::LogSnr {}),

@@ -16,6 +16,40 @@ pub enum Prediction {
     Noise,
 }
 
+impl Prediction {
+    /// Whether dynamic thresholding may be switched `on`.
+    pub(super) fn allows_thresholding(self, on: bool) -> Result<(), Error> {
+        if on && self == Self::Noise {
+            return Err(Error::Incompatible {
+                first: "thresholding = true".into(),
+                second: "prediction = \"noise\"".into(),
+                remedy: "use data prediction, or leave thresholding out".into(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// How many answers of the model a multistep method uses where.
+pub(super) struct Lowering {
+    /// In the middle of a grid.
+    pub(super) stages: usize,
+    /// Whether there are fewer at its end.
+    pub(super) lower_order_final: bool,
+}
+
+impl Lowering {
+    /// How many this step uses, with `past` evaluations at hand.
+    pub(super) fn stages_now(&self, past: usize, step: Step) -> usize {
+        let available = past + 1;
+        if available < self.stages || !self.lower_order_final {
+            available.min(self.stages)
+        } else {
+            self.stages.min(step.count - step.index)
+        }
+    }
+}
+
 /// The exponential integrator in lambda = -ln sigma: with h the step in lambda, the model's answer is extrapolated
 /// as a polynomial of degree `order` - 1 and integrated exactly. [DPM-Solver++ Alg. 2]
 ///
@@ -62,13 +96,7 @@ impl DpmSolverPp {
     /// # Errors
     /// [`Error::Incompatible`] with [`Prediction::Noise`], which has no denoised estimate to bound.
     pub fn thresholding(mut self, on: bool) -> Result<Self, Error> {
-        if on && self.prediction == Prediction::Noise {
-            return Err(Error::Incompatible {
-                first: "thresholding = true".into(),
-                second: "prediction = \"noise\"".into(),
-                remedy: "use data prediction, or leave thresholding out".into(),
-            });
-        }
+        self.prediction.allows_thresholding(on)?;
         self.thresholding = on;
         Ok(self)
     }
@@ -91,12 +119,11 @@ impl DpmSolverPp {
 
     /// How many answers this step uses.
     fn stages_now(&self, past: usize, step: Step) -> usize {
-        let available = past + 1;
-        if available < self.stages || !self.lower_order_final {
-            available.min(self.stages)
-        } else {
-            self.stages.min(step.count - step.index)
-        }
+        let lowering = Lowering {
+            stages: self.stages,
+            lower_order_final: self.lower_order_final,
+        };
+        lowering.stages_now(past, step)
     }
 
     /// Adds `weight` times the extrapolated quantity to `images`.

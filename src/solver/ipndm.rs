@@ -1,13 +1,13 @@
 //! iPNDM: Adams-Bashforth with the coefficients of equal steps.
 
-use super::{Evaluation, Solver, Step};
+use super::{Evaluation, Solver, Step, follow};
 use crate::{Error, Images};
 
 /// Improved pseudo linear multistep method: the slope is extrapolated from the last `order` ones. At the start of a
 /// grid, where there are fewer, the order is as low as it must be.
 ///
 /// The coefficients are those of equal steps in sigma whatever the grid is, as in the published method; on uneven
-/// grids its accuracy in the strict sense is that of order 1.
+/// grids its accuracy in the strict sense is that of order 1. [`IpndmV`](super::IpndmV) has those of the grid's own steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ipndm {
     order: usize,
@@ -52,12 +52,9 @@ impl Solver for Ipndm {
         step: Step,
     ) -> Images {
         let order = self.order.min(past.len() + 1);
-        std::iter::once(now)
-            .chain(past.iter().rev())
-            .zip(COEFFICIENTS[order - 1])
-            .fold(now.images.clone(), |images, (evaluation, coefficient)| {
-                images + evaluation.scaled_direction(coefficient * (step.to - step.from))
-            })
+        let coefficients = COEFFICIENTS[order - 1].iter();
+        let weights: Vec<f64> = coefficients.map(|c| c * (step.to - step.from)).collect();
+        follow(past, now, &weights)
     }
 }
 

@@ -19,6 +19,21 @@ fn every_config() -> Vec<SolverConfig> {
         SolverConfig::Dpm2 {},
     ];
     solvers.extend((1..=4).map(|order| SolverConfig::Ipndm { order }));
+    for order in 1..=4 {
+        for official in [false, true] {
+            solvers.push(SolverConfig::IpndmV { order, official });
+            solvers.push(SolverConfig::Deis {
+                order,
+                time: DeisTime::Tab,
+                official,
+            });
+        }
+        solvers.push(SolverConfig::Deis {
+            order,
+            time: DeisTime::Rhoab,
+            official: false,
+        });
+    }
     for prediction in [Prediction::Data, Prediction::Noise] {
         for (order, corrected) in [(1, false), (2, false), (3, false), (3, true)] {
             solvers.push(SolverConfig::DpmSolverPp {
@@ -27,6 +42,17 @@ fn every_config() -> Vec<SolverConfig> {
                 lower_order_final: true,
                 thresholding: false,
                 corrected,
+            });
+        }
+        for (order, variant) in (1..=3).flat_map(|order| {
+            [UniPcVariant::Bh1, UniPcVariant::Bh2].map(|variant| (order, variant))
+        }) {
+            solvers.push(SolverConfig::UniPc {
+                order,
+                variant,
+                prediction,
+                lower_order_final: true,
+                thresholding: false,
             });
         }
     }
@@ -76,6 +102,8 @@ fn error(solver: &dyn Solver, denoiser: &dyn Denoiser, offsets: &[f64], h: f64) 
         count: 100,
     };
     let got = solver.step(&mut denoise, &past, &now, step);
+    let end = Evaluation::of(&mut denoise, got, to);
+    let got = solver.correct(&past, &now, end, step).images;
     largest(got - flow(denoiser, &start, 1.0, to))
 }
 
@@ -105,9 +133,14 @@ fn every_solver_has_the_order_it_declares() {
             ("Gaussian", &gaussian as &dyn Denoiser),
             ("mixture", &mixture),
         ] {
-            let h = 0.008;
-            let coarse = error(solver.as_ref(), denoiser, &offsets, h);
-            let fine = error(solver.as_ref(), denoiser, &offsets, h / 2.0);
+            let at = |h: f64| error(solver.as_ref(), denoiser, &offsets, h);
+            let mut h = 0.008;
+            let (mut coarse, mut fine) = (at(h), at(h / 2.0));
+            // Where so little is left that a few roundings (2e-16) would show, a longer step.
+            while fine < 1e-13 {
+                h *= 2.0;
+                (coarse, fine) = (at(h), coarse);
+            }
             let measured = (coarse / fine).log2() - 1.0;
             println!("{config}, {name}: {measured:.2} ({coarse:.1e}, {fine:.1e})");
             assert!(
@@ -138,7 +171,9 @@ fn every_solver_is_differentiable() {
             .map(|sigma| Evaluation::of(&mut denoise, start.clone().mul_scalar(*sigma), *sigma))
             .collect();
         let now = Evaluation::of(&mut denoise, start, 1.0);
-        solver.step(&mut denoise, &past, &now, step).sum()
+        let end = solver.step(&mut denoise, &past, &now, step);
+        let end = Evaluation::of(&mut denoise, end, step.to);
+        solver.correct(&past, &now, end, step).images.sum()
     };
     for config in every_config() {
         let solver = config.build().unwrap();

@@ -1,11 +1,15 @@
 //! Solvers of the probability flow ODE dx/dsigma = (x - D(x; sigma)) / sigma. [EDM Eq. 3]
 
 mod config;
+mod deis;
 mod dpm2;
 mod dpm_solver_pp;
 mod euler;
 mod heun;
 mod ipndm;
+mod ipndm_v;
+mod quadrature;
+mod uni_pc;
 
 #[cfg(test)]
 pub(crate) mod conformance;
@@ -13,11 +17,14 @@ pub(crate) mod conformance;
 mod law;
 
 pub use config::SolverConfig;
+pub use deis::{Deis, DeisTime};
 pub use dpm_solver_pp::{DpmSolverPp, Prediction};
 pub use dpm2::Dpm2;
 pub use euler::Euler;
 pub use heun::Heun;
 pub use ipndm::Ipndm;
+pub use ipndm_v::IpndmV;
+pub use uni_pc::{UniPc, UniPcVariant};
 
 use crate::Images;
 
@@ -89,10 +96,11 @@ pub struct Step {
 /// Solvers are stateless and differentiable; their coefficients are computed in f64 on the host, and the images
 /// keep whatever float type they have.
 pub trait Solver: std::fmt::Debug + Send + Sync {
-    /// Order of accuracy p: with exact past evaluations one step has error O(h^(p+1)).
+    /// Order of accuracy p: with exact past evaluations one step, corrected where the method does that, has error
+    /// O(h^(p+1)).
     ///
     /// This is what a test measures, not the number in the method's name: DPM-Solver++(3M) as published says 2, see
-    /// [`DpmSolverPp`], and [`Ipndm`] has its order on equal steps only.
+    /// [`DpmSolverPp`], [`Ipndm`] has its order on equal steps only, and UniPC-3 says 4.
     fn order(&self) -> usize;
 
     /// How many past evaluations `step` can use.
@@ -116,4 +124,30 @@ pub trait Solver: std::fmt::Debug + Send + Sync {
         now: &Evaluation,
         step: Step,
     ) -> Images;
+
+    /// What the next step starts from: the evaluation `end` of what [`step`](Self::step) gave, which a method with a
+    /// corrector improves on now that the model has been asked there. `past`, `now` and `step` are those of the step.
+    ///
+    /// A corrector moves the images; the answer it keeps in whatever form it extrapolates later. Called after every
+    /// step but the last of a grid, at whose end nothing is evaluated. Methods without a corrector leave it out.
+    fn correct(
+        &self,
+        _past: &[Evaluation],
+        _now: &Evaluation,
+        end: Evaluation,
+        _step: Step,
+    ) -> Evaluation {
+        end
+    }
+}
+
+/// The images at `now`, moved along the slopes there and before, each times its weight in units of sigma; the weights are
+/// ordered from the newest slope to the oldest.
+fn follow(past: &[Evaluation], now: &Evaluation, weights: &[f64]) -> Images {
+    std::iter::once(now)
+        .chain(past.iter().rev())
+        .zip(weights)
+        .fold(now.images.clone(), |images, (evaluation, weight)| {
+            images + evaluation.scaled_direction(*weight)
+        })
 }
