@@ -235,6 +235,7 @@ fn every_verb_has_help_with_an_example() {
         "distill",
         "sample",
         "evaluate",
+        "convert",
         "inspect",
         "verify",
         "completions",

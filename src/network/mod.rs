@@ -5,16 +5,18 @@ mod initial;
 mod layers;
 mod parameter;
 mod song_unet;
+mod step_branch;
 mod unet_block;
 
 pub use layers::Dropout;
 pub(crate) use parameter::{Gathered, device, gather, gradients, replace};
 pub use parameter::{Parameter, load, parameters};
 pub use song_unet::{SongUNet, SongUNetConfig};
+pub use step_branch::{StepInit, StepUse, add_step_branch, fold_step_branch};
 
 use crate::{Error, Images};
 use burn::module::{Module, ModuleMapper, ModuleVisitor};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// Which network, and its sizes. Travels in the card of every model file.
@@ -72,6 +74,23 @@ impl NetworkConfig {
         }
     }
 
+    /// The same sizes with or without the step branch. [SFD Sec. 3.3]
+    pub fn with_step_branch(&self, exists: bool) -> Self {
+        match self {
+            Self::SongUnet(c) => Self::SongUnet(SongUNetConfig {
+                step_branch: exists,
+                ..c.clone()
+            }),
+        }
+    }
+
+    /// What a block does with the step condition. [SFD Sec. 3.3]
+    pub fn step_use(&self) -> StepUse {
+        match self {
+            Self::SongUnet(_) => StepUse::Added,
+        }
+    }
+
     /// Multiply-adds of one forward pass of one image (convolutions, linear layers and attention).
     pub fn multiply_adds(&self) -> u64 {
         match self {
@@ -109,6 +128,14 @@ impl Network {
     pub fn forward(&self, images: Images, inputs: Inputs<'_>) -> Images {
         match self {
             Self::SongUnet(network) => network.forward(images, inputs),
+        }
+    }
+
+    /// What the blocks are told for a number of timestamps, `[1, embedding]`; `None` without a step branch.
+    /// [SFD Sec. 3.3]
+    pub(crate) fn step_embedding(&self, timestamps: usize, device: &Device) -> Option<Tensor<2>> {
+        match self {
+            Self::SongUnet(network) => network.embed_steps(timestamps, DType::F32, device),
         }
     }
 

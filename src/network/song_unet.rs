@@ -6,7 +6,7 @@ use super::layers::{Conv2d, Dropout, GroupNorm, Linear, Resample};
 use super::unet_block::{BlockConfig, UNetBlock, official_block_path};
 use crate::{Error, Images};
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{DType, Device, Tensor, activation};
 use serde::{Deserialize, Serialize};
 
 /// Sizes of a [`SongUNet`].
@@ -295,7 +295,9 @@ impl SongUNet {
     /// The raw output F. [EDM App. F]
     pub(crate) fn forward(&self, images: Images, inputs: Inputs<'_>) -> Images {
         let embedding = self.embed(&images, inputs);
-        let step = self.embed_steps(&images, inputs.steps);
+        let step = inputs
+            .steps
+            .and_then(|steps| self.embed_steps(steps, images.dtype(), &images.device()));
         let run = |block: &UNetBlock, x: Images, dropout: Option<&Dropout>| {
             block.forward(x, &embedding, step.as_ref(), dropout)
         };
@@ -341,17 +343,22 @@ impl SongUNet {
     }
 
     /// The embedding of the number of timestamps, `[1, embedding]`. [SFD Sec. 3.3]
-    fn embed_steps(&self, images: &Images, steps: Option<usize>) -> Option<Tensor<2>> {
+    pub(crate) fn embed_steps(
+        &self,
+        timestamps: usize,
+        dtype: DType,
+        device: &Device,
+    ) -> Option<Tensor<2>> {
         let (first, second) = (
             self.map_step_layer0.as_ref()?,
             self.map_step_layer1.as_ref()?,
         );
         let steps = sinusoid(
-            &[steps? as f64],
+            &[timestamps as f64],
             self.model_channels,
             Endpoint::Included,
-            images.dtype(),
-            &images.device(),
+            dtype,
+            device,
         );
         let steps = activation::silu(first.forward(steps));
         Some(activation::silu(second.forward(steps)))
