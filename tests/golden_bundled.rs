@@ -23,10 +23,11 @@ fn all_pass() {
         ("schedule", 6),
         ("solver_basic", 18),
         ("train_lr_drop_early", 10),
+        ("train_second_stage", 10),
     ];
     let expected = expected.map(|(name, rows)| (name.to_string(), rows));
     assert_eq!(cases, expected);
-    assert_eq!((summary.passed, summary.failed), (46, 0));
+    assert_eq!((summary.passed, summary.failed), (56, 0));
     assert_eq!((summary.unsupported, summary.informational), (0, 0));
     let worst = summary.worst.unwrap();
     assert!(worst.ratio > 0.0 && worst.ratio <= 1.0, "{worst:?}");

@@ -204,12 +204,14 @@ impl Recipe {
 
     /// Rounds in the whole run.
     pub fn rounds(&self) -> u64 {
-        self.trajectories.div_ceil(self.batch as u64) * self.reuse
+        let draws = self.trajectories.div_ceil(self.batch as u64);
+        draws.saturating_mul(self.reuse)
     }
 
     /// Teacher trajectories used in the first `rounds` rounds.
     pub fn trajectories_after(&self, rounds: u64) -> u64 {
-        rounds.div_ceil(self.reuse.max(1)) * self.batch as u64
+        let draws = rounds.div_ceil(self.reuse.max(1));
+        draws.saturating_mul(self.batch as u64)
     }
 
     /// How much of the averaged weights the update of a round keeps, if they are averaged.
