@@ -18,7 +18,10 @@ pub fn run(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
         ..Recipe::default()
     };
     let trajectories = TrajectorySource::new(&recipe, &teacher, &device)?;
-    println!("teacher: {} calls a trajectory", trajectories.evaluations());
+    println!(
+        "teacher: {} calls a trajectory",
+        trajectories.evaluations()?
+    );
 
     // The library does one round at a time; printing, stopping and saving are up to the caller.
     let mut distiller = Distiller::new(recipe, &teacher, hash, &device)?;

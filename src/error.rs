@@ -136,6 +136,15 @@ impl Error {
     }
 }
 
+/// Checks that a setting is positive and finite.
+pub(crate) fn positive(name: &str, value: f64) -> Result<(), Error> {
+    if value.is_finite() && value > 0.0 {
+        Ok(())
+    } else {
+        Err(Error::invalid(name, value, "positive"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

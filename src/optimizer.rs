@@ -147,6 +147,13 @@ impl Average {
     }
 }
 
+/// How much of an average one update keeps, `counted` of `seen` samples being its own, when an old weight is to count
+/// half after `half_life` samples. Early on the half-life is at most a twentieth of `seen`, so that the first weights
+/// are soon forgotten.
+pub(crate) fn average_decay(half_life: f64, counted: f64, seen: f64) -> f64 {
+    libm::exp2(-counted / half_life.min(seen / 20.0).max(1e-9))
+}
+
 /// Whether every gradient is finite: a broken one must not reach the weights, nor the moments.
 pub(crate) fn finite(gradients: &[Gathered]) -> bool {
     let tensors = gradients.iter().filter_map(|g| g.tensor.as_ref());

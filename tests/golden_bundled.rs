@@ -24,6 +24,7 @@ fn all_pass() {
         ("schedule", 6),
         ("solver_basic", 18),
         ("train_lr_drop_early", 10),
+        ("train_second_stage", 10),
     ];
     let expected = expected.map(|(name, rows)| (name.to_string(), rows));
     assert_eq!(cases, expected);

@@ -118,7 +118,7 @@ fn mutate(name: &str, turns: usize) {
     }
     // Said for readers only.
     places.retain(|place| !place.contains("measured") && !place.contains("optimizer"));
-    if name == "train_lr_drop_early" {
+    if name.starts_with("train_") {
         // A trace takes long; every other setting will do.
         places = places.into_iter().step_by(2).collect();
     }
@@ -185,6 +185,7 @@ fn solver_settings() {
 #[test]
 fn training_settings() {
     mutate("train_lr_drop_early", 1);
+    mutate("train_second_stage", 1);
 }
 
 #[test]

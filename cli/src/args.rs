@@ -2,7 +2,7 @@
 
 use crate::folder::Policy;
 use crate::run::{Options, Tick};
-use crate::{demo, distill, evaluate, inspect, sample, schedule, train, verify};
+use crate::{convert, demo, distill, evaluate, inspect, sample, schedule, train, verify};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use std::num::NonZeroUsize;
@@ -16,6 +16,7 @@ Examples:
   fewstep distill fashion-mnist-nfe2 --teacher runs/teacher/teacher.safetensors --out runs/nfe2
   fewstep sample runs/nfe2/student.safetensors --seeds 0-63 --out images --grid
   fewstep evaluate runs/nfe2/student.safetensors --reference assets/fashion-mnist-statistics.safetensors
+  fewstep convert runs/several/student.safetensors --nfe 3 --out nfe3.safetensors
   fewstep inspect runs/nfe2/student.safetensors
   fewstep verify
 
@@ -109,6 +110,8 @@ pub enum Command {
     Schedule(schedule::Verb),
     /// Measure the Frechet distance of a model's images, or of a data set
     Evaluate(evaluate::Verb),
+    /// Turn a student of several numbers of network calls into a plain network for one
+    Convert(convert::Verb),
     /// Say what a file is
     Inspect(inspect::Verb),
     /// Check this build and device against golden cases

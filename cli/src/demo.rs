@@ -3,7 +3,7 @@
 use crate::args::RunArgs;
 use crate::asset::{Asset, FEATURES, STATISTICS, TEACHER, TEACHER_FIGURES};
 use crate::device::Context;
-use crate::distill::{PRODUCT, Start, teacher_sampling};
+use crate::distill::{PRODUCT, Start};
 use crate::generate::Generator;
 use crate::measure::{Together, draw, together};
 use crate::progress::{duration, figure};
@@ -100,6 +100,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         recipe: recipe.clone(),
         teacher: &teacher,
         hash: hash.clone(),
+        perceptual: None,
         path: &verb.out,
     };
     let (outcome, seconds_before) = start.run(&verb.run_args(), context)?;
@@ -110,7 +111,11 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     let (student, _) = Model::read(&verb.out.join(PRODUCT), &context.device)?;
     let device = &context.device;
     let [of_teacher, of_undistilled, of_student] = [
-        Generator::new(&teacher, teacher_sampling(&recipe), device)?,
+        Generator::new(
+            &teacher,
+            recipe.teacher_sampling(&teacher.card, recipe.steps),
+            device,
+        )?,
         Generator::new(&teacher, recipe.sampling(), device)?,
         Generator::of(&student, device)?,
     ];

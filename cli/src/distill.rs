@@ -11,8 +11,8 @@ use crate::recipe::{Kind, Source, to_toml};
 use crate::run::{Job, Measure, Outcome, catch_interrupts, drive};
 use crate::sheet;
 use clap::Args;
-use fewstep::checkpoint::{Model, Sampling, State};
-use fewstep::distill::{Distiller, Recipe, TrajectorySource};
+use fewstep::checkpoint::{Model, State};
+use fewstep::distill::{Distance, Distiller, Perceptual, Recipe, TrajectorySource};
 use fewstep::{Device, Error, Images};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -32,9 +32,12 @@ Examples:
 pub struct Verb {
     /// A recipe file (kind = "distillation"), or the name of a bundled one
     recipe: PathBuf,
-    /// The teacher's file
+    /// The teacher's file; for a second stage (second-stage = true) a student's
     #[arg(long, value_name = "FILE")]
     teacher: PathBuf,
+    /// Weights for distance = "l1-lpips": safetensors with VGG16 and the LPIPS heads, in one file or several
+    #[arg(long, value_name = "FILE")]
+    perceptual: Vec<PathBuf>,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -51,8 +54,10 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     let recipe: Recipe = source.resolve(&verb.run.set)?;
     recipe.check()?;
     let (teacher, hash) = Model::read(&verb.teacher, &context.device)?;
+    let mut recipe = recipe.for_teacher(&teacher.card)?;
+    let perceptual = perceptual(&mut recipe, &verb.perceptual, context)?;
     if verb.run.dry_run {
-        return dry_run(&recipe, &teacher, context);
+        return dry_run(&recipe, &teacher, perceptual.as_ref(), context);
     }
     let path = verb
         .run
@@ -64,6 +69,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         recipe,
         teacher: &teacher,
         hash,
+        perceptual,
         path: &path,
     };
     let (outcome, _) = start.run(&verb.run, context)?;
@@ -71,6 +77,29 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         println!("{}", path.join(PRODUCT).display());
     }
     Ok(outcome.code())
+}
+
+/// The network of the recipe's perceptual distance; the recipe then names its weights.
+fn perceptual(
+    recipe: &mut Recipe,
+    files: &[PathBuf],
+    context: &Context,
+) -> anyhow::Result<Option<Perceptual>> {
+    match (recipe.distance == Distance::L1Lpips, files.is_empty()) {
+        (false, true) => Ok(None),
+        (false, false) => Err(wrong(
+            "--perceptual does not go with a recipe without a perceptual distance; set distance = \"l1-lpips\"",
+        )),
+        (true, true) => Err(wrong(
+            "distance = \"l1-lpips\" needs weights of VGG16 and of the LPIPS heads; name their files with --perceptual",
+        )),
+        (true, false) => {
+            let config = recipe.perceptual.clone().unwrap_or_default();
+            let read = Perceptual::read(files, &config, &context.device)?;
+            recipe.perceptual = Some(read.config().clone());
+            Ok(Some(read))
+        }
+    }
 }
 
 /// What a distillation starts from.
@@ -81,6 +110,8 @@ pub struct Start<'a> {
     pub teacher: &'a Model,
     /// SHA-256 of the teacher's file.
     pub hash: String,
+    /// The network of a perceptual distance.
+    pub perceptual: Option<Perceptual>,
     /// The run's folder.
     pub path: &'a Path,
 }
@@ -94,6 +125,8 @@ impl Start<'_> {
         if args.resume && before.exists() {
             recipe = recipe.with_levels_of(&State::read(&before)?.recipe()?);
         }
+        // What depends on the teacher belongs to the recipe that a checkpoint is compared with.
+        let mut recipe = recipe.for_teacher(&self.teacher.card)?;
         let json = recipe_json(&recipe)?;
         let (folder, state) = Folder::open(self.path, args.policy(), &json, PRODUCT)?;
         if state.is_none() {
@@ -104,6 +137,10 @@ impl Start<'_> {
         let distiller = match &state {
             Some(state) => Distiller::resume(state, self.teacher, self.hash, device)?,
             None => Distiller::new(recipe, self.teacher, self.hash, device)?,
+        };
+        let distiller = match self.perceptual {
+            Some(perceptual) => distiller.with_perceptual(perceptual)?,
+            None => distiller,
         };
         folder.write_recipe(&text)?;
         let mut job = DistillJob {
@@ -135,18 +172,12 @@ fn searched(recipe: Recipe, teacher: &Model, context: &Context) -> anyhow::Resul
     Ok(found)
 }
 
-/// How the recipe samples its teacher.
-pub fn teacher_sampling(recipe: &Recipe) -> Sampling {
-    Sampling {
-        solver: recipe.teacher_solver,
-        steps: recipe.steps * recipe.substeps,
-        analytic_first_step: false,
-        step_condition: false,
-        ..recipe.sampling()
-    }
-}
-
-fn dry_run(recipe: &Recipe, teacher: &Model, context: &Context) -> anyhow::Result<ExitCode> {
+fn dry_run(
+    recipe: &Recipe,
+    teacher: &Model,
+    perceptual: Option<&Perceptual>,
+    context: &Context,
+) -> anyhow::Result<ExitCode> {
     let device = &context.device;
     let text = to_toml(Kind::Distillation, recipe)?;
     let mut recipe = recipe.clone();
@@ -163,23 +194,46 @@ fn dry_run(recipe: &Recipe, teacher: &Model, context: &Context) -> anyhow::Resul
     }
     let recipe = &recipe;
     let micro = recipe.micro_batch.unwrap_or(recipe.batch);
-    let calibration = Calibration::measure(recipe.batch, micro, |batch| {
+    // A recipe for several numbers of steps is measured at the middle one.
+    let [fewest, most] = recipe.variable_steps.unwrap_or([recipe.steps; 2]);
+    let steps = (fewest + most).div_ceil(2);
+    let mut calibration = Calibration::measure(recipe.batch, micro, |batch| {
         let scratch = Recipe {
             batch,
             micro_batch: None,
+            steps,
+            variable_steps: None,
             ..recipe.clone()
         };
         let source = TrajectorySource::new(&scratch, teacher, device)?;
         let mut distiller = Distiller::new(scratch, teacher, String::new(), device)?;
-        let (target, condition) = source.round(0)?;
-        distiller.round(&target, &condition)?;
+        if let Some(perceptual) = perceptual {
+            distiller = distiller.with_perceptual(perceptual.clone())?;
+        }
+        for round in 0..recipe.reuse {
+            let (target, condition) = source.round(round)?;
+            distiller.round(&target, &condition)?;
+        }
         Ok(())
     })?;
-    let of_teacher = TrajectorySource::new(recipe, teacher, device)?.evaluations();
-    let of_student = Generator::new(teacher, recipe.sampling(), device)?.evaluations();
-    let evaluations = format!("teacher {of_teacher}, student {of_student}");
+    calibration.seconds /= recipe.reuse as f64;
+    let calls = |steps: usize| -> anyhow::Result<[usize; 2]> {
+        let of = Recipe {
+            steps,
+            variable_steps: None,
+            ..recipe.clone()
+        };
+        let of_teacher = TrajectorySource::new(&of, teacher, device)?.evaluations()?;
+        Ok([of_teacher, steps - usize::from(recipe.analytic_first_step)])
+    };
+    let (least, largest) = (calls(fewest)?, calls(most)?);
+    let range = |i: usize| match least[i] == largest[i] {
+        true => least[i].to_string(),
+        false => format!("{} to {}", least[i], largest[i]),
+    };
+    let evaluations = format!("teacher {}, student {}", range(0), range(1));
     facts.insert(0, ("evaluations a trajectory", evaluations));
-    let updates = recipe.rounds() * of_student as u64;
+    let updates = recipe.rounds() * (least[1] + largest[1]) as u64 / 2;
     print_estimate(&text, &facts, recipe.rounds(), updates, &calibration);
     Ok(ExitCode::SUCCESS)
 }
@@ -211,6 +265,10 @@ impl Job for DistillJob<'_> {
         self.distiller.recipe().batch as u64
     }
 
+    fn units(&self, rounds: u64) -> u64 {
+        self.distiller.recipe().trajectories_after(rounds)
+    }
+
     fn rounds(&self) -> u64 {
         self.distiller.rounds()
     }
@@ -222,8 +280,15 @@ impl Job for DistillJob<'_> {
     fn round(&mut self) -> Result<Measure, Error> {
         let (target, condition) = self.source.round(self.distiller.rounds())?;
         let round = self.distiller.round(&target, &condition)?;
+        // Steps of different numbers of steps are not comparable; their ends are.
+        let several = self.distiller.recipe().variable_steps.is_some();
+        let shown = if several {
+            round.distances.len() - 1
+        } else {
+            0
+        };
         Ok(Measure {
-            values: round.distances,
+            values: round.distances[shown..].to_vec(),
             learning_rate: round.learning_rate,
         })
     }
@@ -241,7 +306,8 @@ impl Job for DistillJob<'_> {
         let upper = match &self.teacher_row {
             Some(row) => row.clone(),
             None => {
-                let sampling = teacher_sampling(self.distiller.recipe());
+                let recipe = self.distiller.recipe();
+                let sampling = recipe.teacher_sampling(&self.teacher.card, recipe.steps);
                 Generator::new(self.teacher, sampling, &self.device)?.images(&seeds)
             }
         };

@@ -13,6 +13,9 @@ use fewstep::{Device, Images, noise};
 /// Flags that change how a model is sampled.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct SamplingArgs {
+    /// Network calls an image: for a student, one of the numbers that it was distilled for
+    #[arg(long, value_name = "N", conflicts_with = "steps")]
+    pub nfe: Option<usize>,
     /// Number of steps, for a teacher
     #[arg(long, value_name = "N")]
     pub steps: Option<usize>,
@@ -34,7 +37,10 @@ pub struct SamplingArgs {
 impl SamplingArgs {
     /// What the card says, with the flags applied.
     pub fn apply(&self, model: &Model) -> anyhow::Result<Sampling> {
-        let mut sampling = model.card.sampling.clone();
+        let mut sampling = match self.nfe {
+            Some(evaluations) => model.card.sampling_with(evaluations)?,
+            None => model.card.sampling.clone(),
+        };
         let given = [
             (self.steps.is_some(), "--steps"),
             (self.levels.is_some(), "--levels"),
@@ -180,10 +186,7 @@ impl<'a> Generator<'a> {
         let labels = self.classes(seeds);
         let condition = Condition {
             labels: labels.map(|labels| one_hot(&labels, network.classes(), &self.device)),
-            steps: self
-                .sampling
-                .step_condition
-                .then_some(self.sampling.steps + 1),
+            steps: self.sampling.told_steps(),
             ..Condition::default()
         };
         let start = noise.mul_scalar(self.grid.sigma_max());

@@ -101,7 +101,11 @@ fn kind_of(card: Option<&Value>) -> &'static str {
 fn model_facts(card: &Card) -> anyhow::Result<Vec<(&'static str, Value)>> {
     let sampling = &card.sampling;
     let per_step = sampling.solver.build()?.evaluations_per_step();
-    let evaluations = sampling.steps * per_step - usize::from(sampling.analytic_first_step);
+    let calls = |steps: usize| steps * per_step - usize::from(sampling.analytic_first_step);
+    let evaluations = match sampling.step_range {
+        Some([smallest, largest]) => json!([calls(smallest), calls(largest)]),
+        None => json!(calls(sampling.steps)),
+    };
     let json = |value: serde_json::Result<Value>| value.context("cannot print the card");
     let mut facts = vec![
         ("network", json(serde_json::to_value(&card.network))?),
@@ -111,7 +115,7 @@ fn model_facts(card: &Card) -> anyhow::Result<Vec<(&'static str, Value)>> {
             "sigma-range",
             json!([sampling.sigma_min, sampling.sigma_max]),
         ),
-        ("evaluations", json!(evaluations)),
+        ("evaluations", evaluations),
         ("sampling", json(serde_json::to_value(sampling))?),
         ("trained-on", json!(card.trained_on)),
         ("recipe", card.recipe.clone()),

@@ -4,6 +4,7 @@
 
 mod args;
 mod asset;
+mod convert;
 mod demo;
 mod device;
 mod distill;
@@ -53,6 +54,7 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sample(verb) => sample::run(&verb, &context),
         Command::Schedule(verb) => schedule::run(&verb, &context),
         Command::Evaluate(verb) => evaluate::run(&verb, &context),
+        Command::Convert(verb) => convert::run(&verb, &context),
         Command::Inspect(verb) => inspect::run(&verb),
         Command::Verify(verb) => verify::run(&verb, &context),
         Command::Completions { shell } => args::completions(shell),

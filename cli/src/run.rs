@@ -34,6 +34,10 @@ pub trait Job {
     fn measure(&self) -> &'static str;
     /// Units a round.
     fn batch(&self) -> u64;
+    /// Units of the first `rounds` rounds.
+    fn units(&self, rounds: u64) -> u64 {
+        rounds * self.batch()
+    }
     /// Rounds done.
     fn rounds(&self) -> u64;
     /// Rounds in the whole run.
@@ -177,7 +181,7 @@ pub fn drive(
     let started = Instant::now();
     let first = job.rounds();
     let mut saved = first;
-    let mut progress = reporter.start(job.unit(), first * job.batch(), job.total() * job.batch());
+    let mut progress = reporter.start(job.unit(), job.units(first), job.units(job.total()));
     let mut window = Window::new();
     while job.rounds() < job.total() {
         let measure = job.round().with_context(|| {
@@ -190,7 +194,7 @@ pub fn drive(
         window.add(&measure);
         let note: Vec<_> = measure.values.iter().map(|v| figure(*v)).collect();
         let note = format!("{} {}", job.measure(), note.join(" "));
-        progress.set(job.rounds() * job.batch(), &note);
+        progress.set(job.units(job.rounds()), &note);
         let interrupted = INTERRUPTED.load(Ordering::Relaxed);
         let enough = options
             .stop_after
@@ -227,7 +231,7 @@ fn checkpoint(
     seconds: f64,
     progress: &Progress,
 ) -> anyhow::Result<()> {
-    let (round, batch) = (job.rounds(), job.batch());
+    let round = job.rounds();
     job.state()?.write(&folder.state())?;
     let means: Vec<f64> = window
         .sums
@@ -238,12 +242,14 @@ fn checkpoint(
         [only] if job.measure() == "loss" => json!(only),
         all => json!(all),
     };
-    let rate = (window.rounds * batch) as f64 / window.since.elapsed().as_secs_f64();
+    let units = job.units(round);
+    let new = units - job.units(round - window.rounds);
+    let rate = new as f64 / window.since.elapsed().as_secs_f64();
     let rest = [window.learning_rate, seconds, rate];
     folder.append_metrics(&metrics_line(
         round,
         job.unit(),
-        round * batch,
+        units,
         (job.measure(), value),
         rest,
     ))?;

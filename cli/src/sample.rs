@@ -15,6 +15,7 @@ const EXAMPLES: &str = "\
 Examples:
   fewstep sample student.safetensors --seeds 0-63 --out images --grid
   fewstep sample student.safetensors --seeds 7,100-107 --class 3
+  fewstep sample several.safetensors --nfe 4
   fewstep sample teacher.safetensors --seeds 0-15 --solver heun --steps 10 --denoise-to-zero
 
 Image i depends on seed i only, not on the batch, the threads or the other seeds.";

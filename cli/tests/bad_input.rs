@@ -82,6 +82,11 @@ fn recipes() {
         ("sigma-min=80.0", "sigma"),
         ("sigma-min=90", "sigma"),
         ("distance=l3", "l3"),
+        ("variable-steps=[4,6]", "variable-steps"),
+        ("reuse=0", "reuse"),
+        ("step-weights=[1.0]", "3 numbers"),
+        ("perceptual.size=64", "l1-lpips"),
+        ("learning-rate-schedule=linear", "linear"),
         ("steps", "key=value"),
     ] {
         world.says(&format!("{distill} {set}"), 2, word);

@@ -82,6 +82,14 @@ fn distillation_survives_kills() {
 }
 
 #[test]
+fn distillation_for_several_numbers_of_steps_survives_kills() {
+    survives_kills(
+        "distill several.toml --teacher teacher.safetensors --tick 3",
+        "student.safetensors",
+    );
+}
+
+#[test]
 fn ticks_and_stops_leave_no_trace() {
     let world = World::with_teacher();
     for (verb, product) in [

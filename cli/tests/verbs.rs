@@ -168,6 +168,94 @@ fn searched_levels_serve_sampling_and_distillation() {
 }
 
 #[test]
+fn a_student_for_several_numbers_of_calls_and_one_for_a_single_call() {
+    let world = World::with_teacher();
+    world.prints("distill several.toml --teacher teacher.safetensors --tick 4 --out run");
+    let metrics = String::from_utf8(world.bytes("run/metrics.jsonl")).unwrap();
+    let line: serde_json::Value = serde_json::from_str(metrics.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (&line["round"], &line["trajectories"]),
+        (&16.into(), &64.into())
+    );
+    assert_eq!(line["distances"].as_array().unwrap().len(), 1);
+    let inspect = |file: &str| -> serde_json::Value {
+        serde_json::from_str(&world.prints(&format!("inspect {file} --json"))).unwrap()
+    };
+    let student = "run/student.safetensors";
+    let facts = inspect(student);
+    assert_eq!(facts["evaluations"], serde_json::json!([2, 5]));
+    assert_eq!(facts["sampling"]["step-range"], serde_json::json!([3, 6]));
+    assert_eq!(facts["trained-on"], 64);
+    let said = world.fails(&format!("sample {student} --seeds 0 --out default"), 0);
+    assert!(said.contains("3 evaluations"), "{said}");
+    for nfe in 2..=5 {
+        let said = world.fails(
+            &format!("sample {student} --nfe {nfe} --seeds 0-7 --out n{nfe}"),
+            0,
+        );
+        assert!(said.contains(&format!("{nfe} evaluations")), "{said}");
+        let plain = format!("plain{nfe}.safetensors");
+        world.prints(&format!("convert {student} --nfe {nfe} --out {plain}"));
+        let network = &inspect(&plain)["network"];
+        assert_eq!(network["step-branch"], false);
+        assert_eq!(inspect(&plain)["evaluations"], nfe);
+        assert_eq!(inspect(&plain)["parent"], facts["sha256"]);
+        world.prints(&format!("sample {plain} --seeds 0-7 --out p{nfe}"));
+        let (a, b) = (
+            pictures(&world.path(format!("n{nfe}"))),
+            pictures(&world.path(format!("p{nfe}"))),
+        );
+        for (name, pixels) in &a {
+            // Rounding may take a value that is 1e-6 away to the next byte.
+            let mut pairs = pixels.iter().zip(&b[name]);
+            assert!(pairs.all(|(a, b)| a.abs_diff(*b) <= 1), "{nfe} {name}");
+        }
+    }
+    world.says(&format!("sample {student} --nfe 7"), 2, "2 to 5");
+    world.says(&format!("sample {student} --nfe 1"), 2, "2 to 5");
+    world.says(&format!("convert {student} --nfe 6 --out x"), 2, "2 to 5");
+    let again = format!("convert {student} --nfe 3 --out plain3.safetensors");
+    world.says(&again, 2, "--overwrite");
+    world.prints(&format!("{again} --overwrite"));
+    world.says(
+        "convert teacher.safetensors --nfe 12 --out x",
+        2,
+        "plain network",
+    );
+    assert!(!world.path("x").exists());
+
+    let second = format!("distill second.toml --teacher {student}");
+    let dry = world.prints(&format!("{second} --dry-run"));
+    for word in ["teacher 5, student 1", "step-condition = true", "4 updates"] {
+        assert!(dry.contains(word), "{word}: {dry}");
+    }
+    world.prints(&format!("{second} --out one"));
+    let facts = inspect("one/student.safetensors");
+    assert_eq!(facts["evaluations"], 1);
+    assert_eq!(facts["sampling"]["step-condition"], true);
+    let said = world.fails("sample one/student.safetensors --seeds 0 --out images", 0);
+    assert!(said.contains("1 evaluations"), "{said}");
+    world.says(&format!("{second} --set substeps=4"), 2, "3 to 6 steps");
+    world.says(&format!("{second} --set sigma-min=0.002"), 2, "sigma-min");
+    world.says(
+        "distill second.toml --teacher teacher.safetensors",
+        2,
+        "no student",
+    );
+    let plain = format!("distill student.toml --teacher {student}");
+    world.says(&plain, 2, "second-stage = true");
+    world.says(
+        &format!("{second} --set distance=l1-lpips"),
+        2,
+        "--perceptual",
+    );
+    let stray = format!("{second} --perceptual {student}");
+    world.says(&stray, 2, "without a perceptual distance");
+    let foreign = format!("{stray} --set distance=l1-lpips");
+    world.says(&foreign, 2, "features.0.weight");
+}
+
+#[test]
 fn a_dry_run_predicts_and_writes_nothing() {
     let world = World::with_teacher();
     let train = world.prints("train teacher.toml --data data --dry-run --set seed=5");
@@ -306,6 +394,7 @@ fn every_verb_has_help_with_an_example() {
         "sample",
         "schedule",
         "evaluate",
+        "convert",
         "inspect",
         "verify",
         "completions",

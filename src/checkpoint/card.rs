@@ -8,6 +8,7 @@ use crate::network::{NetworkConfig, load, parameters};
 use crate::solver::SolverConfig;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 /// What a model file is for.
@@ -37,9 +38,13 @@ pub struct Sampling {
     pub sigma_min: f64,
     /// Whether the first step is taken without asking the model.
     pub analytic_first_step: bool,
-    /// Whether the network is told the number of timestamps.
+    /// Whether the network is told the number of timestamps, N = steps + 1. [SFD Sec. 3.3]
     #[serde(default)]
     pub step_condition: bool,
+    /// The smallest and the largest number of steps that the model was distilled for, where there is more than one;
+    /// `steps` is then the number to use if none is asked for. [SFD Sec. 3.3]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_range: Option<[usize; 2]>,
 }
 
 impl Sampling {
@@ -50,7 +55,13 @@ impl Sampling {
     pub fn check(&self) -> Result<(), Error> {
         self.grid()?;
         self.solver.build()?;
-        if self.steps == 1 && self.analytic_first_step {
+        let range = self.allowed_steps();
+        if range.is_empty() || *range.start() == 0 {
+            let value = format!("{:?}", self.step_range.unwrap_or_default());
+            let expected = "two positive numbers, the smaller one first";
+            return Err(Error::invalid("step-range", value, expected));
+        }
+        if self.steps.min(*range.start()) == 1 && self.analytic_first_step {
             return Err(Error::Incompatible {
                 first: "steps = 1".into(),
                 second: "analytic-first-step = true".into(),
@@ -67,6 +78,51 @@ impl Sampling {
     pub fn grid(&self) -> Result<SigmaGrid, Error> {
         self.spacing
             .grid(self.steps, self.sigma_min, self.sigma_max)
+    }
+
+    /// The numbers of steps that the model was made for: `step_range`, or `steps` alone.
+    pub fn allowed_steps(&self) -> RangeInclusive<usize> {
+        let [smallest, largest] = self.step_range.unwrap_or([self.steps; 2]);
+        smallest..=largest
+    }
+
+    /// What the network is told of the number of steps: the number of *timestamps*, if anything. [SFD Sec. 3.3]
+    pub fn told_steps(&self) -> Option<usize> {
+        self.step_condition.then_some(self.steps + 1)
+    }
+}
+
+impl Card {
+    /// How to sample with another number of network calls than the card's own.
+    ///
+    /// # Errors
+    /// [`Error::InvalidValue`] naming the range if a student was not distilled for this number, or if no number of
+    /// steps of the solver has it.
+    pub fn sampling_with(&self, evaluations: usize) -> Result<Sampling, Error> {
+        let sampling = &self.sampling;
+        let per_step = sampling.solver.build()?.evaluations_per_step();
+        let free = usize::from(sampling.analytic_first_step);
+        let calls = |steps: usize| (steps * per_step).saturating_sub(free);
+        let range = sampling.allowed_steps();
+        let steps = evaluations.saturating_add(free) / per_step;
+        let exact = evaluations > 0 && calls(steps) == evaluations;
+        if self.kind == Kind::Student && !(exact && range.contains(&steps)) {
+            let (smallest, largest) = (calls(*range.start()), calls(*range.end()));
+            let range = match smallest == largest {
+                true => format!("{smallest}, the number that this student was distilled for"),
+                false => format!("{smallest} to {largest}, which this student was distilled for"),
+            };
+            return Err(Error::invalid("nfe", evaluations, range));
+        }
+        if !exact {
+            let solver = sampling.solver;
+            let range = format!("a number that {solver} can have: {per_step} a step, less {free}");
+            return Err(Error::invalid("nfe", evaluations, range));
+        }
+        Ok(Sampling {
+            steps,
+            ..sampling.clone()
+        })
     }
 }
 
@@ -88,7 +144,7 @@ pub struct Card {
     pub recipe: serde_json::Value,
     /// Images (a teacher) or trajectories (a student) it was trained on.
     pub trained_on: u64,
-    /// SHA-256 of the file it was distilled from.
+    /// SHA-256 of the file it was distilled, or converted, from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
     /// Version of fewstep that wrote it.
@@ -102,6 +158,11 @@ pub struct Model {
     pub card: Card,
     /// The network with its weights.
     pub denoiser: Preconditioned,
+}
+
+/// A recipe as cards and states hold it.
+pub(crate) fn recipe_json<R: Serialize>(recipe: &R) -> Result<serde_json::Value, Error> {
+    serde_json::to_value(recipe).map_err(|e| Error::invalid("recipe", e, "representable as JSON"))
 }
 
 impl Model {
@@ -142,6 +203,11 @@ impl Model {
         card.network
             .check()
             .map_err(|e| malformed(format!("its network cannot be built: {e}")))?;
+        if card.sampling.step_condition && !card.network.has_step_branch() {
+            return Err(malformed(
+                "its card has `step-condition` = true, but its network has no step branch".into(),
+            ));
+        }
         Ok(card)
     }
 

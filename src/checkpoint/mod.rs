@@ -5,8 +5,10 @@
 
 mod card;
 mod file;
+mod fold;
 mod state;
 
+pub(crate) use card::recipe_json;
 pub use card::{Card, Kind, Model, Sampling};
 pub use file::{File, hash_bytes, hash_file, write_atomically};
 pub use state::{Progress, State};

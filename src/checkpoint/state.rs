@@ -119,7 +119,8 @@ impl State {
     /// Puts weights, moments and average back.
     ///
     /// # Errors
-    /// [`Error::Weights`] if the state belongs to another network.
+    /// [`Error::Weights`] if the state belongs to another network, [`Error::Malformed`] if moments or average are
+    /// incomplete or of another size.
     pub(crate) fn restore(
         &self,
         network: Network,
@@ -135,34 +136,51 @@ impl State {
         };
         let network = load(network, &group("weight"), &|_| false, &self.path)?;
         let device = crate::network::device(&network);
-        let (means, squares, times) = (group("mean"), group("square"), group("time"));
-        let averages = group("average");
-        let tensor = |data: &TensorData| Tensor::<1>::from_data(data.clone(), &device);
+        let malformed = |reason: String| Error::malformed(&self.path, "training state", reason);
+        let mut groups = ["mean", "square", "time", "average"].map(group);
+        let tensor = |data: TensorData| Tensor::<1>::from_data(data, &device);
         let mut moments = Vec::new();
         let mut values = Vec::new();
         for p in parameters(&network) {
-            let fits = |data: &&TensorData| data.num_elements() == p.data.num_elements();
-            let found = (
-                means.get(&p.name).filter(fits),
-                squares.get(&p.name).filter(fits),
-                times.get(&p.name).and_then(|t| t.iter::<i64>().next()),
-            );
-            moments.push(match found {
-                (Some(mean), Some(square), Some(time)) => Some(Moments {
-                    time: u32::try_from(time).unwrap_or(u32::MAX),
+            let [mean, square, time, average] = groups.each_mut().map(|g| g.remove(&p.name));
+            let len = p.data.num_elements();
+            for data in [&mean, &square, &average].into_iter().flatten() {
+                if data.num_elements() != len {
+                    let found = data.num_elements();
+                    let reason = format!("it has {found} numbers for the {len} of {}", p.name);
+                    return Err(malformed(reason));
+                }
+            }
+            let time = time.map(|t| t.iter::<i64>().next().and_then(|t| u32::try_from(t).ok()));
+            moments.push(match (mean, square, time) {
+                (Some(mean), Some(square), Some(Some(time))) => Some(Moments {
+                    time,
                     mean: tensor(mean),
                     square: tensor(square),
                 }),
-                _ => None,
+                // A parameter that has not had a gradient yet.
+                (None, None, None) => None,
+                _ => {
+                    let reason = format!("the optimizer's moments of {} are incomplete", p.name);
+                    return Err(malformed(reason));
+                }
             });
-            values.extend(averages.get(&p.name).filter(fits).map(&tensor));
+            values.extend(average.map(&tensor));
         }
-        if let Some(average) = average {
-            if values.len() != moments.len() {
-                let reason = "it has no moving average of the weights";
-                return Err(Error::malformed(&self.path, "training state", reason));
+        if let Some(name) = groups.iter().find_map(|group| group.keys().next()) {
+            return Err(malformed(format!(
+                "it has moments of {name}, which the network has not"
+            )));
+        }
+        match average {
+            Some(average) if values.len() == moments.len() => average.restore(values),
+            None if values.is_empty() => {}
+            Some(_) => return Err(malformed("it has no moving average of the weights".into())),
+            None => {
+                return Err(malformed(
+                    "it has a moving average, which its recipe has not".into(),
+                ));
             }
-            average.restore(values);
         }
         optimizer.restore(moments);
         Ok(network)

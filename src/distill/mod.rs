@@ -1,36 +1,44 @@
 //! Simple and Fast Distillation: the student learns, along its *own* few-step path, to land on the teacher's
 //! many-step trajectory. [SFD Alg. 2]
 
+mod check;
 mod distance;
+mod perceptual;
 mod recipe;
+mod rollout;
+mod schedule;
 mod search;
 mod target;
 
 pub use distance::Distance;
-pub use recipe::Recipe;
+pub use perceptual::{InputRange, Perceptual, PerceptualConfig};
+pub use recipe::{Recipe, Target};
+pub use schedule::Schedule;
 pub use target::TrajectorySource;
 
-use crate::checkpoint::{Card, Kind, Model, Progress, State};
+use crate::checkpoint::{Card, Kind, Model, Progress, State, recipe_json};
 use crate::denoiser::{Condition, Preconditioned};
-use crate::network::{Dropout, Gathered, gradients};
-use crate::optimizer::{Adam, add, finite};
+use crate::network::{Gathered, add_step_branch};
+use crate::optimizer::{Adam, Average, add, finite};
 use crate::sampler::Trajectory;
-use crate::solver::{Euler, Evaluation, Solver, Step};
 use crate::{Error, Images};
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
-use std::ops::Range;
+use burn::tensor::Device;
+use distance::Criterion;
 
 /// A distillation run: the caller loops over [`Distiller::round`], giving it the teacher's trajectories.
 #[derive(Debug)]
 pub struct Distiller {
     recipe: Recipe,
-    /// The teacher's card, which the student's is made from.
+    /// The teacher's card, with the student's network: the student's card is made from it.
     card: Card,
     parent: String,
     /// With autodiff.
     student: Preconditioned,
     optimizer: Adam,
+    /// The averaged weights, where the recipe asks for them.
+    average: Option<Average>,
+    criterion: Criterion,
     round: u64,
 }
 
@@ -39,63 +47,96 @@ pub struct Distiller {
 pub struct Round {
     /// Trajectories used up to and including this round.
     pub trajectories: u64,
-    /// Distance at the end of each student step, per image (summed over pixels), before the step's update.
+    /// Distance at the end of each student step, per image (summed over pixels), before the step's update and without
+    /// the step's weight.
     pub distances: Vec<f64>,
     /// The learning rate of this round.
     pub learning_rate: f64,
-}
-
-/// The teacher's path of the samples that fit into memory together, and where the student is on its own.
-struct MicroBatch {
-    samples: Range<usize>,
-    condition: Condition,
-    images: Images,
 }
 
 /// What a step of a round came to, for those who compare it with another implementation.
 pub(crate) struct StepReport<'a> {
     /// Puts together where the student is now, `[batch, channels, height, width]`.
     pub(crate) images: &'a dyn Fn() -> Images,
-    /// The gradients of the batch; `None` after an analytical step.
+    /// The gradients of the batch; `None` after a step that is not trained.
     pub(crate) gradients: Option<&'a [Gathered]>,
 }
 
 impl Distiller {
-    /// Starts a run: the student is a copy of the teacher. [SFD Alg. 2, line 1]
+    /// Starts a run: the student is a copy of the teacher, with a step branch if it is to be told the number of steps.
+    /// [SFD Alg. 2, line 1]
     ///
     /// # Errors
-    /// Those of [`Recipe::check`] and of [`Recipe::teacher_grid`].
+    /// Those of [`Recipe::for_teacher`] and of [`Recipe::teacher_grid`].
     pub fn new(
         recipe: Recipe,
         teacher: &Model,
         parent: String,
         device: &Device,
     ) -> Result<Self, Error> {
-        recipe.check()?;
-        recipe.teacher_grid()?;
-        let device = device.clone().autodiff();
-        let network = teacher.denoiser.network.clone().to_device(&device).train();
+        let recipe = recipe.for_teacher(&teacher.card)?;
+        // Levels that are still to be searched for would be missed only now.
+        recipe.teacher_grid(recipe.steps)?;
+        let mut card = teacher.card.clone();
+        let mut network = teacher.denoiser.network.clone();
+        if recipe.tells_steps() {
+            let (seed, init) = (recipe.seed, recipe.step_branch_init);
+            (card.network, network) = add_step_branch(&card.network, network, seed, init)?;
+        }
+        let averaged = recipe.average_half_life.is_some();
+        let average = averaged.then(|| Average::new(&network));
+        let network = network.to_device(&device.clone().autodiff()).train();
         Ok(Self {
             student: Preconditioned {
                 network,
                 ..teacher.denoiser.clone()
             },
             optimizer: Adam::new(recipe.adam),
-            card: teacher.card.clone(),
+            average,
+            criterion: Criterion {
+                distance: recipe.distance,
+                huber_scale: recipe.huber_scale,
+                perceptual: None,
+            },
+            card,
             parent,
             round: 0,
             recipe,
         })
     }
 
+    /// Gives the run the network of its perceptual distance; the recipe then names its weights.
+    ///
+    /// # Errors
+    /// [`Error::Incompatible`] if the recipe has no such distance or names other weights, or if the images are not
+    /// grey or RGB.
+    pub fn with_perceptual(mut self, perceptual: Perceptual) -> Result<Self, Error> {
+        let config = self.recipe.perceptual.clone().unwrap_or_default();
+        perceptual.check(&config, self.card.network.image_shape()[0])?;
+        if self.recipe.distance != Distance::L1Lpips {
+            return Err(Error::Incompatible {
+                first: "perceptual weights".into(),
+                second: "a recipe without a perceptual distance".into(),
+                remedy: "set distance = \"l1-lpips\"".into(),
+            });
+        }
+        self.recipe.perceptual = Some(perceptual.config().clone());
+        self.criterion.perceptual = Some(perceptual);
+        Ok(self)
+    }
+
     /// One round of Algorithm 2: the student walks its own path from the trajectory's noise, and each step that calls
     /// the network is followed by one update towards the teacher's image at the step's end. The next step starts at
     /// what the step gave *before* its update, without gradient. [SFD Alg. 2, lines 4-11]
     ///
-    /// `target` is the teacher's trajectory on the student's grid, noise first, without autodiff.
+    /// With `target = "local"` each step starts at the teacher's point instead. [SFD Alg. 1]
+    ///
+    /// `target` is the teacher's trajectory on the student's grid, noise first, without autodiff. Its number of steps
+    /// is what the student is told, if it is told any; what `condition` says of it is not looked at.
     ///
     /// # Errors
     /// [`Error::Diverged`] for a non-finite distance or gradient; go on from the last saved state then.
+    /// [`Error::Incompatible`] if the distance needs [perceptual weights](Self::with_perceptual) that were not given.
     pub fn round(&mut self, target: &Trajectory, condition: &Condition) -> Result<Round, Error> {
         self.round_with(target, condition, &mut |_| {})
     }
@@ -107,18 +148,16 @@ impl Distiller {
         condition: &Condition,
         report: &mut dyn FnMut(StepReport<'_>),
     ) -> Result<Round, Error> {
-        let levels = target.grid.levels();
-        let batch = target.states[0].dims()[0];
+        self.criterion.check()?;
+        let timestamps = target.grid.levels().len();
+        let condition = Condition {
+            steps: self.recipe.tells_steps().then_some(timestamps),
+            ..condition.clone()
+        };
         let learning_rate = self.recipe.learning_rate_at(self.round);
-        let mut parts = self.split(&target.states[0], condition);
-        let mut distances = Vec::with_capacity(levels.len() - 1);
-        for index in 0..levels.len() - 1 {
-            let step = Step {
-                from: levels[index],
-                to: levels[index + 1],
-                index,
-                count: levels.len() - 1,
-            };
+        let mut parts = self.split(&target.states[0], &condition);
+        let mut distances = Vec::with_capacity(target.grid.steps());
+        for index in 0..target.grid.steps() {
             let diverged = Error::Diverged {
                 round: self.round,
                 step: index,
@@ -126,8 +165,7 @@ impl Distiller {
             let mut sum = None;
             let mut distance = 0.0;
             for part in &mut parts {
-                let goal = slice(&target.states[index + 1], &part.samples);
-                let (value, gathered) = self.step(part, goal, step, batch);
+                let (value, gathered) = self.step(part, target, index);
                 if !value.is_finite() {
                     return Err(diverged);
                 }
@@ -136,7 +174,7 @@ impl Distiller {
             }
             distances.push(distance);
             report(StepReport {
-                images: &|| cat(&parts),
+                images: &|| rollout::images(&parts),
                 gradients: sum.as_deref(),
             });
             if let Some(gradients) = sum {
@@ -147,69 +185,16 @@ impl Distiller {
                 self.student.network = self.optimizer.step(network, gradients, learning_rate);
             }
         }
+        let decay = self.recipe.average_decay_at(self.round);
+        if let (Some(average), Some(decay)) = (&mut self.average, decay) {
+            average.update(&self.student.network, decay);
+        }
         self.round += 1;
         Ok(Round {
-            trajectories: self.round * self.recipe.batch as u64,
+            trajectories: self.recipe.trajectories_after(self.round),
             distances,
             learning_rate,
         })
-    }
-
-    /// Moves one micro-batch along one step. Returns its share of the batch's mean distance and, unless the step is
-    /// analytical, the gradients.
-    fn step(
-        &self,
-        part: &mut MicroBatch,
-        goal: Images,
-        step: Step,
-        batch: usize,
-    ) -> (f64, Option<Vec<Gathered>>) {
-        let analytic = step.index == 0 && self.recipe.analytic_first_step;
-        let start = part.images.clone();
-        let dropout = self.recipe.student_dropout.then(|| {
-            // Each step of a round draws its own masks.
-            let first_use = (step.index as u64) << 32;
-            Dropout::new(
-                self.recipe.seed,
-                self.round,
-                part.samples.start as u64,
-                first_use,
-            )
-        });
-        let mut denoise = |images: Images, sigma: f64| {
-            let images = images.autodiff();
-            self.student
-                .denoise_each(images, &[sigma], &part.condition, dropout.as_ref())
-        };
-        let now = if analytic {
-            Evaluation::analytic(start, step.from)
-        } else {
-            Evaluation::of(&mut denoise, start.autodiff(), step.from)
-        };
-        let images = Euler.step(&mut denoise, &[], &now, step);
-        let goal = if analytic { goal } else { goal.autodiff() };
-        let distance = self.recipe.distance.sum(images.clone(), goal);
-        let distance = distance.div_scalar(batch as f64);
-        let value = distance.clone().into_scalar::<f64>();
-        let gathered = (!analytic && value.is_finite())
-            .then(|| gradients(&self.student.network, &distance.backward()));
-        part.images = images.without_autodiff();
-        (value, gathered)
-    }
-
-    /// Splits the batch into what fits into memory.
-    fn split(&self, start: &Images, condition: &Condition) -> Vec<MicroBatch> {
-        let batch = start.dims()[0];
-        let size = self.recipe.micro_batch.unwrap_or(batch).min(batch);
-        let ranges = (0..batch)
-            .step_by(size)
-            .map(|first| first..(first + size).min(batch));
-        let part = |samples: Range<usize>| MicroBatch {
-            condition: condition.samples(&samples),
-            images: slice(start, &samples),
-            samples,
-        };
-        ranges.map(part).collect()
     }
 
     /// Rounds done.
@@ -222,28 +207,32 @@ impl Distiller {
         self.round >= self.recipe.rounds()
     }
 
-    /// The recipe.
+    /// The recipe, with what depends on the teacher filled in.
     pub fn recipe(&self) -> &Recipe {
         &self.recipe
     }
 
-    /// The student as it is now, without autodiff.
+    /// The student as it is now, with averaged weights if the recipe asks for them, without autodiff.
     ///
     /// # Errors
     /// [`Error::InvalidValue`] if the recipe cannot be written as JSON.
     pub fn model(&self) -> Result<Model, Error> {
+        let network = self.student.network.valid();
         Ok(Model {
             card: Card {
                 kind: Kind::Student,
                 sampling: self.recipe.sampling(),
-                recipe: to_json(&self.recipe)?,
-                trained_on: self.round * self.recipe.batch as u64,
+                recipe: recipe_json(&self.recipe)?,
+                trained_on: self.recipe.trajectories_after(self.round),
                 parent: Some(self.parent.clone()),
                 version: env!("CARGO_PKG_VERSION").into(),
                 ..self.card.clone()
             },
             denoiser: Preconditioned {
-                network: self.student.network.valid(),
+                network: match &self.average {
+                    Some(average) => average.apply(network),
+                    None => network,
+                },
                 ..self.student.clone()
             },
         })
@@ -256,14 +245,14 @@ impl Distiller {
     pub fn state(&self) -> Result<State, Error> {
         let progress = Progress {
             round: self.round,
-            recipe: to_json(&self.recipe)?,
+            recipe: recipe_json(&self.recipe)?,
             parent: Some(self.parent.clone()),
         };
         Ok(State::gather(
             progress,
             &self.student.network,
             &self.optimizer,
-            None,
+            self.average.as_ref(),
         ))
     }
 
@@ -290,22 +279,9 @@ impl Distiller {
         }
         let mut distiller = Self::new(state.recipe()?, teacher, parent, device)?;
         let network = distiller.student.network.clone();
-        distiller.student.network = state.restore(network, &mut distiller.optimizer, None)?;
+        let average = distiller.average.as_mut();
+        distiller.student.network = state.restore(network, &mut distiller.optimizer, average)?;
         distiller.round = state.progress.round;
         Ok(distiller)
     }
-}
-
-fn to_json(recipe: &Recipe) -> Result<serde_json::Value, Error> {
-    serde_json::to_value(recipe).map_err(|e| Error::invalid("recipe", e, "representable as JSON"))
-}
-
-fn cat(parts: &[MicroBatch]) -> Images {
-    let images = parts.iter().map(|p| p.images.clone());
-    Tensor::cat(images.collect(), 0)
-}
-
-fn slice(images: &Images, samples: &Range<usize>) -> Images {
-    let [_, c, h, w] = images.dims();
-    images.clone().slice([samples.clone(), 0..c, 0..h, 0..w])
 }

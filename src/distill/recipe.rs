@@ -1,12 +1,26 @@
 //! The settings of a distillation.
 
-use super::Distance;
+use super::{Distance, PerceptualConfig, Schedule};
 use crate::Error;
-use crate::checkpoint::Sampling;
+use crate::checkpoint::{Card, Sampling};
 use crate::grid::{SigmaGrid, Spacing};
-use crate::optimizer::AdamConfig;
+use crate::network::StepInit;
+use crate::noise::{Domain, Stream};
+use crate::optimizer::{AdamConfig, average_decay};
 use crate::solver::SolverConfig;
 use serde::{Deserialize, Serialize};
+
+/// Where a student's step starts while it is trained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Target {
+    /// Where the student's own last step ended, so that it also learns to repair its earlier errors. [SFD Alg. 2]
+    #[default]
+    OwnPath,
+    /// At the teacher's point, so that each step learns its own error only. [SFD Alg. 1]
+    Local,
+}
 
 /// Everything a distillation needs besides the teacher. The defaults are the paper's recipe for 2 evaluations.
 /// [SFD Sec. 3.2 and App. B]
@@ -19,11 +33,25 @@ pub struct Recipe {
     pub trajectories: u64,
     /// Trajectories a round; one update for each trained step of the student.
     pub batch: usize,
-    /// Trajectories in memory at once while training; the result is that of the whole batch. All if not given.
+    /// Trajectories in memory at once, the teacher's and the student's; the result is that of the whole batch, up to
+    /// the rounding of sums. All if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub micro_batch: Option<usize>,
+    /// Rounds in which each teacher trajectory is used, one after the other: R student passes for one teacher pass. A
+    /// student pass costs about 3 forward passes for each trained step, a teacher pass one for each of its calls.
+    pub reuse: u64,
     /// Steps of the student, N - 1 in the paper's notation.
     pub steps: usize,
+    /// One student for several numbers of steps, the smallest and the largest: each round draws one of them. `steps`
+    /// is then only what sampling takes if it is not told. [SFD Sec. 3.3]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variable_steps: Option<[usize; 2]>,
+    /// Whether the student is told the number of timestamps, steps + 1. If not given: with `variable-steps`, and in a
+    /// second stage whose teacher is told. [SFD Sec. 3.3]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step_condition: Option<bool>,
+    /// How the step branch starts, if the student has one and its teacher has not.
+    pub step_branch_init: StepInit,
     /// Steps of the teacher for each of the student's, K in the paper's notation.
     pub substeps: usize,
     /// Spacing of the noise levels of both. One that is to be searched for is found by
@@ -37,12 +65,34 @@ pub struct Recipe {
     pub analytic_first_step: bool,
     /// The solver of the teacher's trajectory.
     pub teacher_solver: SolverConfig,
+    /// The teacher is a student itself and is sampled as its card says: with its analytical first step and its step
+    /// condition. `steps` x `substeps` must be a number of steps that it was distilled for.
+    pub second_stage: bool,
+    /// Where the student's steps start.
+    pub target: Target,
+    /// Steps of the student that each update's gradient goes through; 1 is the paper's. With more, the steps before are
+    /// taken again with the weights as they are, so L cost about L times as much.
+    pub gradient_steps: usize,
     /// What is minimised between student and teacher.
     pub distance: Distance,
-    /// Learning rate of Adam.
+    /// The constant of the pseudo-Huber distance, as a part of the square root of the numbers in an image.
+    pub huber_scale: f64,
+    /// How the perceptual distance is computed; only with `distance = "l1-lpips"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub perceptual: Option<PerceptualConfig>,
+    /// A factor for each step's distance; a step with 0 is not trained. All 1 if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step_weights: Option<Vec<f64>>,
+    /// Largest learning rate of Adam.
     pub learning_rate: f64,
-    /// Part of the run after which the learning rate is a tenth, in (0, 1]; 1 keeps it.
+    /// How the learning rate changes over the run.
+    pub learning_rate_schedule: Schedule,
+    /// Part of the run after which the learning rate of the schedule `step` is a tenth, in (0, 1]; 1 keeps it.
     pub learning_rate_drop: f64,
+    /// Trajectories after which an old weight counts half in an average of the weights, which is then the result; without
+    /// it the last weights are, as in the official code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub average_half_life: Option<f64>,
     /// Whether the student's dropout is active while it trains, as in the official code.
     pub student_dropout: bool,
     /// Adam's constants.
@@ -56,16 +106,28 @@ impl Default for Recipe {
             trajectories: 200_000,
             batch: 128,
             micro_batch: None,
+            reuse: 1,
             steps: 3,
+            variable_steps: None,
+            step_condition: None,
+            step_branch_init: StepInit::Official,
             substeps: 4,
             spacing: Spacing::default(),
             sigma_max: 80.0,
             sigma_min: 0.006,
             analytic_first_step: true,
             teacher_solver: SolverConfig::default(),
+            second_stage: false,
+            target: Target::OwnPath,
+            gradient_steps: 1,
             distance: Distance::L1,
+            huber_scale: 0.00054,
+            perceptual: None,
+            step_weights: None,
             learning_rate: 5e-5,
+            learning_rate_schedule: Schedule::Step,
             learning_rate_drop: 0.5,
+            average_half_life: None,
             student_dropout: true,
             adam: AdamConfig::default(),
         }
@@ -73,51 +135,6 @@ impl Default for Recipe {
 }
 
 impl Recipe {
-    /// Checks every value and their combination.
-    ///
-    /// # Errors
-    /// [`Error::InvalidValue`] naming key, value and range, or [`Error::Incompatible`].
-    pub fn check(&self) -> Result<(), Error> {
-        let positive = |name: &str, value: f64| {
-            if value.is_finite() && value > 0.0 {
-                Ok(())
-            } else {
-                Err(Error::invalid(name, value, "positive"))
-            }
-        };
-        positive("trajectories", self.trajectories as f64)?;
-        positive("batch", self.batch as f64)?;
-        positive("micro-batch", self.micro_batch.unwrap_or(1) as f64)?;
-        positive("steps", self.steps as f64)?;
-        positive("substeps", self.substeps as f64)?;
-        positive("learning-rate", self.learning_rate)?;
-        positive("learning-rate-drop", self.learning_rate_drop)?;
-        if self.learning_rate_drop > 1.0 {
-            let value = self.learning_rate_drop;
-            return Err(Error::invalid("learning-rate-drop", value, "in (0, 1]"));
-        }
-        self.adam.check()?;
-        self.teacher_solver.build()?;
-        self.spacing.check()?;
-        let Some(search) = self.spacing.to_search() else {
-            self.teacher_grid()?;
-            return self.sampling().check();
-        };
-        // All that can be said before the search: it chooses from this grid.
-        let rule = &search.spacing;
-        rule.grid(search.candidates, self.sigma_min, self.sigma_max)?;
-        if self.steps > search.candidates {
-            let expected = format!("at most {}, the search's candidates", search.candidates);
-            return Err(Error::invalid("steps", self.steps, expected));
-        }
-        let spacing = (**rule).clone();
-        let stand_in = Sampling {
-            spacing,
-            ..self.sampling()
-        };
-        stand_in.check()
-    }
-
     /// How to sample from the student: Euler along the grid it is trained on. [SFD Sec. 3.2]
     pub fn sampling(&self) -> Sampling {
         Sampling {
@@ -127,34 +144,92 @@ impl Recipe {
             sigma_max: self.sigma_max,
             sigma_min: self.sigma_min,
             analytic_first_step: self.analytic_first_step,
-            step_condition: false,
+            step_condition: self.tells_steps(),
+            step_range: self.variable_steps,
         }
     }
 
-    /// The teacher's noise levels; every `substeps`-th is one of the student's.
+    /// How the teacher is sampled while the student takes `steps` steps.
+    pub fn teacher_sampling(&self, teacher: &Card, steps: usize) -> Sampling {
+        let fine = Sampling {
+            steps: steps * self.substeps,
+            step_range: None,
+            ..self.sampling()
+        };
+        if self.second_stage {
+            return Sampling {
+                analytic_first_step: teacher.sampling.analytic_first_step,
+                step_condition: teacher.sampling.step_condition,
+                ..fine
+            };
+        }
+        Sampling {
+            solver: self.teacher_solver,
+            analytic_first_step: false,
+            step_condition: false,
+            ..fine
+        }
+    }
+
+    /// The teacher's noise levels while the student takes `steps` steps; every `substeps`-th is one of the student's.
     ///
     /// # Errors
     /// [`Error::InvalidValue`] for an empty range, [`Error::Incompatible`] if the levels are still to be
     /// [`searched`](Self::searched) for.
-    pub fn teacher_grid(&self) -> Result<SigmaGrid, Error> {
-        let steps = self.steps * self.substeps;
+    pub fn teacher_grid(&self, steps: usize) -> Result<SigmaGrid, Error> {
+        let steps = steps.saturating_mul(self.substeps);
         self.spacing.grid(steps, self.sigma_min, self.sigma_max)
+    }
+
+    /// Whether the student is told the number of timestamps. In a second stage this is known only for a recipe
+    /// [`for_teacher`](Self::for_teacher).
+    pub fn tells_steps(&self) -> bool {
+        self.step_condition.unwrap_or(self.variable_steps.is_some())
+    }
+
+    /// The student's number of steps in a round: drawn evenly from `variable_steps`, the same for all rounds that
+    /// share their trajectories. [SFD Sec. 3.3]
+    pub fn steps_at(&self, round: u64) -> usize {
+        let Some([smallest, largest]) = self.variable_steps else {
+            return self.steps;
+        };
+        let drawn = self.trajectory_round(round);
+        let mut stream = Stream::keyed(self.seed, Domain::Steps, drawn, 0, 0);
+        let count = largest.saturating_sub(smallest) as u64 + 1;
+        smallest + stream.below(count) as usize
+    }
+
+    /// Which draw of trajectories a round uses, counted from 0.
+    pub fn trajectory_round(&self, round: u64) -> u64 {
+        round / self.reuse.max(1)
     }
 
     /// Rounds in the whole run.
     pub fn rounds(&self) -> u64 {
-        self.trajectories.div_ceil(self.batch as u64)
+        let draws = self.trajectories.div_ceil(self.batch as u64);
+        draws.saturating_mul(self.reuse)
     }
 
-    /// The learning rate of a round, counted from 0. The official code looks at the count of the round *before*
-    /// the last when it decides on the drop, and so do we. [SFD App. B]
-    pub fn learning_rate_at(&self, round: u64) -> f64 {
-        let looked_at = round.saturating_sub(1) * self.batch as u64;
-        let dropped = looked_at as f64 >= self.learning_rate_drop * self.trajectories as f64;
-        if round > 0 && dropped {
-            self.learning_rate / 10.0
-        } else {
-            self.learning_rate
-        }
+    /// Teacher trajectories used in the first `rounds` rounds.
+    pub fn trajectories_after(&self, rounds: u64) -> u64 {
+        let draws = rounds.div_ceil(self.reuse.max(1));
+        draws.saturating_mul(self.batch as u64)
+    }
+
+    /// How much of the averaged weights the update of a round keeps, if they are averaged.
+    pub(super) fn average_decay_at(&self, round: u64) -> Option<f64> {
+        let counted = self.batch as f64 / self.reuse as f64;
+        let half_life = self.average_half_life?;
+        Some(average_decay(
+            half_life,
+            counted,
+            counted * (round + 1) as f64,
+        ))
+    }
+
+    /// The factor of a step's distance.
+    pub(super) fn weight_of(&self, step: usize) -> f64 {
+        let weights = self.step_weights.as_ref();
+        weights.and_then(|w| w.get(step)).copied().unwrap_or(1.0)
     }
 }

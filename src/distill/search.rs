@@ -85,7 +85,7 @@ mod tests {
     fn a_recipe_is_checked_before_its_search() {
         let open = recipe(1.15, None);
         open.check().unwrap();
-        assert!(open.teacher_grid().is_err());
+        assert!(open.teacher_grid(3).is_err());
         assert!(recipe(0.0, None).check().is_err());
         let many = Recipe {
             steps: 61,
@@ -104,7 +104,7 @@ mod tests {
         found.check().unwrap();
         assert_eq!(found.sampling().grid().unwrap().levels(), levels);
         assert!(matches!(found.sampling().spacing, Spacing::Levels { .. }));
-        let teacher = found.teacher_grid().unwrap();
+        let teacher = found.teacher_grid(3).unwrap();
         assert_eq!(teacher.steps(), 12);
         assert_eq!(teacher.every(4).unwrap().levels(), levels);
     }

@@ -1,82 +1,151 @@
 //! The teacher's trajectories of a round.
 
 use super::Recipe;
-use crate::checkpoint::Model;
+use crate::checkpoint::{Card, Model};
 use crate::denoiser::{Condition, Denoiser, one_hot};
-use crate::grid::SigmaGrid;
 use crate::sampler::{Sampler, Trajectory};
-use crate::solver::Solver;
-use crate::{Error, noise};
+use crate::{Error, Images, noise};
 use burn::tensor::{Device, Tensor};
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 /// Draws noise and classes of a round and solves the teacher's ODE from there. [SFD Alg. 2, lines 2-3]
 pub struct TrajectorySource<'a> {
     denoiser: &'a dyn Denoiser,
-    solver: Box<dyn Solver>,
-    grid: SigmaGrid,
+    card: &'a Card,
     recipe: Recipe,
-    image_shape: [usize; 3],
-    classes: usize,
     device: Device,
+    /// The newest draw and its number, where rounds share trajectories: a cache, which no result depends on.
+    newest: Mutex<Option<(u64, Trajectory, Condition)>>,
 }
 
 impl<'a> TrajectorySource<'a> {
     /// A source for one run.
     ///
     /// # Errors
-    /// Those of [`Recipe::check`] and of [`Recipe::teacher_grid`].
+    /// Those of [`Recipe::for_teacher`] and of [`Recipe::teacher_grid`].
     pub fn new(recipe: &Recipe, teacher: &'a Model, device: &Device) -> Result<Self, Error> {
-        recipe.check()?;
+        let recipe = recipe.for_teacher(&teacher.card)?;
+        recipe.teacher_grid(recipe.steps)?;
         Ok(Self {
             denoiser: &teacher.denoiser,
-            solver: recipe.teacher_solver.build()?,
-            grid: recipe.teacher_grid()?,
-            recipe: recipe.clone(),
-            image_shape: teacher.card.network.image_shape(),
-            classes: teacher.card.network.classes(),
+            card: &teacher.card,
+            recipe,
             device: device.clone().inner(),
+            newest: Mutex::new(None),
         })
     }
 
-    /// Calls of the teacher for one trajectory.
-    pub fn evaluations(&self) -> usize {
-        self.sampler().evaluations()
+    /// Calls of the teacher for one trajectory, while the student takes its usual number of steps.
+    ///
+    /// # Errors
+    /// None for a recipe that passed its check.
+    pub fn evaluations(&self) -> Result<usize, Error> {
+        let sampling = self.recipe.teacher_sampling(self.card, self.recipe.steps);
+        let calls = sampling.steps * sampling.solver.build()?.evaluations_per_step();
+        Ok(calls - usize::from(sampling.analytic_first_step))
     }
 
-    /// The trajectory of a round on the student's grid, and what both are conditioned on. A function of (seed, round)
-    /// alone.
+    /// The trajectory of a round on the student's grid, and the classes that both are told; what they are told of the
+    /// number of steps is their own affair. A function of (seed, round) alone.
     ///
     /// # Errors
     /// None for a recipe that passed its check.
     pub fn round(&self, round: u64) -> Result<(Trajectory, Condition), Error> {
-        let (seed, batch) = (self.recipe.seed, self.recipe.batch as u64);
-        let noise = noise::latents_keyed(seed, round, 0..batch, self.image_shape, &self.device);
+        let recipe = &self.recipe;
+        let drawn = recipe.trajectory_round(round);
+        let shared = recipe.reuse > 1;
+        let newest = || self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if shared
+            && let Some((at, target, condition)) = newest().as_ref()
+            && *at == drawn
+        {
+            return Ok((target.clone(), condition.clone()));
+        }
+        let samples = 0..recipe.batch as u64;
+        let shape = self.card.network.image_shape();
+        let noise = noise::latents_keyed(recipe.seed, drawn, samples, shape, &self.device);
         let condition = Condition {
-            labels: self.labels(round),
+            labels: self.labels(drawn),
             ..Condition::default()
         };
-        let start = noise.mul_scalar(self.grid.sigma_max());
-        let fine = self.sampler().trajectory(start, &condition);
-        Ok((fine.thin(self.recipe.substeps)?, condition))
+        let start = noise.mul_scalar(recipe.sigma_max);
+        let target = self.solve(start, &condition, recipe.steps_at(round))?;
+        if shared {
+            *newest() = Some((drawn, target.clone(), condition.clone()));
+        }
+        Ok((target, condition))
     }
 
-    fn sampler(&self) -> Sampler<'_> {
-        Sampler {
+    /// The teacher's trajectory from `start` (noise at the largest level), on the grid of a student with `steps` steps.
+    pub(crate) fn solve(
+        &self,
+        start: Images,
+        condition: &Condition,
+        steps: usize,
+    ) -> Result<Trajectory, Error> {
+        let sampling = self.recipe.teacher_sampling(self.card, steps);
+        let (solver, grid) = (sampling.solver.build()?, sampling.grid()?);
+        let condition = Condition {
+            steps: sampling.told_steps(),
+            ..condition.clone()
+        };
+        let sampler = Sampler {
             denoiser: self.denoiser,
-            solver: self.solver.as_ref(),
-            grid: &self.grid,
-            analytic_first_step: false,
+            solver: solver.as_ref(),
+            grid: &grid,
+            analytic_first_step: sampling.analytic_first_step,
             denoise_to_zero: false,
+        };
+        let mut parts = Vec::new();
+        for samples in self.recipe.parts(start.dims()[0]) {
+            let told = condition.samples(&samples);
+            let fine = sampler.trajectory(slice(&start, &samples), &told);
+            parts.push(fine.thin(self.recipe.substeps)?);
         }
+        Ok(join(parts, grid.every(self.recipe.substeps)?))
     }
 
     /// Random classes, one-hot `[batch, classes]`; `None` for an unconditional teacher.
-    fn labels(&self, round: u64) -> Option<Tensor<2>> {
-        let (classes, batch) = (self.classes, self.recipe.batch as u64);
+    fn labels(&self, drawn: u64) -> Option<Tensor<2>> {
+        let classes = self.card.network.classes();
         if classes == 0 {
             return None;
         }
-        let drawn = noise::labels_keyed(self.recipe.seed, round, 0..batch, classes);
-        Some(one_hot(&drawn, classes, &self.device))
+        let samples = 0..self.recipe.batch as u64;
+        let labels = noise::labels_keyed(self.recipe.seed, drawn, samples, classes);
+        Some(one_hot(&labels, classes, &self.device))
     }
+}
+
+impl Recipe {
+    /// The samples of a batch that are in memory together.
+    pub(super) fn parts(&self, batch: usize) -> Vec<Range<usize>> {
+        let size = self.micro_batch.unwrap_or(batch).min(batch).max(1);
+        let firsts = (0..batch).step_by(size);
+        firsts
+            .map(|first| first..(first + size).min(batch))
+            .collect()
+    }
+}
+
+/// The trajectory of a whole batch.
+fn join(mut parts: Vec<Trajectory>, grid: crate::grid::SigmaGrid) -> Trajectory {
+    if parts.len() == 1 {
+        return parts.remove(0);
+    }
+    let states = (0..=grid.steps()).map(|i| {
+        let part = parts.iter().map(|p| p.states[i].clone());
+        Tensor::cat(part.collect(), 0)
+    });
+    Trajectory {
+        states: states.collect(),
+        grid,
+    }
+}
+
+/// Some samples of a batch.
+pub(super) fn slice(images: &Images, samples: &Range<usize>) -> Images {
+    let [_, c, h, w] = images.dims();
+    images.clone().slice([samples.clone(), 0..c, 0..h, 0..w])
 }

@@ -8,11 +8,12 @@ use super::network::{condition, denoiser};
 use super::schedule::spacing;
 use super::solver::{configuration, states_error};
 use crate::Images;
-use crate::checkpoint::{Card, Kind, Model};
+use crate::checkpoint::{Card, Kind, Model, Sampling};
 use crate::denoiser::{Condition, Preconditioned};
-use crate::distill::{Distiller, Recipe};
+use crate::distill::{Distiller, Recipe, TrajectorySource};
 use crate::network::{NetworkConfig, parameters};
-use crate::sampler::{Sampler, Trajectory};
+use crate::sampler::Trajectory;
+use crate::solver::SolverConfig;
 use burn::tensor::Device;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -20,15 +21,10 @@ use std::collections::BTreeMap;
 /// A row for each quantity, the worst of all rounds.
 pub(super) fn run(case: &Case, device: &Device, report: Report<'_>) -> Result<(), Problem> {
     let config = case.config();
-    if case.flag(config, "second_stage")? {
-        return Err(Problem::unsupported("second-stage distillation"));
-    }
-    if case.flag(config, "use_step_condition")? {
-        return Err(Problem::unsupported("step-conditioned distillation"));
-    }
     let recipe = recipe(case)?;
     let (net, teacher) = denoiser(case, config, device)?;
-    let teacher = model(&recipe, &net, teacher);
+    let teacher = model(case, &recipe, &net, teacher)?;
+    let source = TrajectorySource::new(&recipe, &teacher, device)?;
     let names = case.texts(config, "param_names")?;
     let mut student = Distiller::new(recipe.clone(), &teacher, String::new(), device)?;
     let mut errors = Errors::default();
@@ -38,7 +34,7 @@ pub(super) fn run(case: &Case, device: &Device, report: Report<'_>) -> Result<()
             k,
             names: &names,
         };
-        let (target, told) = round.target(&recipe, &teacher, device)?;
+        let (target, told) = round.target(&source, detail, &net, device)?;
         round.replay(&mut student, &target, &told, detail, &mut errors)?;
     }
     let end = parameter_map(&student.model()?);
@@ -57,6 +53,20 @@ pub(super) fn run(case: &Case, device: &Device, report: Report<'_>) -> Result<()
 fn recipe(case: &Case) -> Result<Recipe, Problem> {
     let config = case.config();
     let images = case.number(config, "total_kimg")? * 1000.0;
+    let second_stage = case.flag(config, "second_stage")?;
+    let variable_steps = match case.flag(config, "use_step_condition")? {
+        false => None,
+        true => {
+            let sequence = case.list(config, "num_steps_sequence")?.iter();
+            let sequence = sequence.map(|n| n.as_u64().filter(|n| (2..=MOST_STEPS).contains(n)));
+            let sequence: Option<Vec<u64>> = sequence.collect();
+            let ends = sequence.and_then(|s| Some([*s.iter().min()?, *s.iter().max()?]));
+            let ends = ends.ok_or_else(|| {
+                case.malformed("`num_steps_sequence` is not a list of a few timestamps each")
+            })?;
+            Some(ends.map(|n| n as usize - 1))
+        }
+    };
     let recipe = Recipe {
         trajectories: images.round() as u64,
         batch: case.count(config, "batch")?,
@@ -66,7 +76,13 @@ fn recipe(case: &Case) -> Result<Recipe, Problem> {
         sigma_max: case.number(config, "sigma_max")?,
         sigma_min: case.number(config, "sigma_min")?,
         analytic_first_step: case.flag(config, "afs")?,
-        teacher_solver: configuration(case, config, "sampler_tea")?,
+        // A second stage ignores the solver that it was given.
+        teacher_solver: match second_stage {
+            true => SolverConfig::Euler {},
+            false => configuration(case, config, "sampler_tea")?,
+        },
+        second_stage,
+        variable_steps,
         learning_rate: case.number(config, "lr")?,
         ..Recipe::default()
     };
@@ -78,21 +94,44 @@ fn recipe(case: &Case) -> Result<Recipe, Problem> {
     Ok(recipe)
 }
 
-fn model(recipe: &Recipe, network: &NetworkConfig, denoiser: Preconditioned) -> Model {
-    Model {
+/// More timestamps than any student has.
+const MOST_STEPS: u64 = 64;
+
+/// The teacher, with what its own training says about how to sample it.
+fn model(
+    case: &Case,
+    recipe: &Recipe,
+    network: &NetworkConfig,
+    denoiser: Preconditioned,
+) -> Result<Model, Problem> {
+    let (kind, sampling) = match recipe.second_stage {
+        false => (Kind::Teacher, recipe.sampling()),
+        true => {
+            let trained = &case.config()["teacher_training_kwargs"];
+            let sampling = Sampling {
+                steps: recipe.steps * recipe.substeps,
+                spacing: spacing(case, trained)?,
+                analytic_first_step: case.flag(trained, "afs")?,
+                step_condition: case.flag(trained, "use_step_condition")?,
+                ..recipe.sampling()
+            };
+            (Kind::Student, sampling)
+        }
+    };
+    Ok(Model {
         card: Card {
             format: 1,
-            kind: Kind::Teacher,
+            kind,
             network: network.clone(),
             sigma_data: denoiser.sigma_data,
-            sampling: recipe.sampling(),
+            sampling,
             recipe: Value::Null,
             trained_on: 0,
             parent: None,
             version: String::new(),
         },
         denoiser,
-    }
+    })
 }
 
 /// One round of a trace.
@@ -106,12 +145,12 @@ impl Round<'_> {
     /// The teacher's trajectory from the stored noise, and what both networks are told.
     fn target(
         &self,
-        recipe: &Recipe,
-        teacher: &Model,
+        source: &TrajectorySource<'_>,
+        detail: &Value,
+        net: &NetworkConfig,
         device: &Device,
     ) -> Result<(Trajectory, Condition), Problem> {
         let (case, k) = (self.case, self.k);
-        let net = &teacher.card.network;
         let start: Images = case.images(&format!("in/it{k}/latents"), net, device)?;
         let labels = match case.flag(case.config(), "labels")? {
             true => Value::String(format!("in/it{k}/labels")),
@@ -119,17 +158,12 @@ impl Round<'_> {
         };
         let told = serde_json::json!({ "labels": labels });
         let told = condition(case, &told, net, start.dims()[0], device)?;
-        let grid = recipe.teacher_grid()?;
-        let solver = recipe.teacher_solver.build()?;
-        let sampler = Sampler {
-            denoiser: &teacher.denoiser,
-            solver: solver.as_ref(),
-            grid: &grid,
-            analytic_first_step: false,
-            denoise_to_zero: false,
-        };
-        let fine = sampler.trajectory(start, &told);
-        Ok((fine.thin(recipe.substeps)?, told))
+        let timestamps = case.count(detail, "num_steps")?;
+        let stored = case.data(&format!("out/it{k}/t_steps"))?.num_elements();
+        if timestamps != stored || timestamps < 2 {
+            return Err(case.malformed(format!("`num_steps` does not fit the trace of round {k}")));
+        }
+        Ok((source.solve(start, &told, timestamps - 1)?, told))
     }
 
     /// Trains one round and compares everything stored of it.

@@ -2,6 +2,7 @@
 
 mod dhariwal_unet;
 mod embedding;
+mod fold;
 mod initial;
 mod layers;
 mod outline;
@@ -17,6 +18,7 @@ mod unet_body;
 mod law;
 
 pub use dhariwal_unet::{DhariwalUNet, DhariwalUNetConfig};
+pub use fold::{StepUse, fold_step_branch};
 pub use layers::Dropout;
 pub(crate) use parameter::{Gathered, device, gather, gradients, replace};
 pub use parameter::{Parameter, load, parameters, shapes};
@@ -26,7 +28,7 @@ pub use step_branch::{StepInit, add_step_branch, is_step_parameter};
 
 use crate::{Error, Images};
 use burn::module::{Module, ModuleMapper, ModuleVisitor};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use plan::Plan;
 use serde::{Deserialize, Serialize};
 use unet_body::UNetBody;
@@ -111,6 +113,14 @@ impl NetworkConfig {
         self.plan().step_branch
     }
 
+    /// What a block does with the step condition. [SFD Sec. 3.3]
+    pub fn step_use(&self) -> StepUse {
+        match self {
+            Self::SongUnet(_) => StepUse::Added,
+            Self::DhariwalUnet(_) => StepUse::ScaledAndShifted,
+        }
+    }
+
     /// The same network with or without the step branch.
     #[must_use]
     pub fn with_step_branch(&self, step_branch: bool) -> Self {
@@ -190,6 +200,15 @@ impl Network {
         match self {
             Self::SongUnet(network) => network.body(),
             Self::DhariwalUnet(network) => network.body(),
+        }
+    }
+
+    /// What the blocks are told for a number of timestamps, `[1, embedding]`; `None` without a step branch.
+    /// [SFD Sec. 3.3]
+    pub(crate) fn step_embedding(&self, timestamps: usize, device: &Device) -> Option<Tensor<2>> {
+        match self {
+            Self::SongUnet(network) => network.embed_steps(timestamps, DType::F32, device),
+            Self::DhariwalUnet(network) => network.embed_steps(timestamps, DType::F32, device),
         }
     }
 

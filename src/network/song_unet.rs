@@ -214,8 +214,9 @@ impl SongUNet {
     pub(crate) fn forward(&self, images: Images, inputs: Inputs<'_>) -> Images {
         let (dtype, device) = (images.dtype(), images.device());
         let embedding = self.embed(inputs, dtype, &device);
-        let step = self.step.as_ref().zip(inputs.steps);
-        let step = step.map(|(layers, n)| layers.forward(n, Endpoint::Included, dtype, &device));
+        let step = inputs
+            .steps
+            .and_then(|n| self.embed_steps(n, dtype, &device));
         self.body
             .forward(images, &embedding, step.as_ref(), inputs.dropout)
     }
@@ -239,6 +240,17 @@ impl SongUNet {
         }
         let embedding = activation::silu(self.map_layer0.forward(embedding));
         activation::silu(self.map_layer1.forward(embedding))
+    }
+
+    /// The embedding of the number of timestamps, `[1, embedding]`; `None` without a step branch. [SFD Sec. 3.3]
+    pub(crate) fn embed_steps(
+        &self,
+        timestamps: usize,
+        dtype: DType,
+        device: &Device,
+    ) -> Option<Tensor<2>> {
+        let layers = self.step.as_ref()?;
+        Some(layers.forward(timestamps, Endpoint::Included, dtype, device))
     }
 
     pub(crate) fn body(&self) -> &UNetBody {

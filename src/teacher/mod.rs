@@ -4,7 +4,7 @@ mod recipe;
 
 pub use recipe::TeacherRecipe;
 
-use crate::checkpoint::{Card, Kind, Model, Progress, State};
+use crate::checkpoint::{Card, Kind, Model, Progress, State, recipe_json};
 use crate::data::Dataset;
 use crate::denoiser::{Condition, Preconditioned, one_hot};
 use crate::network::{Dropout, Network, gradients};
@@ -238,8 +238,6 @@ impl Trainer {
     /// # Errors
     /// [`Error::InvalidValue`] if the recipe cannot be written as JSON.
     pub fn model(&self) -> Result<Model, Error> {
-        let recipe = serde_json::to_value(&self.recipe)
-            .map_err(|e| Error::invalid("recipe", e, "representable as JSON"))?;
         let network: Network = self.average.apply(self.model.network.valid());
         Ok(Model {
             card: Card {
@@ -248,7 +246,7 @@ impl Trainer {
                 network: self.recipe.network.clone(),
                 sigma_data: self.recipe.sigma_data,
                 sampling: self.recipe.sampling.clone(),
-                recipe,
+                recipe: recipe_json(&self.recipe)?,
                 trained_on: self.round * self.recipe.batch as u64,
                 parent: None,
                 version: env!("CARGO_PKG_VERSION").into(),
@@ -262,11 +260,9 @@ impl Trainer {
     /// # Errors
     /// [`Error::InvalidValue`] if the recipe cannot be written as JSON.
     pub fn state(&self) -> Result<State, Error> {
-        let recipe = serde_json::to_value(&self.recipe)
-            .map_err(|e| Error::invalid("recipe", e, "representable as JSON"))?;
         let progress = Progress {
             round: self.round,
-            recipe,
+            recipe: recipe_json(&self.recipe)?,
             parent: None,
         };
         Ok(State::gather(

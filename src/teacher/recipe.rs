@@ -2,8 +2,9 @@
 
 use crate::Error;
 use crate::checkpoint::Sampling;
+use crate::error::positive;
 use crate::network::NetworkConfig;
-use crate::optimizer::AdamConfig;
+use crate::optimizer::{AdamConfig, average_decay};
 use serde::{Deserialize, Serialize};
 
 /// Everything a training run needs besides the images. [EDM Tab. 1 and App. F]
@@ -69,13 +70,6 @@ impl TeacherRecipe {
     /// # Errors
     /// [`Error::InvalidValue`] naming the key, its value and the allowed range.
     pub fn check(&self) -> Result<(), Error> {
-        let positive = |name: &str, value: f64| {
-            if value.is_finite() && value > 0.0 {
-                Ok(())
-            } else {
-                Err(Error::invalid(name, value, "positive"))
-            }
-        };
         positive("images", self.images as f64)?;
         positive("batch", self.batch as f64)?;
         positive("micro-batch", self.micro_batch.unwrap_or(1) as f64)?;
@@ -121,7 +115,6 @@ impl TeacherRecipe {
     /// How much of the average an update keeps. Early on the half-life is at most a twentieth of the images
     /// seen, so that the first, bad weights are soon forgotten.
     pub fn average_decay(&self, images: u64) -> f64 {
-        let half_life = self.average_half_life.min(images as f64 / 20.0);
-        libm::exp2(-(self.batch as f64) / half_life.max(1e-9))
+        average_decay(self.average_half_life, self.batch as f64, images as f64)
     }
 }

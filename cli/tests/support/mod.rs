@@ -23,6 +23,31 @@ micro-batch = 5
 learning-rate = 5e-4
 "#;
 
+/// Recipe of a student for 2 to 5 evaluations.
+pub const SEVERAL: &str = r#"
+kind = "distillation"
+trajectories = 64
+batch = 8
+steps = 4
+variable-steps = [3, 6]
+reuse = 2
+average-half-life = 40.0
+learning-rate = 5e-4
+learning-rate-schedule = "cosine"
+"#;
+
+/// Recipe of a student for 1 evaluation of such a student.
+pub const SECOND: &str = r#"
+kind = "distillation"
+trajectories = 32
+batch = 8
+steps = 2
+substeps = 3
+second-stage = true
+teacher-solver = { kind = "euler" }
+learning-rate = 5e-4
+"#;
+
 /// Recipe of a feature network.
 pub const FEATURES: &str = r#"
 kind = "features"
@@ -49,6 +74,8 @@ impl World {
         write_idx(&folder.path().join("data"), 120);
         fs::write(folder.path().join("teacher.toml"), TEACHER).unwrap();
         fs::write(folder.path().join("student.toml"), STUDENT).unwrap();
+        fs::write(folder.path().join("several.toml"), SEVERAL).unwrap();
+        fs::write(folder.path().join("second.toml"), SECOND).unwrap();
         fs::write(folder.path().join("features.toml"), FEATURES).unwrap();
         Self { folder }
     }

@@ -1,0 +1,541 @@
+//! Whether a recipe makes sense, alone and with its teacher.
+
+use super::{Distance, Recipe, Target};
+use crate::Error;
+use crate::checkpoint::{Card, Kind, Sampling, recipe_json};
+use crate::error::positive;
+use crate::grid::Spacing;
+use crate::solver::SolverConfig;
+
+fn incompatible(
+    first: impl Into<String>,
+    second: impl Into<String>,
+    remedy: impl Into<String>,
+) -> Error {
+    Error::Incompatible {
+        first: first.into(),
+        second: second.into(),
+        remedy: remedy.into(),
+    }
+}
+
+impl Recipe {
+    /// Checks every value and their combination.
+    ///
+    /// # Errors
+    /// [`Error::InvalidValue`] naming key, value and range, or [`Error::Incompatible`].
+    pub fn check(&self) -> Result<(), Error> {
+        positive("trajectories", self.trajectories as f64)?;
+        positive("batch", self.batch as f64)?;
+        positive("micro-batch", self.micro_batch.unwrap_or(1) as f64)?;
+        positive("reuse", self.reuse as f64)?;
+        positive("steps", self.steps as f64)?;
+        positive("substeps", self.substeps as f64)?;
+        positive("gradient-steps", self.gradient_steps as f64)?;
+        positive("huber-scale", self.huber_scale)?;
+        positive("learning-rate", self.learning_rate)?;
+        positive("learning-rate-drop", self.learning_rate_drop)?;
+        positive("average-half-life", self.average_half_life.unwrap_or(1.0))?;
+        if self.learning_rate_drop > 1.0 {
+            let value = self.learning_rate_drop;
+            return Err(Error::invalid("learning-rate-drop", value, "in (0, 1]"));
+        }
+        self.adam.check()?;
+        self.teacher_solver.build()?;
+        self.spacing.check()?;
+        self.check_steps()?;
+        self.check_step_weights()?;
+        self.check_combinations()?;
+        self.check_levels()
+    }
+
+    fn check_steps(&self) -> Result<(), Error> {
+        let [smallest, largest] = self.variable_steps.unwrap_or([self.steps; 2]);
+        if smallest == 0 || smallest > largest {
+            let value = format!("[{smallest}, {largest}]");
+            let expected = "the smallest and the largest number of steps";
+            return Err(Error::invalid("variable-steps", value, expected));
+        }
+        if !(smallest..=largest).contains(&self.steps) {
+            let expected = format!("one of `variable-steps`, {smallest} to {largest}");
+            return Err(Error::invalid("steps", self.steps, expected));
+        }
+        Ok(())
+    }
+
+    fn check_levels(&self) -> Result<(), Error> {
+        let Some(search) = self.spacing.to_search() else {
+            for steps in self.variable_steps.unwrap_or([self.steps; 2]) {
+                self.teacher_grid(steps)?;
+            }
+            return self.sampling().check();
+        };
+        // All that can be said before the search: it chooses from this grid.
+        let rule = &search.spacing;
+        rule.grid(search.candidates, self.sigma_min, self.sigma_max)?;
+        if self.steps > search.candidates {
+            let expected = format!("at most {}, the search's candidates", search.candidates);
+            return Err(Error::invalid("steps", self.steps, expected));
+        }
+        let spacing = (**rule).clone();
+        let stand_in = Sampling {
+            spacing,
+            ..self.sampling()
+        };
+        stand_in.check()
+    }
+
+    fn check_step_weights(&self) -> Result<(), Error> {
+        let Some(weights) = &self.step_weights else {
+            return Ok(());
+        };
+        let free = usize::from(self.analytic_first_step);
+        let fine = weights.len() == self.steps
+            && weights.iter().all(|w| w.is_finite() && *w >= 0.0)
+            && weights.iter().skip(free).any(|w| *w > 0.0);
+        if !fine {
+            let expected = format!(
+                "{} numbers, one for each step, none negative, one or more of the trained steps positive",
+                self.steps
+            );
+            let value = format!("{weights:?}");
+            return Err(Error::invalid("step-weights", value, expected));
+        }
+        match self.variable_steps {
+            Some(_) => Err(incompatible(
+                "step-weights",
+                "variable-steps",
+                "leave one of them out",
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn check_combinations(&self) -> Result<(), Error> {
+        if self.target == Target::Local && self.gradient_steps > 1 {
+            return Err(incompatible(
+                "target = \"local\"",
+                format!("gradient-steps = {}", self.gradient_steps),
+                "a step that starts at the teacher's point has none before it; use gradient-steps = 1",
+            ));
+        }
+        if let Some(perceptual) = &self.perceptual {
+            perceptual.check()?;
+            if self.distance != Distance::L1Lpips {
+                return Err(incompatible(
+                    "perceptual",
+                    "another distance than l1-lpips",
+                    "set distance = \"l1-lpips\", or leave `perceptual` out",
+                ));
+            }
+        }
+        if self.variable_steps.is_some() && matches!(self.spacing, Spacing::Searched(_)) {
+            return Err(incompatible(
+                "spacing.kind = \"searched\"",
+                "variable-steps",
+                "levels are searched for one number of steps; take another spacing",
+            ));
+        }
+        if self.second_stage && self.variable_steps.is_some() {
+            return Err(incompatible(
+                "second-stage = true",
+                "variable-steps",
+                "a second stage is for one number of steps",
+            ));
+        }
+        if self.second_stage && self.teacher_solver != (SolverConfig::Euler {}) {
+            return Err(incompatible(
+                "second-stage = true",
+                format!("the teacher solver {}", self.teacher_solver),
+                "a student is sampled with the solver it was distilled for; set teacher-solver = { kind = \"euler\" }",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The recipe with what depends on the teacher filled in: `step-condition`.
+    ///
+    /// # Errors
+    /// Those of [`check`](Self::check), and [`Error::InvalidValue`] or [`Error::Incompatible`] for a teacher that the
+    /// recipe is not made for.
+    pub fn for_teacher(&self, teacher: &Card) -> Result<Self, Error> {
+        self.check()?;
+        let told = self.second_stage && teacher.sampling.step_condition;
+        match (self.second_stage, teacher.kind) {
+            (true, Kind::Student) => self.check_student(teacher)?,
+            (false, Kind::Teacher) => {}
+            (true, Kind::Teacher) => {
+                return Err(incompatible(
+                    "second-stage = true",
+                    "a teacher that is no student",
+                    "give the file of a student, or set second-stage = false",
+                ));
+            }
+            (false, Kind::Student) => {
+                return Err(incompatible(
+                    "second-stage = false",
+                    "a student as the teacher",
+                    "set second-stage = true, so that it is sampled as its file says",
+                ));
+            }
+        }
+        Ok(Self {
+            step_condition: Some(self.step_condition.unwrap_or(self.tells_steps() || told)),
+            ..self.clone()
+        })
+    }
+
+    /// Whether the teacher of a second stage was distilled for what it is asked for.
+    fn check_student(&self, teacher: &Card) -> Result<(), Error> {
+        let theirs = &teacher.sampling;
+        let allowed = theirs.allowed_steps();
+        let steps = self.steps * self.substeps;
+        if !allowed.contains(&steps) {
+            let range = match allowed.start() == allowed.end() {
+                true => format!("{} steps", theirs.steps),
+                false => format!("{} to {} steps", allowed.start(), allowed.end()),
+            };
+            let expected = format!(
+                "such that `steps` ({}) times `substeps` is what the teacher was distilled for, {range}",
+                self.steps
+            );
+            return Err(Error::invalid("substeps", self.substeps, expected));
+        }
+        let spacing = |of: &Sampling| recipe_json(&of.spacing).map(|json| json.to_string());
+        let keys = [
+            (
+                "teacher-solver",
+                theirs.solver.to_string(),
+                self.teacher_solver.to_string(),
+            ),
+            ("spacing", spacing(theirs)?, spacing(&self.sampling())?),
+            (
+                "sigma-max",
+                theirs.sigma_max.to_string(),
+                self.sigma_max.to_string(),
+            ),
+            (
+                "sigma-min",
+                theirs.sigma_min.to_string(),
+                self.sigma_min.to_string(),
+            ),
+        ];
+        match keys.into_iter().find(|(_, theirs, ours)| theirs != ours) {
+            None => Ok(()),
+            Some((key, theirs, ours)) => Err(incompatible(
+                format!("{key} = {ours}"),
+                format!("a teacher that was distilled with {theirs}"),
+                format!("set `{key}` to the teacher's"),
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::distill::PerceptualConfig;
+    use crate::network::{NetworkConfig, SongUNetConfig};
+
+    fn card(kind: Kind, sampling: Sampling) -> Card {
+        Card {
+            format: 1,
+            kind,
+            network: NetworkConfig::SongUnet(SongUNetConfig {
+                resolution: 8,
+                channels: 1,
+                classes: 0,
+                model_channels: 8,
+                channel_multipliers: vec![1],
+                blocks: 1,
+                attention_resolutions: vec![],
+                augment_labels: 0,
+                dropout: 0.0,
+                step_branch: true,
+                ..SongUNetConfig::default()
+            }),
+            sigma_data: 0.5,
+            sampling,
+            recipe: serde_json::Value::Null,
+            trained_on: 0,
+            parent: None,
+            version: String::new(),
+        }
+    }
+
+    fn second() -> Recipe {
+        Recipe {
+            steps: 2,
+            substeps: 3,
+            second_stage: true,
+            teacher_solver: SolverConfig::Euler {},
+            ..Recipe::default()
+        }
+    }
+
+    fn refused(result: Result<Recipe, Error>, words: &[&str]) {
+        let message = result.unwrap_err().to_string();
+        for word in words {
+            assert!(message.contains(word), "{word}: {message}");
+        }
+    }
+
+    #[test]
+    fn combinations_that_make_no_sense_are_refused() {
+        let recipe = Recipe::default;
+        let bad = [
+            (
+                Recipe {
+                    variable_steps: Some([5, 3]),
+                    ..recipe()
+                },
+                "`variable-steps` is [5, 3]",
+            ),
+            (
+                Recipe {
+                    variable_steps: Some([4, 6]),
+                    ..recipe()
+                },
+                "`steps` is 3",
+            ),
+            (
+                Recipe {
+                    variable_steps: Some([1, 3]),
+                    ..recipe()
+                },
+                "steps = 1",
+            ),
+            (
+                Recipe {
+                    step_weights: Some(vec![1.0; 2]),
+                    ..recipe()
+                },
+                "3 numbers",
+            ),
+            (
+                Recipe {
+                    step_weights: Some(vec![1.0, 0.0, 0.0]),
+                    ..recipe()
+                },
+                "positive",
+            ),
+            (
+                Recipe {
+                    step_weights: Some(vec![1.0, -1.0, 1.0]),
+                    ..recipe()
+                },
+                "negative",
+            ),
+            (
+                Recipe {
+                    step_weights: Some(vec![1.0; 3]),
+                    variable_steps: Some([3, 6]),
+                    ..recipe()
+                },
+                "variable-steps",
+            ),
+            (
+                Recipe {
+                    target: Target::Local,
+                    gradient_steps: 2,
+                    ..recipe()
+                },
+                "gradient-steps = 2",
+            ),
+            (
+                Recipe {
+                    perceptual: Some(PerceptualConfig::default()),
+                    ..recipe()
+                },
+                "l1-lpips",
+            ),
+            (
+                Recipe {
+                    reuse: 0,
+                    ..recipe()
+                },
+                "`reuse`",
+            ),
+            (
+                Recipe {
+                    huber_scale: 0.0,
+                    ..recipe()
+                },
+                "`huber-scale`",
+            ),
+            (
+                Recipe {
+                    average_half_life: Some(-1.0),
+                    ..recipe()
+                },
+                "`average-half-life`",
+            ),
+            (
+                Recipe {
+                    variable_steps: Some([2, 3]),
+                    steps: 2,
+                    ..second()
+                },
+                "one number of steps",
+            ),
+            (
+                Recipe {
+                    teacher_solver: SolverConfig::Heun {},
+                    ..second()
+                },
+                "Heun",
+            ),
+        ];
+        for (recipe, word) in bad {
+            let message = recipe.check().unwrap_err().to_string();
+            assert!(message.contains(word), "{word}: {message}");
+        }
+        second().check().unwrap();
+    }
+
+    #[test]
+    fn a_second_stage_fits_its_teacher() {
+        let six = Recipe {
+            steps: 6,
+            ..Recipe::default()
+        };
+        let of_six = card(Kind::Student, six.sampling());
+        let fitted = second().for_teacher(&of_six).unwrap();
+        assert_eq!(fitted.step_condition, Some(false));
+        let sampling = fitted.teacher_sampling(&of_six, 2);
+        assert_eq!(sampling, six.sampling());
+        refused(
+            Recipe {
+                substeps: 4,
+                ..second()
+            }
+            .for_teacher(&of_six),
+            &["`substeps` is 4", "6 steps"],
+        );
+        refused(
+            Recipe {
+                sigma_min: 0.002,
+                ..second()
+            }
+            .for_teacher(&of_six),
+            &["sigma-min = 0.002", "0.006"],
+        );
+        let other = crate::grid::Spacing::LogSnr {};
+        refused(
+            Recipe {
+                spacing: other,
+                ..second()
+            }
+            .for_teacher(&of_six),
+            &["spacing", "polynomial"],
+        );
+        refused(
+            Recipe::default().for_teacher(&of_six),
+            &["second-stage = true"],
+        );
+        let teacher = card(Kind::Teacher, six.sampling());
+        refused(second().for_teacher(&teacher), &["no student"]);
+
+        let several = Recipe {
+            variable_steps: Some([3, 6]),
+            ..Recipe::default()
+        };
+        let of_several = card(Kind::Student, several.sampling());
+        let fitted = second().for_teacher(&of_several).unwrap();
+        // The student is told its number of steps because its teacher is, and its file will say so.
+        assert_eq!(fitted.step_condition, Some(true));
+        assert!(fitted.sampling().step_condition);
+        let sampling = fitted.teacher_sampling(&of_several, 2);
+        assert_eq!(
+            (sampling.told_steps(), sampling.analytic_first_step),
+            (Some(7), true)
+        );
+        assert_eq!(fitted.for_teacher(&of_several).unwrap(), fitted);
+        refused(
+            Recipe {
+                substeps: 4,
+                ..second()
+            }
+            .for_teacher(&of_several),
+            &["3 to 6 steps"],
+        );
+    }
+
+    #[test]
+    fn evaluations_outside_the_range_name_it() {
+        let several = Recipe {
+            variable_steps: Some([3, 6]),
+            ..Recipe::default()
+        };
+        let of = card(Kind::Student, several.sampling());
+        for nfe in 2..=5 {
+            let sampling = of.sampling_with(nfe).unwrap();
+            assert_eq!(
+                (sampling.steps, sampling.told_steps()),
+                (nfe + 1, Some(nfe + 2))
+            );
+        }
+        for nfe in [0, 1, 6, usize::MAX] {
+            let message = of.sampling_with(nfe).unwrap_err().to_string();
+            assert!(message.contains("2 to 5"), "{message}");
+        }
+        let one = card(Kind::Student, Recipe::default().sampling());
+        assert_eq!(one.sampling_with(2).unwrap(), one.sampling);
+        assert!(
+            one.sampling_with(3)
+                .unwrap_err()
+                .to_string()
+                .contains("must be 2,")
+        );
+        let heun = Sampling {
+            solver: SolverConfig::Heun {},
+            analytic_first_step: false,
+            ..Recipe::default().sampling()
+        };
+        let teacher = card(Kind::Teacher, heun);
+        assert_eq!(teacher.sampling_with(8).unwrap().steps, 4);
+        assert!(
+            teacher
+                .sampling_with(7)
+                .unwrap_err()
+                .to_string()
+                .contains("2 a step")
+        );
+    }
+
+    #[test]
+    fn numbers_of_steps_are_drawn_evenly_and_by_the_runs_own_seed() {
+        let recipe = |seed, reuse| Recipe {
+            seed,
+            reuse,
+            variable_steps: Some([3, 6]),
+            ..Recipe::default()
+        };
+        let drawn = |seed, reuse| -> Vec<usize> {
+            (0..4000)
+                .map(|round| recipe(seed, reuse).steps_at(round))
+                .collect()
+        };
+        let steps = drawn(1, 1);
+        for wanted in 3..=6 {
+            let count = steps.iter().filter(|s| **s == wanted).count() as f64;
+            // Five standard deviations of a binomial of 4000 and 1/4.
+            assert!(
+                (count - 1000.0).abs() < 5.0 * 750f64.sqrt(),
+                "{wanted}: {count}"
+            );
+        }
+        assert!(steps.iter().all(|s| (3..=6).contains(s)));
+        assert_ne!(steps, drawn(2, 1));
+        let twice = drawn(1, 2);
+        assert!(
+            twice
+                .chunks(2)
+                .zip(&steps)
+                .all(|(pair, one)| pair == [*one, *one])
+        );
+        assert_eq!(Recipe::default().steps_at(7), 3);
+        let counts = [0, 1, 2, 3].map(|rounds| recipe(1, 2).trajectories_after(rounds));
+        assert_eq!(counts, [0, 128, 128, 256]);
+    }
+}

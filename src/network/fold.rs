@@ -1,0 +1,261 @@
+//! Folding the step branch away for one number of steps. [SFD Sec. 3.3]
+
+use super::{Network, NetworkConfig, device, gather, replace};
+use crate::Error;
+use burn::tensor::{DType, Tensor, TensorData};
+use std::collections::BTreeMap;
+
+/// What a block does with u = `affine_step`(step embedding).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StepUse {
+    /// Adds u to `affine`'s output: DDPM++.
+    Added,
+    /// `affine` gives a scale s and a shift t, u is s', t': h becomes (h (1 + s) + t) (1 + s') + t': ADM.
+    ScaledAndShifted,
+}
+
+/// Turns a network with the step branch into a plain one that does the same for one number of timestamps: what the
+/// branch tells each block is then a constant, which `affine` can hold. Exact but for the rounding of the folded
+/// weights to f32.
+///
+/// # Errors
+/// [`Error::Incompatible`] if the network has no step branch.
+pub fn fold_step_branch(
+    config: &NetworkConfig,
+    network: &Network,
+    timestamps: usize,
+) -> Result<(NetworkConfig, Network), Error> {
+    let device = device(network);
+    let Some(embedding) = network.step_embedding(timestamps, &device) else {
+        return Err(Error::Incompatible {
+            first: "folding the step condition".into(),
+            second: "a network without a step branch".into(),
+            remedy: "it is a plain network already; use it as it is".into(),
+        });
+    };
+    let embedding = numbers(embedding.reshape([-1]));
+    let values = values(network);
+    let mut folded = BTreeMap::new();
+    for (name, weight) in &values {
+        let Some(block) = name.strip_suffix(".affine_step.weight") else {
+            continue;
+        };
+        let named = |end: &str| values.get(&format!("{block}.{end}")).cloned().map(numbers);
+        let bias = named("affine_step.bias").unwrap_or_default();
+        let rows = numbers(weight.clone());
+        let rows = rows.chunks(embedding.len());
+        let term = rows.zip(bias).map(|(row, bias)| {
+            let product = row.iter().zip(&embedding).map(|(w, e)| w * e);
+            product.sum::<f64>() + bias
+        });
+        let term: Vec<f64> = term.collect();
+        let mut weight = named("affine.weight").unwrap_or_default();
+        let mut bias = named("affine.bias").unwrap_or_default();
+        config.step_use().fold(&mut weight, &mut bias, &term);
+        folded.insert(format!("{block}.affine.weight"), weight);
+        folded.insert(format!("{block}.affine.bias"), bias);
+    }
+    let config = config.with_step_branch(false);
+    let plain = config.blank(&device)?;
+    let plain = replace(plain, &mut |_, name, _| match folded.remove(name) {
+        Some(values) => {
+            let len = values.len();
+            let values: Vec<f32> = values.into_iter().map(|v| v as f32).collect();
+            Some(Tensor::from_data(TensorData::new(values, [len]), &device))
+        }
+        None => values.get(name).cloned(),
+    });
+    Ok((config, plain))
+}
+
+impl StepUse {
+    /// Puts a block's constant step term u into its `affine`: `weight` `[out, in]` row-major, `bias` and `term` `[out]`.
+    fn fold(self, weight: &mut [f64], bias: &mut [f64], term: &[f64]) {
+        match self {
+            Self::Added => {
+                for (bias, term) in bias.iter_mut().zip(term) {
+                    *bias += term;
+                }
+            }
+            // (h (1 + s) + t) (1 + s') + t' = h (1 + s (1 + s') + s') + t (1 + s') + t'.
+            Self::ScaledAndShifted => {
+                let half = term.len() / 2;
+                let columns = weight.len() / term.len().max(1);
+                for (row, bias) in bias.iter_mut().enumerate() {
+                    let scale = 1.0 + term[row % half.max(1)];
+                    *bias = *bias * scale + term[row];
+                    for weight in &mut weight[row * columns..(row + 1) * columns] {
+                        *weight *= scale;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// All parameters by name, flattened.
+fn values(network: &Network) -> BTreeMap<String, Tensor<1>> {
+    let named = gather(network).into_iter();
+    named.filter_map(|g| Some((g.name, g.tensor?))).collect()
+}
+
+fn numbers(tensor: Tensor<1>) -> Vec<f64> {
+    let data = tensor.into_data_dtype(DType::F32);
+    data.iter::<f64>().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Images;
+    use crate::network::{
+        DhariwalUNetConfig, Inputs, SongUNetConfig, StepInit, add_step_branch, parameters,
+    };
+    use crate::noise::{Domain, Stream, latents};
+    use burn::tensor::Device;
+
+    /// A DDPM++ and an ADM network, the second wide enough for attention.
+    fn configs(step_branch: bool) -> [NetworkConfig; 2] {
+        [
+            NetworkConfig::SongUnet(SongUNetConfig {
+                resolution: 8,
+                channels: 2,
+                classes: 3,
+                model_channels: 8,
+                channel_multipliers: vec![1, 2],
+                blocks: 1,
+                attention_resolutions: vec![4],
+                augment_labels: 0,
+                dropout: 0.0,
+                step_branch,
+                ..SongUNetConfig::default()
+            }),
+            NetworkConfig::DhariwalUnet(DhariwalUNetConfig {
+                resolution: 8,
+                channels: 2,
+                classes: 3,
+                model_channels: 32,
+                channel_multipliers: vec![1, 2],
+                blocks: 1,
+                attention_resolutions: vec![4],
+                augment_labels: 0,
+                dropout: 0.0,
+                step_branch,
+            }),
+        ]
+    }
+
+    fn config(step_branch: bool) -> NetworkConfig {
+        configs(step_branch)[0].clone()
+    }
+
+    /// Every weight random: in a fresh network the ends of the blocks are zero.
+    fn network(step_branch: bool) -> Network {
+        filled(&config(step_branch))
+    }
+
+    fn filled(config: &NetworkConfig) -> Network {
+        let fresh = config.init(1, &Device::flex()).unwrap();
+        replace(fresh, &mut |i, _, shape| {
+            let len: usize = shape.iter().product();
+            let scale = (len as f32 / shape[0] as f32).sqrt();
+            let values = Stream::new(3, Domain::Test, i as u64).normals(len);
+            let values: Vec<f32> = values.into_iter().map(|v| v / scale).collect();
+            Some(Tensor::from_data(values.as_slice(), &Device::flex()))
+        })
+    }
+
+    fn answer(network: &Network, steps: Option<usize>) -> Vec<f32> {
+        let images: Images = latents(&[1, 2], [2, 8, 8], &Device::flex());
+        let inputs = Inputs {
+            noise: &[0.7],
+            steps,
+            ..Inputs::default()
+        };
+        network
+            .forward(images, inputs)
+            .into_data()
+            .try_to_vec()
+            .unwrap()
+    }
+
+    fn difference(a: &[f32], b: &[f32]) -> f32 {
+        let largest = b.iter().fold(0f32, |m, v| m.max(v.abs()));
+        let pairs = a.iter().zip(b);
+        pairs.fold(0f32, |m, (a, b)| m.max((a - b).abs())) / largest
+    }
+
+    #[test]
+    fn a_folded_network_does_the_same_without_the_branch() {
+        for (with, without) in configs(true).iter().zip(configs(false)) {
+            let whole = filled(with);
+            for timestamps in [3, 4, 7] {
+                let (folded_config, folded) = fold_step_branch(with, &whole, timestamps).unwrap();
+                assert_eq!(folded_config, without);
+                let names = |network| parameters(network).into_iter().map(|p| p.name);
+                assert!(names(&folded).eq(names(&filled(&without))));
+                let wanted = answer(&whole, Some(timestamps));
+                let error = difference(&answer(&folded, None), &wanted);
+                // A few roundings of f32 in each of some ten layers.
+                assert!(error < 1e-5, "{timestamps}: {error}");
+                // Another number of steps is told apart, and so is none at all.
+                assert!(difference(&answer(&whole, Some(5)), &wanted) > 1e-2);
+                assert!(difference(&answer(&whole, None), &wanted) > 1e-2);
+            }
+        }
+        let error = fold_step_branch(&config(false), &network(false), 4).unwrap_err();
+        assert!(
+            error.to_string().contains("without a step branch"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_branch_is_added_to_the_teachers_weights() {
+        let plain = network(false);
+        let wanted = answer(&plain, None);
+        let add = |seed, init| add_step_branch(&config(false), plain.clone(), seed, init).unwrap();
+        let (with, silent) = add(5, StepInit::Zero);
+        assert_eq!(with, config(true));
+        assert_eq!(answer(&silent, Some(4)), wanted);
+        assert_eq!(answer(&silent, None), wanted);
+        let (_, random) = add(5, StepInit::Official);
+        assert_eq!(answer(&random, None), wanted);
+        assert!(difference(&answer(&random, Some(4)), &wanted) > 1e-3);
+        assert_eq!(
+            answer(&add(5, StepInit::Official).1, Some(4)),
+            answer(&random, Some(4))
+        );
+        assert_ne!(
+            answer(&add(6, StepInit::Official).1, Some(4)),
+            answer(&random, Some(4))
+        );
+        // A branch that is there keeps its weights.
+        let whole = network(true);
+        let (_, same) = add_step_branch(&config(true), whole.clone(), 5, StepInit::Zero).unwrap();
+        assert_eq!(answer(&same, Some(4)), answer(&whole, Some(4)));
+    }
+
+    #[test]
+    fn scale_and_shift_fold_exactly() {
+        // Two channels, three inputs: rows 0 and 1 are scales, 2 and 3 shifts. Powers of two round nowhere.
+        let weight: Vec<f64> = (0..12).map(|i| f64::from(i - 5) / 4.0).collect();
+        let bias = vec![0.5, -0.25, 1.0, 2.0];
+        let term = [0.25, -0.5, 3.0, -1.0];
+        let input = [1.0, -2.0, 0.5];
+        let affine = |weight: &[f64], bias: &[f64]| -> Vec<f64> {
+            let rows = weight.chunks(3).zip(bias);
+            rows.map(|(row, bias)| row.iter().zip(&input).map(|(w, x)| w * x).sum::<f64>() + bias)
+                .collect()
+        };
+        let block = |h: f64, c: usize, p: &[f64]| h * (1.0 + p[c]) + p[c + 2];
+        let apart = affine(&weight, &bias);
+        let (mut folded_weight, mut folded_bias) = (weight.clone(), bias.clone());
+        StepUse::ScaledAndShifted.fold(&mut folded_weight, &mut folded_bias, &term);
+        let folded = affine(&folded_weight, &folded_bias);
+        for (c, h) in [(0, 1.5), (1, -0.75)] {
+            assert_eq!(block(h, c, &folded), block(block(h, c, &apart), c, &term));
+        }
+    }
+}
