@@ -4,7 +4,8 @@
 
 use burn::tensor::{DType, Device, Tensor};
 use fewstep::denoiser::{Condition, Gaussian};
-use fewstep::{grid::Spacing, noise, sampler::Sampler, solver::SolverConfig};
+use fewstep::solver::{DeisTime, Prediction, SolverConfig, UniPcVariant};
+use fewstep::{grid::Spacing, noise, sampler::Sampler};
 use std::path::Path;
 
 const EVALUATIONS: [usize; 3] = [12, 24, 48];
@@ -25,6 +26,22 @@ pub fn run(_folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
         SolverConfig::Heun {},
         SolverConfig::Dpm2 {},
         SolverConfig::Ipndm { order: 4 },
+        SolverConfig::IpndmV {
+            order: 4,
+            official: false,
+        },
+        SolverConfig::Deis {
+            order: 4,
+            time: DeisTime::Tab,
+            official: false,
+        },
+        SolverConfig::UniPc {
+            order: 3,
+            variant: UniPcVariant::Bh2,
+            prediction: Prediction::Data,
+            lower_order_final: true,
+            thresholding: false,
+        },
         SolverConfig::default(),
     ] {
         let solver = config.build()?;

@@ -1,7 +1,6 @@
 //! `fewstep schedule`: the noise levels that suit a model best.
 
 use crate::device::Context;
-use crate::failure::wrong;
 use crate::generate::solver;
 use crate::levels::{list, to_toml};
 use crate::map::map;
@@ -90,11 +89,6 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     let analytic_first_step = verb
         .analytic_first_step
         .unwrap_or(sampling.analytic_first_step);
-    if analytic_first_step && verb.steps == 1 {
-        return Err(wrong(
-            "--steps 1 does not go with an analytical first step: the network would never be called",
-        ));
-    }
     let config: SolverConfig = solver(&verb.solver)?;
     let solver = config.build()?;
     let search = Search {

@@ -72,10 +72,18 @@ impl ScheduleSearch<'_> {
     ///
     /// # Errors
     /// Those of [`Search::check`] and of the fine grid; [`Error::InvalidValue`] if there are more steps than
-    /// candidates, if the only step is an analytical one, or if a cost is not finite.
+    /// candidates or if a cost is not finite; [`Error::Incompatible`] if the only step is an analytical one.
     pub fn run(&self, report: &mut dyn FnMut(usize)) -> Result<Schedule, Error> {
         let search = self.search;
         search.check()?;
+        if self.analytic_first_step && self.steps == 1 {
+            return Err(Error::Incompatible {
+                first: "analytic-first-step = true".into(),
+                second: "steps = 1".into(),
+                remedy: "take at least 2 steps, or leave the analytical first step out: the model would never be called"
+                    .into(),
+            });
+        }
         let fine = search
             .spacing
             .grid(search.candidates, self.sigma_min, self.sigma_max)?;
@@ -252,7 +260,7 @@ mod tests {
             candidates: 5,
             ..Search::default()
         };
-        let search = |steps, search: &Search| {
+        let search = |steps, analytic_first_step, search: &Search| {
             let search = ScheduleSearch {
                 denoiser: &denoiser,
                 image_shape: [1, 2, 2],
@@ -262,22 +270,24 @@ mod tests {
                 steps,
                 sigma_min: 0.006,
                 sigma_max: 80.0,
-                analytic_first_step: false,
+                analytic_first_step,
                 seed: 0,
                 device: &Device::flex(),
             };
             search.run(&mut |_| ()).map(|found| found.indices)
         };
-        assert_eq!(search(5, &settings).unwrap(), [0, 1, 2, 3, 4, 5]);
-        assert_eq!(search(1, &settings).unwrap(), [0, 5]);
+        assert_eq!(search(5, false, &settings).unwrap(), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(search(1, false, &settings).unwrap(), [0, 5]);
         for steps in [0, 6] {
-            let error = search(steps, &settings).unwrap_err().to_string();
+            let error = search(steps, false, &settings).unwrap_err().to_string();
             assert!(error.contains("`steps`"), "{error}");
         }
+        let error = search(1, true, &settings).unwrap_err().to_string();
+        assert!(error.contains("never be called"), "{error}");
         let bad = Search {
             gamma: -1.0,
             ..settings
         };
-        assert!(search(2, &bad).is_err());
+        assert!(search(2, false, &bad).is_err());
     }
 }

@@ -146,7 +146,12 @@ pub(crate) fn nmax(got: &Images, want: &Images) -> f64 {
 }
 
 /// Runs every required run; returns their number and the largest error in units of the tolerance.
-fn check(case: &Case, denoiser: &dyn Denoiser, dtype: DType, tolerance: Option<f64>) -> usize {
+fn check(
+    case: &Case,
+    denoiser: &dyn Denoiser,
+    dtype: DType,
+    tolerance: Option<&dyn Fn(&SolverConfig) -> f64>,
+) -> usize {
     let (mut count, mut worst) = (0, 0.0f64);
     for run in case.config()["runs"].as_array().unwrap() {
         // The others document quirks of the reference that we do not have.
@@ -180,7 +185,10 @@ fn check(case: &Case, denoiser: &dyn Denoiser, dtype: DType, tolerance: Option<f
             .states;
         let want = case.tensor::<5>(text("traj"));
         assert_eq!(states.len(), want.dims()[0], "{}", text("id"));
-        let tolerance = tolerance.unwrap_or(run["tol"].as_f64().unwrap());
+        let tolerance = match tolerance {
+            Some(tolerance) => tolerance(&config),
+            None => run["tol"].as_f64().unwrap(),
+        };
         for (i, state) in states.iter().enumerate() {
             assert_eq!(state.dtype(), dtype);
             let want: Images = want.clone().narrow(0, i, 1).squeeze_dim(0);
@@ -232,6 +240,15 @@ fn single_precision_follows() {
         return;
     };
     // Measured 6e-6; one rounding of f32 is 6e-8, and the ODE magnifies it a hundredfold on the way from 80 to 0.006.
-    let tolerance = Some(2e-5);
+    // UniPC's corrector takes the difference of two noises, each (x - D) / sigma: measured 3e-5, and 2e-4 in the
+    // reference with a network.
+    let tolerance = |config: &SolverConfig| match config {
+        SolverConfig::UniPc {
+            prediction: Prediction::Noise,
+            ..
+        } => 1e-4,
+        _ => 2e-5,
+    };
+    let tolerance: Option<&dyn Fn(&SolverConfig) -> f64> = Some(&tolerance);
     check(&case, &gaussian(&case, DType::F32), DType::F32, tolerance);
 }

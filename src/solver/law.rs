@@ -22,17 +22,15 @@ fn every_config() -> Vec<SolverConfig> {
     for order in 1..=4 {
         for official in [false, true] {
             solvers.push(SolverConfig::IpndmV { order, official });
+        }
+        // What the official sum of DEIS is off by is too little to show here: src/solver/deis.rs measures it.
+        for time in [DeisTime::Tab, DeisTime::Rhoab] {
             solvers.push(SolverConfig::Deis {
                 order,
-                time: DeisTime::Tab,
-                official,
+                time,
+                official: false,
             });
         }
-        solvers.push(SolverConfig::Deis {
-            order,
-            time: DeisTime::Rhoab,
-            official: false,
-        });
     }
     for prediction in [Prediction::Data, Prediction::Noise] {
         for (order, corrected) in [(1, false), (2, false), (3, false), (3, true)] {
