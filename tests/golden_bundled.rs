@@ -20,13 +20,14 @@ fn all_pass() {
     let expected = [
         ("edm_loss_song_tiny", 6),
         ("network_song_tiny", 6),
+        ("noise_torch_cpu", 8),
         ("schedule", 6),
         ("solver_basic", 18),
         ("train_lr_drop_early", 10),
     ];
     let expected = expected.map(|(name, rows)| (name.to_string(), rows));
     assert_eq!(cases, expected);
-    assert_eq!((summary.passed, summary.failed), (46, 0));
+    assert_eq!((summary.passed, summary.failed), (54, 0));
     assert_eq!((summary.unsupported, summary.informational), (0, 0));
     let worst = summary.worst.unwrap();
     assert!(worst.ratio > 0.0 && worst.ratio <= 1.0, "{worst:?}");

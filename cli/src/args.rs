@@ -105,7 +105,7 @@ pub enum Command {
     Distill(distill::Verb),
     /// Draw images from a model file
     Sample(sample::Verb),
-    /// Measure the Frechet distance of a model's images, or of a data set
+    /// Measure a model's images, or a data set: Frechet and kernel distance, precision and recall
     Evaluate(evaluate::Verb),
     /// Say what a file is
     Inspect(inspect::Verb),

@@ -10,6 +10,7 @@ mod gradient;
 mod measure;
 mod metric;
 mod network;
+mod noise;
 mod schedule;
 mod solver;
 mod train;
@@ -160,6 +161,7 @@ fn runner(kind: &str) -> Option<Runner> {
         "solver_analytic" => solver::run_analytic,
         "train" => train::run,
         "metrics" => metric::run,
+        "noise" => noise::run,
         _ => return None,
     })
 }
