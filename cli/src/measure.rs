@@ -13,27 +13,16 @@ use std::time::Instant;
 /// Images computed at once.
 const BATCH: usize = 50;
 
-/// What was found about a model's images.
-pub struct Drawn {
-    /// Moments of their features.
-    pub moments: Moments,
-    /// Images a second, sampling alone.
-    pub rate: f64,
-}
-
 /// Draws an image for each seed and takes the moments of their features.
 pub fn draw(
     generator: &Generator<'_>,
     seeds: &[u64],
     features: &Features,
     reporter: Reporter,
-) -> anyhow::Result<Drawn> {
+) -> anyhow::Result<Moments> {
     let mut collector = Collector::new(features, false, Vec::new());
-    let rate = draw_into(&mut collector, generator, seeds, reporter)?;
-    Ok(Drawn {
-        moments: collector.finish()?.moments,
-        rate,
-    })
+    draw_into(&mut collector, generator, seeds, reporter)?;
+    Ok(collector.finish()?.moments)
 }
 
 /// Draws an image for each seed and collects their features; returns the images a second, sampling alone. The images

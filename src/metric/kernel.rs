@@ -109,7 +109,7 @@ fn in_order(
     blocks: Vec<std::ops::Range<usize>>,
     task: impl Fn(std::ops::Range<usize>) -> f64 + Sync,
 ) -> f64 {
-    let sums: Vec<f64> = blocks.into_par_iter().map(task).collect();
+    let sums: Vec<f64> = blocks.into_par_iter().map(&task).collect();
     sums.iter().sum()
 }
 

@@ -56,7 +56,7 @@ pub(super) fn gather(
     image: impl Fn(&u64) -> Vec<f32> + Sync,
 ) -> Images {
     // An indexed parallel map keeps the order of the keys.
-    let images: Vec<Vec<f32>> = keys.par_iter().map(image).collect();
+    let images: Vec<Vec<f32>> = keys.par_iter().map(&image).collect();
     let shape = [keys.len(), channels, height, width];
     Images::from_data(TensorData::new(images.concat(), shape), device)
 }

@@ -329,11 +329,13 @@ mod tests {
             features: 9,
             ..RECIPE
         };
-        let error = ClassifierTrainer::resume(&state, other, &data, &device).unwrap_err();
+        let error = ClassifierTrainer::resume(&state, other, &data, &device);
+        let error = error.err().unwrap();
         assert!(error.to_string().contains("hidden.weight"), "{error}");
         let mut broken = trainer.state(json);
         broken.tensors.remove("mean/conv0.weight");
-        let error = ClassifierTrainer::resume(&broken, RECIPE, &data, &device).unwrap_err();
+        let error = ClassifierTrainer::resume(&broken, RECIPE, &data, &device);
+        let error = error.err().unwrap();
         assert!(error.to_string().contains("mean/conv0.weight"), "{error}");
     }
 
