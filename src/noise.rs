@@ -5,14 +5,23 @@
 //! first. Nothing depends on batch size, thread count, device or the order of calls, and a resumed run needs no saved
 //! generator. Bits become numbers by integer arithmetic and by the pure-Rust `libm`, so they are the same on every
 //! platform.
+//!
+//! For images that are to be compared with PyTorch's, [`Source`] offers the latents of its generators instead.
 
 mod latent;
 mod mask;
 mod order;
+mod philox;
+mod source;
+mod torch_cpu;
+mod torch_cuda;
 
 pub use latent::{labels, labels_keyed, latents, latents_keyed};
 pub use mask::dropout_mask;
 pub use order::epoch_index;
+pub use source::Source;
+pub use torch_cpu::TorchCpu;
+pub use torch_cuda::TorchCuda;
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};

@@ -21,6 +21,7 @@ fn all_pass() {
         ("edm_loss_song_tiny", 6),
         ("gits_song", 16),
         ("network_song_tiny", 6),
+        ("noise_torch_cpu", 8),
         ("schedule", 6),
         ("solver_basic", 18),
         ("train_lr_drop_early", 10),
@@ -28,7 +29,7 @@ fn all_pass() {
     ];
     let expected = expected.map(|(name, rows)| (name.to_string(), rows));
     assert_eq!(cases, expected);
-    assert_eq!((summary.passed, summary.failed), (62, 0));
+    assert_eq!((summary.passed, summary.failed), (70, 0));
     assert_eq!((summary.unsupported, summary.informational), (0, 0));
     let worst = summary.worst.unwrap();
     assert!(worst.ratio > 0.0 && worst.ratio <= 1.0, "{worst:?}");

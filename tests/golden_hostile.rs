@@ -178,6 +178,11 @@ fn search_settings() {
 }
 
 #[test]
+fn noise_settings() {
+    mutate("noise_torch_cpu", 5);
+}
+
+#[test]
 fn solver_settings() {
     mutate("solver_basic", 3);
 }
@@ -208,6 +213,14 @@ fn missing_and_misshapen_tensors() {
         (
             "edm_loss_song_tiny",
             &["in/y", "in/rnd_normal", "out/gradnorm"],
+        ),
+        (
+            "noise_torch_cpu",
+            &[
+                "out/seed0/17",
+                "out/seed1/sequence/latent",
+                "out/seed1/sequence/label",
+            ],
         ),
         (
             "solver_basic",
@@ -300,6 +313,22 @@ fn unknown_kinds_are_unsupported() {
     description["kind"] = json!(null);
     let summary = run(&victim.write(&description, |_| true)).unwrap();
     assert_eq!((summary.unsupported, summary.failed), (0, 1));
+}
+
+#[test]
+fn noise_of_another_generator_is_not_taken_for_ours() {
+    let victim = Victim::new("noise_torch_cpu");
+    let with = |generator: &str, blocks: Value| {
+        let mut description = victim.description.clone();
+        description["config"]["generator"] = json!(generator);
+        description["config"]["blocks"] = blocks;
+        let summary = run(&victim.write(&description, |_| true)).unwrap();
+        (summary.passed, summary.failed, summary.unsupported)
+    };
+    assert_eq!(with("torch-cpu", json!(null)), (8, 0, 0));
+    assert_eq!(with("torch-cuda", json!(864)), (0, 8, 0));
+    assert_eq!(with("torch-cuda", json!(0)), (0, 1, 0));
+    assert_eq!(with("torch-mps", json!(null)), (0, 0, 1));
 }
 
 #[test]

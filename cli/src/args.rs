@@ -108,7 +108,7 @@ pub enum Command {
     Sample(sample::Verb),
     /// Search for the noise levels that suit a model
     Schedule(schedule::Verb),
-    /// Measure the Frechet distance of a model's images, or of a data set
+    /// Measure a model's images, or a data set: Frechet and kernel distance, precision and recall
     Evaluate(evaluate::Verb),
     /// Turn a student of several numbers of network calls into a plain network for one
     Convert(convert::Verb),

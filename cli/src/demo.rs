@@ -210,7 +210,7 @@ impl Bench {
     ) -> anyhow::Result<Row> {
         let seeds: Vec<u64> = (0..verb.images).collect();
         let drawn = draw(generator, &seeds, &self.features, context.reporter)?;
-        let frechet = frechet_distance(&drawn.moments, &self.reference)?;
+        let frechet = frechet_distance(&drawn, &self.reference)?;
         Ok(row(generator, frechet, pairs, verb.images))
     }
 }

@@ -1,15 +1,17 @@
-//! `fewstep evaluate`: the Frechet distance of a model's images, or of a data set, to a reference.
+//! `fewstep evaluate`: how far a model's images, or those of a data set, are from a reference.
 
 use crate::asset::{Asset, FEATURES};
 use crate::device::Context;
 use crate::failure::wrong;
+use crate::feature_set::{Collector, FeatureSet, pick, sensible, shuffled, stretches};
 use crate::generate::{Generator, SamplingArgs};
-use crate::measure::{draw, moments_of, together, too_few};
+use crate::measure::{draw_into, read_into, together, too_few};
+use crate::score::{Metric, Reference, lines, record, score};
 use anyhow::Context as _;
 use clap::Args;
 use fewstep::checkpoint::{Model, hash_file};
 use fewstep::data::{Dataset, Options, Padding, Split};
-use fewstep::metric::{Features, Moments, frechet_distance};
+use fewstep::metric::{Features, Moments};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,6 +22,7 @@ Examples:
   fewstep evaluate teacher.safetensors --reference fashion-mnist/ --solver dpm-solver-pp --steps 5
   fewstep evaluate student.safetensors --paired teacher.safetensors --images 500
   fewstep evaluate fashion-mnist/ --split test --reference fashion-mnist/ --json
+  fewstep evaluate student.safetensors --reference fashion-mnist/ --metrics frechet,kernel,prdc
   fewstep evaluate fashion-mnist/ --write-statistics statistics.safetensors";
 
 #[derive(Args, Debug)]
@@ -30,12 +33,29 @@ pub struct Verb {
     /// What to compare with: statistics (a .safetensors file), or images
     #[arg(long, value_name = "FILE", required_unless_present_any = ["paired", "write_statistics"])]
     reference: Option<PathBuf>,
-    /// How many images to draw
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
-    images: u64,
-    /// The first seed; the others follow
+    /// What to measure; all but frechet need a reference of images [default: frechet]
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        requires = "reference"
+    )]
+    metrics: Option<Vec<Metric>>,
+    /// How many images to draw, or to take from a data set [default: 10000; all of a data set]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    images: Option<u64>,
+    /// The first seed; the others follow. For a data set: which images --images takes
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     seeds: u64,
+    /// How many images to take from the reference, at random [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    reference_images: Option<u64>,
+    /// Blocks of seeds to show the spread over; 0 or 1 for none
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    blocks: usize,
+    /// Which nearest neighbour the radii of precision, recall, density and coverage reach to
+    #[arg(long, value_name = "K", default_value_t = 5, value_parser = nearest)]
+    nearest: usize,
     /// The network whose features are compared [default: the bundled one for Fashion-MNIST]
     #[arg(long, value_name = "FILE")]
     features: Option<PathBuf>,
@@ -69,39 +89,86 @@ fn split(text: &str) -> Result<Split, String> {
     }
 }
 
+fn nearest(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|k| *k >= 1);
+    number.ok_or_else(|| "write a whole number, 1 or more".into())
+}
+
+/// Images drawn from a model if nobody says how many.
+const IMAGES: u64 = 10_000;
+
 /// Runs the verb.
 pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
-    let seeds = last_seed(verb)?;
+    let metrics = verb.metrics.clone().unwrap_or(vec![Metric::Frechet]);
+    let keep = metrics.iter().any(|metric| metric.needs_images());
+    check_reference(verb, &metrics)?;
     let asset = Asset::find(verb.features.as_deref(), FEATURES)?;
     let features = Features::read(asset.path(), &context.device)?;
+    // Before the images, which take longer.
+    let reference = verb.reference.as_ref();
+    let reference = reference
+        .map(|path| read_reference(verb, path, keep, &features, context))
+        .transpose()?;
     let mut facts = Map::new();
     facts.insert("file".into(), json!(verb.file.display().to_string()));
-    let moments = if is_safetensors(&verb.file) {
-        of_model(verb, &seeds, &features, &mut facts, context)?
+    let found = if is_safetensors(&verb.file) {
+        of_model(verb, keep, &features, &mut facts, context)?
     } else {
-        of_data(verb, &features, context)?
+        of_data(verb, keep, &features, context)?
     };
-    facts.insert("images".into(), json!(moments.count));
+    let images = found.moments.count;
+    facts.insert("images".into(), json!(images));
     facts.insert("features".into(), json!(features.hash));
-    if let Some(reference) = &verb.reference {
-        if let Some(warning) = too_few(moments.count, features.card.network.features) {
+    let mut scores = Vec::new();
+    if let Some(reference) = &reference {
+        if metrics.contains(&Metric::Frechet)
+            && let Some(warning) = too_few(images, features.card.network.features)
+        {
             context.reporter.warn(warning);
         }
-        let reference = read_reference(verb, reference, &features, context)?;
-        facts.insert(
-            "frechet".into(),
-            json!(frechet_distance(&moments, &reference)?),
-        );
+        if let Reference::Images(set) = reference {
+            facts.insert("reference_images".into(), json!(set.moments.count));
+        }
+        if metrics.contains(&Metric::Prdc) {
+            facts.insert("nearest".into(), json!(verb.nearest));
+        }
+        scores = score(&metrics, reference, &found, verb.nearest, context.reporter)?;
+        record(&scores, images, &mut facts);
     }
     if let Some(path) = &verb.write_statistics {
-        moments.write(path)?;
+        found.moments.write(path)?;
     }
-    print(verb, &facts)
+    print(verb, &facts, &lines(&scores, images))
+}
+
+/// Refuses statistics where images are needed, before anything takes time.
+fn check_reference(verb: &Verb, metrics: &[Metric]) -> anyhow::Result<()> {
+    let Some(path) = verb
+        .reference
+        .as_deref()
+        .filter(|path| is_safetensors(path))
+    else {
+        return Ok(());
+    };
+    let path = path.display();
+    if let Some(metric) = metrics.iter().find(|metric| metric.needs_images()) {
+        return Err(wrong(format!(
+            "--metrics {} compares image by image, but {path} holds only the mean and covariance of its images; give \
+             the images themselves as --reference: a data set, or a folder that `fewstep sample` wrote",
+            metric.name()
+        )));
+    }
+    if verb.reference_images.is_some() {
+        return Err(wrong(format!(
+            "--reference-images takes images from a data set, but {path} holds only their mean and covariance"
+        )));
+    }
+    Ok(())
 }
 
 /// The seeds to draw.
 fn last_seed(verb: &Verb) -> anyhow::Result<Vec<u64>> {
-    let end = verb.seeds.checked_add(verb.images);
+    let end = verb.seeds.checked_add(verb.images.unwrap_or(IMAGES));
     let end = end.ok_or_else(|| wrong("--seeds and --images go beyond the largest seed"))?;
     Ok((verb.seeds..end).collect())
 }
@@ -110,41 +177,80 @@ fn is_safetensors(path: &Path) -> bool {
     path.extension().is_some_and(|e| e == "safetensors")
 }
 
+/// How many blocks to look at.
+fn blocks(verb: &Verb, images: usize) -> usize {
+    match verb.reference {
+        Some(_) => sensible(verb.blocks, images, verb.nearest),
+        None => 0,
+    }
+}
+
 fn of_model(
     verb: &Verb,
-    seeds: &[u64],
+    keep: bool,
     features: &Features,
     facts: &mut Map<String, Value>,
     context: &Context,
-) -> anyhow::Result<Moments> {
+) -> anyhow::Result<FeatureSet> {
+    let seeds = last_seed(verb)?;
     let (model, hash) = Model::read(&verb.file, &context.device)?;
     let sampling = verb.sampling.apply(&model)?;
-    let generator = Generator::new(&model, sampling, &context.device)?;
+    let noise = verb.sampling.noise;
+    let generator = Generator::new(&model, sampling, &context.device)?.noise(noise);
     context
         .reporter
         .say(format!("{}: {}", verb.file.display(), generator.describe()));
-    let drawn = draw(&generator, seeds, features, context.reporter)?;
+    let blocks = stretches(seeds.len(), blocks(verb, seeds.len()));
+    let mut collector = Collector::new(features, keep, blocks);
+    let rate = draw_into(&mut collector, &generator, &seeds, context.reporter)?;
     facts.insert("sha256".into(), json!(hash));
     facts.insert("nfe".into(), json!(generator.evaluations()));
     facts.insert("sampling".into(), json!(generator.describe()));
-    facts.insert("images_per_second".into(), json!(drawn.rate));
+    facts.insert("noise".into(), json!(noise.name()));
+    facts.insert("seeds".into(), json!([verb.seeds, seeds.last()]));
+    facts.insert("images_per_second".into(), json!(rate));
     if let Some(path) = &verb.paired {
         let (other, _) = Model::read(path, &context.device)?;
-        let other = Generator::of(&other, &context.device)?;
-        let pair = together(&[&other, &generator], seeds, context.reporter)?[1].distance;
+        let other = Generator::of(&other, &context.device)?.noise(noise);
+        let pair = together(&[&other, &generator], &seeds, context.reporter)?[1].distance;
         facts.insert("paired".into(), json!({"rms": pair.rms, "l1": pair.l1}));
     }
-    Ok(drawn.moments)
+    Ok(collector.finish()?)
 }
 
-fn of_data(verb: &Verb, features: &Features, context: &Context) -> anyhow::Result<Moments> {
+fn of_data(
+    verb: &Verb,
+    keep: bool,
+    features: &Features,
+    context: &Context,
+) -> anyhow::Result<FeatureSet> {
     if verb.paired.is_some() {
         return Err(wrong(
             "--paired needs a model file: a data set has no seeds",
         ));
     }
     let data = open(verb, &verb.file, verb.split, features, context)?;
-    moments_of(&data, features, &context.device, context.reporter)
+    let indices = taken("--images", verb.images, data.len(), (verb.seeds, 0))?;
+    let blocks = shuffled(indices.len(), blocks(verb, indices.len()), verb.seeds);
+    let collector = Collector::new(features, keep, blocks);
+    let (device, reporter) = (&context.device, context.reporter);
+    read_into(collector, &data, &indices, device, reporter)
+}
+
+/// Which images of a data set are used: all, or as many as `flag` says, picked by (seed, use).
+fn taken(
+    flag: &str,
+    images: Option<u64>,
+    len: usize,
+    (seed, use_): (u64, u64),
+) -> anyhow::Result<Vec<usize>> {
+    match images {
+        None => Ok((0..len).collect()),
+        Some(count) if count <= len as u64 => Ok(pick(len, count as usize, seed, use_)),
+        Some(count) => Err(wrong(format!(
+            "{flag} {count}: the data set has only {len} images"
+        ))),
+    }
 }
 
 fn open(
@@ -178,22 +284,29 @@ fn open(
 fn read_reference(
     verb: &Verb,
     path: &Path,
+    keep: bool,
     features: &Features,
     context: &Context,
-) -> anyhow::Result<Moments> {
+) -> anyhow::Result<Reference> {
     if is_safetensors(path) {
         let default = path
             .file_name()
             .and_then(|n| n.to_str())
             .unwrap_or_default();
         let asset = Asset::find(Some(path), default)?;
-        return Ok(Moments::read(asset.path())?);
+        return Ok(Reference::Statistics(Moments::read(asset.path())?));
     }
     let data = open(verb, path, Split::Train, features, context)?;
-    moments_of(&data, features, &context.device, context.reporter)
+    let wanted = verb.reference_images;
+    // Another pick than that of FILE, which may be the same data set.
+    let indices = taken("--reference-images", wanted, data.len(), (0, 2))?;
+    let collector = Collector::new(features, keep, Vec::new());
+    let (device, reporter) = (&context.device, context.reporter);
+    let set = read_into(collector, &data, &indices, device, reporter)?;
+    Ok(Reference::Images(set))
 }
 
-fn print(verb: &Verb, facts: &Map<String, Value>) -> anyhow::Result<ExitCode> {
+fn print(verb: &Verb, facts: &Map<String, Value>, scores: &[String]) -> anyhow::Result<ExitCode> {
     if verb.json {
         println!(
             "{}",
@@ -206,8 +319,8 @@ fn print(verb: &Verb, facts: &Map<String, Value>) -> anyhow::Result<ExitCode> {
     if let Some(rate) = number("images_per_second") {
         println!("images/s          {rate:.1}");
     }
-    if let Some(distance) = number("frechet") {
-        println!("Frechet distance  {distance:.4}");
+    for score in scores {
+        println!("{score}");
     }
     if let Some(pair) = facts.get("paired") {
         println!(

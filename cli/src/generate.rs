@@ -6,9 +6,10 @@ use crate::recipe::value;
 use fewstep::checkpoint::{Kind, Model, Sampling};
 use fewstep::denoiser::{Condition, one_hot};
 use fewstep::grid::SigmaGrid;
+use fewstep::noise::Source;
 use fewstep::sampler::Sampler;
 use fewstep::solver::{Solver, SolverConfig};
-use fewstep::{Device, Images, noise};
+use fewstep::{Device, Images};
 
 /// Flags that change how a model is sampled.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -29,6 +30,9 @@ pub struct SamplingArgs {
     /// Whether the first step is taken without calling the network
     #[arg(long, value_name = "BOOL")]
     pub analytic_first_step: Option<bool>,
+    /// Whose noise and classes the seeds stand for: ours, torch-cpu or torch-cuda (PyTorch's, as EDM and SFD seed it)
+    #[arg(long, value_name = "SOURCE", default_value_t)]
+    pub noise: Source,
     /// Let --steps, --levels, --solver and --analytic-first-step change a student too, away from what it was distilled for
     #[arg(long = "override")]
     pub force: bool,
@@ -107,6 +111,7 @@ pub struct Generator<'a> {
     solver: Box<dyn Solver>,
     grid: SigmaGrid,
     sampling: Sampling,
+    noise: Source,
     class: Option<usize>,
     denoise_to_zero: bool,
     device: Device,
@@ -121,6 +126,7 @@ impl<'a> Generator<'a> {
             solver: sampling.solver.build()?,
             grid: sampling.grid()?,
             sampling,
+            noise: Source::default(),
             class: None,
             denoise_to_zero: false,
             device: device.clone(),
@@ -130,6 +136,12 @@ impl<'a> Generator<'a> {
     /// As the card says.
     pub fn of(model: &'a Model, device: &Device) -> anyhow::Result<Self> {
         Self::new(model, model.card.sampling.clone(), device)
+    }
+
+    /// Takes noise and classes from this source.
+    pub fn noise(mut self, source: Source) -> Self {
+        self.noise = source;
+        self
     }
 
     /// Gives every image this class instead of one drawn by its seed.
@@ -163,9 +175,13 @@ impl<'a> Generator<'a> {
         } else {
             ""
         };
+        let noise = match self.noise {
+            Source::Ours => String::new(),
+            other => format!(", noise {other}"),
+        };
         let (solver, steps) = (self.sampling.solver, self.sampling.steps);
         format!(
-            "{} evaluations ({solver}, {steps} steps{analytic})",
+            "{} evaluations ({solver}, {steps} steps{analytic}){noise}",
             self.evaluations()
         )
     }
@@ -175,14 +191,18 @@ impl<'a> Generator<'a> {
         match (self.class, self.model.card.network.classes()) {
             (_, 0) => None,
             (Some(class), _) => Some(vec![class; seeds.len()]),
-            (None, classes) => Some(noise::labels(seeds, classes)),
+            (None, classes) => {
+                let shape = self.model.card.network.image_shape();
+                Some(self.noise.labels(seeds, shape, classes))
+            }
         }
     }
 
     /// The images of some seeds, `[seeds, channels, height, width]` in about [-1, 1].
     pub fn images(&self, seeds: &[u64]) -> Images {
         let network = &self.model.card.network;
-        let noise = noise::latents(seeds, network.image_shape(), &self.device);
+        let shape = network.image_shape();
+        let noise = self.noise.latents(seeds, shape, &self.device);
         let labels = self.classes(seeds);
         let condition = Condition {
             labels: labels.map(|labels| one_hot(&labels, network.classes(), &self.device)),
@@ -244,15 +264,55 @@ mod tests {
                 "batches of {batch}, {threads} threads: {error}"
             );
         }
+    }
+
+    #[test]
+    fn noise_and_classes_are_identical_in_any_batch_and_with_any_threads() {
+        let model = model();
+        let seeds: Vec<u64> = (0..64).collect();
         let shape = model.card.network.image_shape();
-        let noise = |seeds: &[u64]| -> Vec<f32> {
-            noise::latents(seeds, shape, &Device::flex())
-                .into_data()
-                .iter::<f32>()
-                .collect()
+        for source in Source::ALL {
+            let generator = Generator::of(&model, &Device::flex())
+                .unwrap()
+                .noise(source);
+            let draw = |batch: usize, threads: usize| -> (Vec<u32>, Vec<usize>) {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+                let one = |seeds: &[u64]| {
+                    let noise = source.latents(seeds, shape, &Device::flex()).into_data();
+                    let bits: Vec<u32> = noise.iter::<f32>().map(f32::to_bits).collect();
+                    (bits, generator.classes(seeds).unwrap())
+                };
+                let parts: Vec<_> = pool
+                    .build()
+                    .unwrap()
+                    .install(|| seeds.chunks(batch).map(one).collect());
+                let (noise, classes): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+                (noise.concat(), classes.concat())
+            };
+            let whole = draw(64, 1);
+            assert_eq!((whole.0.len(), whole.1.len()), (64 * 64, 64));
+            for batch in [64, 7, 1] {
+                for threads in [1, 2] {
+                    let same = draw(batch, threads) == whole;
+                    assert!(same, "{source}: batches of {batch}, {threads} threads");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn another_source_gives_another_image() {
+        let model = model();
+        let image = |source| -> Vec<f32> {
+            let generator = Generator::of(&model, &Device::flex())
+                .unwrap()
+                .noise(source);
+            let said = generator.describe();
+            assert_eq!(said.contains("torch"), source != Source::Ours, "{said}");
+            generator.images(&[3]).into_data().iter::<f32>().collect()
         };
-        let cut: Vec<f32> = seeds.chunks(7).flat_map(noise).collect();
-        assert_eq!(noise(&seeds), cut);
+        let images = Source::ALL.map(image);
+        assert!(images[0] != images[1] && images[1] != images[2] && images[0] != images[2]);
     }
 
     #[test]

@@ -1,49 +1,49 @@
 //! Measuring images: Frechet distance, distance between pairs, rate.
 
 use crate::failure::wrong;
+use crate::feature_set::{Collector, FeatureSet};
 use crate::generate::Generator;
 use crate::progress::Reporter;
 use anyhow::Context as _;
 use fewstep::data::Dataset;
-use fewstep::metric::{Accumulator, Features, Moments, PairedDistance, paired_distance};
+use fewstep::metric::{Features, Moments, PairedDistance, paired_distance};
 use fewstep::{Device, Images};
 use std::time::Instant;
 
 /// Images computed at once.
 const BATCH: usize = 50;
 
-/// What was found about a model's images.
-pub struct Drawn {
-    /// Moments of their features.
-    pub moments: Moments,
-    /// Images a second, sampling alone.
-    pub rate: f64,
-}
-
-/// Draws an image for each seed and takes the moments of their features. The images are rounded to bytes first, as
-/// in a PNG file, so that a folder of them gives the same figure.
+/// Draws an image for each seed and takes the moments of their features.
 pub fn draw(
     generator: &Generator<'_>,
     seeds: &[u64],
     features: &Features,
     reporter: Reporter,
-) -> anyhow::Result<Drawn> {
-    let mut moments = Accumulator::new(features.card.network.features);
+) -> anyhow::Result<Moments> {
+    let mut collector = Collector::new(features, false, Vec::new());
+    draw_into(&mut collector, generator, seeds, reporter)?;
+    Ok(collector.finish()?.moments)
+}
+
+/// Draws an image for each seed and collects their features; returns the images a second, sampling alone. The images
+/// are rounded to bytes first, as in a PNG file, so that a folder of them gives the same figure.
+pub fn draw_into(
+    collector: &mut Collector<'_>,
+    generator: &Generator<'_>,
+    seeds: &[u64],
+    reporter: Reporter,
+) -> anyhow::Result<f64> {
     let mut progress = reporter.start("images", 0, seeds.len() as u64);
-    let (mut seconds, mut done) = (0.0, 0);
+    let mut seconds = 0.0;
     for seeds in seeds.chunks(BATCH) {
         let started = Instant::now();
         let images = drawn(generator, seeds)?;
         seconds += started.elapsed().as_secs_f64();
-        moments.push(&features.extract(rounded(images))?);
-        done += seeds.len() as u64;
-        progress.set(done, "");
+        collector.push(&collector.features().extract(rounded(images))?);
+        progress.set(collector.count(), "");
     }
     progress.finish();
-    Ok(Drawn {
-        moments: moments.finish(&features.hash)?,
-        rate: seeds.len() as f64 / seconds.max(1e-9),
-    })
+    Ok(seeds.len() as f64 / seconds.max(1e-9))
 }
 
 /// The images as a picture of bytes would show them, in [-1, 1]; the same arithmetic as in [`Picture::all`].
@@ -97,23 +97,23 @@ fn drawn(generator: &Generator<'_>, seeds: &[u64]) -> anyhow::Result<Images> {
     Ok(images)
 }
 
-/// The moments of a data set's features.
-pub fn moments_of(
+/// Collects the features of some images of a data set.
+pub fn read_into(
+    mut collector: Collector<'_>,
     data: &Dataset,
-    features: &Features,
+    indices: &[usize],
     device: &Device,
     reporter: Reporter,
-) -> anyhow::Result<Moments> {
-    let mut moments = Accumulator::new(features.card.network.features);
-    let mut progress = reporter.start("reference images", 0, data.len() as u64);
-    let all: Vec<usize> = (0..data.len()).collect();
-    for indices in all.chunks(250) {
-        moments.push(&features.extract(data.batch(indices, &[], device))?);
-        progress.set(moments.count(), "");
+) -> anyhow::Result<FeatureSet> {
+    let mut progress = reporter.start("images of the data set", 0, indices.len() as u64);
+    for indices in indices.chunks(250) {
+        let images = data.batch(indices, &[], device);
+        collector.push(&collector.features().extract(images)?);
+        progress.set(collector.count(), "");
     }
     progress.finish();
-    let moments = moments.finish(&features.hash);
-    moments
+    let found = collector.finish();
+    found
         .map_err(|e| wrong(e.to_string()))
         .context("the data set")
 }

@@ -17,6 +17,7 @@ Examples:
   fewstep sample student.safetensors --seeds 7,100-107 --class 3
   fewstep sample several.safetensors --nfe 4
   fewstep sample teacher.safetensors --seeds 0-15 --solver heun --steps 10 --denoise-to-zero
+  fewstep sample student.safetensors --seeds 0-63 --noise torch-cuda
 
 Image i depends on seed i only, not on the batch, the threads or the other seeds.";
 
@@ -52,6 +53,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     let (model, _) = Model::read(&verb.file, &context.device)?;
     let sampling = verb.sampling.apply(&model)?;
     let generator = Generator::new(&model, sampling, &context.device)?
+        .noise(verb.sampling.noise)
         .class(verb.class)?
         .denoise_to_zero(verb.denoise_to_zero);
     let reporter = context.reporter;
@@ -65,7 +67,11 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         let pictures = Picture::all(generator.images(seeds))?;
         let classes = generator.classes(seeds);
         for (i, (seed, picture)) in seeds.iter().zip(pictures).enumerate() {
-            let mut texts = vec![("seed", seed.to_string()), ("card", card.clone())];
+            let mut texts = vec![
+                ("seed", seed.to_string()),
+                ("noise", verb.sampling.noise.to_string()),
+                ("card", card.clone()),
+            ];
             texts.extend(
                 classes
                     .as_ref()

@@ -4,12 +4,14 @@ use crate::args::RunArgs;
 use crate::device::Context;
 use crate::failure::wrong;
 use crate::folder::{Folder, default_folder, recipe_json};
-use crate::progress::figure;
 use crate::recipe::{Kind, Source, to_toml};
+use crate::run::{Job, Measure, Outcome, catch_interrupts, drive};
 use crate::train::DataArgs;
+use fewstep::checkpoint::State;
 use fewstep::data::{Dataset, Split};
-use fewstep::metric::{ClassifierRecipe, FeatureCard, Features, accuracy, train_classifier};
-use serde_json::json;
+use fewstep::metric::{ClassifierRecipe, ClassifierTrainer, FeatureCard, Features, accuracy};
+use fewstep::{Device, Error};
+use std::path::Path;
 use std::process::ExitCode;
 
 const PRODUCT: &str = "features.safetensors";
@@ -36,18 +38,13 @@ pub fn read(source: &Source, sets: &[String]) -> anyhow::Result<(Sized, Classifi
     Ok((sized, recipe))
 }
 
-/// Trains the network in one go: it takes minutes, so there are no checkpoints.
+/// Trains the network, or goes on with it.
 pub fn run(
     source: &Source,
     data: &DataArgs,
     args: &RunArgs,
     context: &Context,
 ) -> anyhow::Result<ExitCode> {
-    if args.resume || args.stop_after.is_some() {
-        let message =
-            "a feature network is trained in one go: --resume and --stop-after do not apply";
-        return Err(wrong(message));
-    }
     let (sized, recipe) = read(source, &args.set)?;
     let text = to_toml(Kind::Features, &sized)?;
     let images = data.open(sized.size, sized.channels, Split::Train, context)?;
@@ -60,48 +57,93 @@ pub fn run(
         .out
         .clone()
         .unwrap_or_else(|| default_folder(&source.name));
-    let (folder, _) = Folder::open(&path, args.policy(), &json, PRODUCT)?;
+    let device = &context.device;
+    let fresh = ClassifierTrainer::new(recipe.clone(), &images, device)?;
+    let (folder, state) = Folder::open(&path, args.policy(), &json, PRODUCT)?;
+    let trainer = match &state {
+        Some(state) => ClassifierTrainer::resume(state, recipe, &images, device)?,
+        None => fresh,
+    };
     folder.write_recipe(&text)?;
-    let network = fit(&recipe, &images, &folder, context)?;
-    let test = data.open_test(sized.size, sized.channels, context)?;
-    let right = test
-        .map(|test| accuracy(&network, &test, &context.device))
-        .transpose()?;
-    let card = FeatureCard::new(recipe.network(&images), json, right);
-    let product = folder.file(PRODUCT);
-    Features::write(&network, &card, &product)?;
-    if let Some(right) = right {
-        println!("accuracy on the test images: {:.2} %", 100.0 * right);
+    catch_interrupts()?;
+    let mut job = FeaturesJob {
+        trainer,
+        test: data.open_test(sized.size, sized.channels, context)?,
+        images,
+        recipe: json,
+        device: device.clone(),
+    };
+    let outcome = drive(&mut job, &folder, args.options(), context.reporter)?;
+    if outcome == Outcome::Finished {
+        let product = folder.file(PRODUCT);
+        if let Some(right) = Features::read(&product, device)?.card.accuracy {
+            println!("accuracy on the test images: {:.2} %", 100.0 * right);
+        }
+        println!("{}", product.display());
     }
-    println!("{}", product.display());
-    Ok(ExitCode::SUCCESS)
+    Ok(outcome.code())
 }
 
-fn fit(
-    recipe: &ClassifierRecipe,
-    images: &Dataset,
-    folder: &Folder,
-    context: &Context,
-) -> anyhow::Result<fewstep::metric::FeatureNetwork> {
-    let steps = recipe.steps(images);
-    let mut bar = context.reporter.start("steps", 0, steps);
-    let mut failed = None;
-    let mut sum = 0.0;
-    let network = train_classifier(recipe, images, &context.device, &mut |progress| {
-        bar.set(
-            progress.step,
-            &format!("loss {}", figure(progress.loss.into())),
-        );
-        sum += f64::from(progress.loss);
-        if progress.step % 100 == 0 {
-            let line = json!({"round": progress.step, "loss": sum / 100.0});
-            sum = 0.0;
-            failed = failed.take().or(folder.append_metrics(&line).err());
-        }
-    })?;
-    bar.finish();
-    match failed {
-        Some(error) => Err(error),
-        None => Ok(network),
+/// The training of a feature network; a round is a step.
+struct FeaturesJob {
+    trainer: ClassifierTrainer,
+    images: Dataset,
+    test: Option<Dataset>,
+    /// The recipe with the images' size, for checkpoint and card.
+    recipe: serde_json::Value,
+    device: Device,
+}
+
+impl Job for FeaturesJob {
+    fn product(&self) -> &'static str {
+        PRODUCT
+    }
+
+    fn unit(&self) -> &'static str {
+        "images"
+    }
+
+    fn measure(&self) -> &'static str {
+        "loss"
+    }
+
+    fn batch(&self) -> u64 {
+        self.trainer.recipe().batch as u64
+    }
+
+    fn rounds(&self) -> u64 {
+        self.trainer.steps_done()
+    }
+
+    fn total(&self) -> u64 {
+        self.trainer.steps()
+    }
+
+    fn round(&mut self) -> Result<Measure, Error> {
+        let step = self.trainer.step(&self.images)?;
+        Ok(Measure {
+            values: vec![step.loss.into()],
+            learning_rate: step.learning_rate,
+        })
+    }
+
+    fn state(&self) -> Result<State, Error> {
+        Ok(self.trainer.state(self.recipe.clone()))
+    }
+
+    fn write(&self, path: &Path) -> Result<(), Error> {
+        let network = self.trainer.network();
+        let test = self.test.as_ref();
+        let right = test
+            .map(|test| accuracy(&network, test, &self.device))
+            .transpose()?;
+        let config = self.trainer.recipe().network(&self.images);
+        let card = FeatureCard::new(config, self.recipe.clone(), right);
+        Features::write(&network, &card, path)
+    }
+
+    /// There is nothing to see.
+    fn preview(&mut self, _: &Path) -> anyhow::Result<()> {
+        Ok(())
     }
 }

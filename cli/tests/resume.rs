@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use support::World;
 
 const TRAIN: &str = "train teacher.toml --data data --tick 3";
+const FEATURES: &str = "train features.toml --data data --tick 5 --set epochs=40";
 const DISTILL: &str = "distill student.toml --teacher teacher.safetensors --tick 2";
 
 /// A number in [0, 1) that is another one in every run.
@@ -77,6 +78,11 @@ fn training_survives_kills() {
 }
 
 #[test]
+fn training_of_features_survives_kills() {
+    survives_kills(FEATURES, "features.safetensors");
+}
+
+#[test]
 fn distillation_survives_kills() {
     survives_kills(DISTILL, "student.safetensors");
 }
@@ -98,6 +104,7 @@ fn ticks_and_stops_leave_no_trace() {
             "distill student.toml --teacher teacher.safetensors",
             "student.safetensors",
         ),
+        ("train features.toml --data data", "features.safetensors"),
     ] {
         world.prints(&format!("{verb} --out a{product}"));
         world.prints(&format!("{verb} --out b{product} --tick 1 --stop-after 3"));

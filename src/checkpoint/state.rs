@@ -30,12 +30,35 @@ pub struct Progress {
 pub struct State {
     /// How far the run is.
     pub progress: Progress,
-    tensors: BTreeMap<String, TensorData>,
+    pub(crate) tensors: BTreeMap<String, TensorData>,
     /// Where it was read from, for messages.
     path: PathBuf,
 }
 
 impl State {
+    /// A state of tensors named `group/name`.
+    pub(crate) fn new(progress: Progress, tensors: BTreeMap<String, TensorData>) -> Self {
+        Self {
+            progress,
+            tensors,
+            path: PathBuf::from("state"),
+        }
+    }
+
+    /// The tensors of a group, by name.
+    pub(crate) fn group(&self, wanted: &str) -> BTreeMap<String, TensorData> {
+        let inside = self.tensors.iter().filter_map(|(name, data)| {
+            let (group, name) = name.split_once('/')?;
+            (group == wanted).then(|| (name.to_string(), data.clone()))
+        });
+        inside.collect()
+    }
+
+    /// Where it was read from, for messages.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Takes a snapshot.
     pub(crate) fn gather(
         progress: Progress,
@@ -64,11 +87,7 @@ impl State {
             }
             put("weight", &p.name, p.data);
         }
-        Self {
-            progress,
-            tensors,
-            path: PathBuf::from("state"),
-        }
+        Self::new(progress, tensors)
     }
 
     /// Reads a state file.
@@ -127,13 +146,7 @@ impl State {
         optimizer: &mut Adam,
         average: Option<&mut Average>,
     ) -> Result<Network, Error> {
-        let group = |wanted: &str| -> BTreeMap<String, TensorData> {
-            let inside = self.tensors.iter().filter_map(|(name, data)| {
-                let (group, name) = name.split_once('/')?;
-                (group == wanted).then(|| (name.to_string(), data.clone()))
-            });
-            inside.collect()
-        };
+        let group = |wanted: &str| self.group(wanted);
         let network = load(network, &group("weight"), &|_| false, &self.path)?;
         let device = crate::network::device(&network);
         let malformed = |reason: String| Error::malformed(&self.path, "training state", reason);

@@ -11,6 +11,7 @@ mod gradient;
 mod measure;
 mod metric;
 mod network;
+mod noise;
 mod schedule;
 mod solver;
 mod train;
@@ -162,6 +163,7 @@ fn runner(kind: &str) -> Option<Runner> {
         "solver_analytic" => solver::run_analytic,
         "train" => train::run,
         "metrics" => metric::run,
+        "noise" => noise::run,
         _ => return None,
     })
 }

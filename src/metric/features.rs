@@ -122,7 +122,7 @@ impl Features {
 }
 
 /// Builds the network from stored tensors, with every difference listed in the error.
-fn load(
+pub(super) fn load(
     config: &FeatureConfig,
     mut tensors: BTreeMap<String, TensorData>,
     path: &Path,

@@ -3,13 +3,19 @@
 mod classifier;
 mod features;
 mod frechet;
+mod kernel;
 mod moments;
 mod network;
 mod paired;
+mod prdc;
+mod vectors;
 
-pub use classifier::{ClassifierRecipe, Progress, accuracy, train_classifier};
+pub use classifier::{ClassifierRecipe, ClassifierStep, ClassifierTrainer, accuracy};
 pub use features::{FeatureCard, Features};
 pub use frechet::frechet_distance;
+pub use kernel::KernelReference;
 pub use moments::{Accumulator, Moments};
 pub use network::{FeatureConfig, FeatureNetwork};
 pub use paired::{PairedDistance, paired_distance};
+pub use prdc::{Prdc, PrdcReference};
+pub use vectors::{Report, Vectors};

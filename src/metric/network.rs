@@ -164,6 +164,17 @@ impl FeatureNetwork {
         self.map(&mut Round)
     }
 
+    /// The parameters in order, with all their digits.
+    pub(super) fn weights(&self) -> Vec<(String, TensorData)> {
+        let mut weights = Vec::new();
+        self.conv0.weights("conv0", &mut weights);
+        self.conv1.weights("conv1", &mut weights);
+        self.conv2.weights("conv2", &mut weights);
+        self.hidden.weights("hidden", &mut weights);
+        self.output.weights("output", &mut weights);
+        weights
+    }
+
     /// The parameters by name, as stored: rounded to f16.
     pub(super) fn tensors(&self) -> BTreeMap<String, TensorData> {
         let mut tensors = BTreeMap::new();
@@ -188,6 +199,15 @@ impl<const D: usize> Layer<D> {
             weight: Param::from_tensor(weight),
             bias: Param::from_tensor(bias),
         }
+    }
+
+    fn weights(&self, name: &str, weights: &mut Vec<(String, TensorData)>) {
+        let weight = self.weight.val().without_autodiff();
+        let bias = self.bias.val().without_autodiff();
+        let data = weight.into_data_dtype(DType::F32);
+        weights.push((format!("{name}.weight"), data));
+        let data = bias.into_data_dtype(DType::F32);
+        weights.push((format!("{name}.bias"), data));
     }
 
     fn store(&self, name: &str, tensors: &mut BTreeMap<String, TensorData>) {

@@ -1,6 +1,6 @@
 //! Noise and classes of whole batches.
 
-use super::{Domain, Stream};
+use super::{Domain, Source, Stream};
 use crate::Images;
 use burn::tensor::{Device, TensorData};
 use rayon::prelude::*;
@@ -9,9 +9,7 @@ use std::ops::Range;
 /// Standard normal noise for sampling, `[seeds, channels, height, width]`: image i depends on `seeds[i]` only.
 /// `shape` is `[channels, height, width]`.
 pub fn latents(seeds: &[u64], shape: [usize; 3], device: &Device) -> Images {
-    gather(seeds, shape, device, |&seed| {
-        Stream::new(seed, Domain::Latent, 0)
-    })
+    Source::Ours.latents(seeds, shape, device)
 }
 
 /// Standard normal noise for training, `[samples, channels, height, width]`: each image depends on the run's seed, the
@@ -24,8 +22,9 @@ pub fn latents_keyed(
     device: &Device,
 ) -> Images {
     let samples: Vec<u64> = samples.collect();
+    let len = shape.iter().product();
     gather(&samples, shape, device, |&sample| {
-        Stream::keyed(run_seed, Domain::TrainNoise, round, 0, sample)
+        Stream::keyed(run_seed, Domain::TrainNoise, round, 0, sample).normals(len)
     })
 }
 
@@ -49,15 +48,15 @@ pub fn labels_keyed(run_seed: u64, round: u64, samples: Range<u64>, classes: usi
         .collect()
 }
 
-fn gather(
+/// An image's numbers for each key, drawn side by side.
+pub(super) fn gather(
     keys: &[u64],
     [channels, height, width]: [usize; 3],
     device: &Device,
-    stream: impl Fn(&u64) -> Stream + Sync,
+    image: impl Fn(&u64) -> Vec<f32> + Sync,
 ) -> Images {
-    let image = |key| stream(key).normals(channels * height * width);
     // An indexed parallel map keeps the order of the keys.
-    let images: Vec<Vec<f32>> = keys.par_iter().map(image).collect();
+    let images: Vec<Vec<f32>> = keys.par_iter().map(&image).collect();
     let shape = [keys.len(), channels, height, width];
     Images::from_data(TensorData::new(images.concat(), shape), device)
 }
