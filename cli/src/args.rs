@@ -2,7 +2,7 @@
 
 use crate::folder::Policy;
 use crate::run::{Options, Tick};
-use crate::{demo, distill, evaluate, inspect, sample, train, verify};
+use crate::{convert, demo, distill, evaluate, inspect, sample, train, verify};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use std::num::NonZeroUsize;
@@ -17,6 +17,7 @@ Examples:
   fewstep sample runs/nfe2/student.safetensors --seeds 0-63 --out images --grid
   fewstep evaluate runs/nfe2/student.safetensors --reference assets/fashion-mnist-statistics.safetensors
   fewstep inspect runs/nfe2/student.safetensors
+  fewstep convert edm-cifar10-32x32-uncond-vp.pkl teacher.safetensors
   fewstep verify
 
 Exit status: 0 done, 1 the run failed, 2 the command or recipe was wrong, 130 interrupted.";
@@ -107,6 +108,8 @@ pub enum Command {
     Sample(sample::Verb),
     /// Measure the Frechet distance of a model's images, or of a data set
     Evaluate(evaluate::Verb),
+    /// Write a model file for PyTorch, or a foreign one as ours
+    Convert(convert::Verb),
     /// Say what a file is
     Inspect(inspect::Verb),
     /// Check this build and device against golden cases

@@ -12,7 +12,7 @@ use crate::sheet;
 use clap::Args;
 use fewstep::checkpoint::{Model, Sampling, State};
 use fewstep::distill::{Distiller, Recipe, TrajectorySource};
-use fewstep::{Device, Error, Images};
+use fewstep::{Device, Error, Images, import};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -31,7 +31,7 @@ Examples:
 pub struct Verb {
     /// A recipe file (kind = "distillation"), or the name of a bundled one
     recipe: PathBuf,
-    /// The teacher's file
+    /// The teacher's file: ours, or an EDM, SFD or PyTorch one
     #[arg(long, value_name = "FILE")]
     teacher: PathBuf,
     #[command(flatten)]
@@ -49,7 +49,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     }
     let recipe: Recipe = source.resolve(&verb.run.set)?;
     recipe.check()?;
-    let (teacher, hash) = Model::read(&verb.teacher, &context.device)?;
+    let (teacher, hash) = import::open(&verb.teacher, &context.device)?;
     if verb.run.dry_run {
         return dry_run(&recipe, &teacher, context);
     }

@@ -7,8 +7,9 @@ use crate::generate::{Generator, SamplingArgs};
 use crate::measure::{draw, moments_of, together, too_few};
 use anyhow::Context as _;
 use clap::Args;
-use fewstep::checkpoint::{Model, hash_file};
+use fewstep::checkpoint::hash_file;
 use fewstep::data::{Dataset, Options, Padding, Split};
+use fewstep::import;
 use fewstep::metric::{Features, Moments, frechet_distance};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -25,7 +26,7 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Verb {
-    /// A model file, or images: IDX files, a folder, or a zip of one
+    /// A model file (.safetensors, .pkl, .pt, .pth, .ckpt), or images: IDX files, a folder, or a zip of one
     file: PathBuf,
     /// What to compare with: statistics (a .safetensors file), or images
     #[arg(long, value_name = "FILE", required_unless_present_any = ["paired", "write_statistics"])]
@@ -76,7 +77,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     let features = Features::read(asset.path(), &context.device)?;
     let mut facts = Map::new();
     facts.insert("file".into(), json!(verb.file.display().to_string()));
-    let moments = if is_safetensors(&verb.file) {
+    let moments = if is_model(&verb.file) {
         of_model(verb, &seeds, &features, &mut facts, context)?
     } else {
         of_data(verb, &features, context)?
@@ -106,6 +107,14 @@ fn last_seed(verb: &Verb) -> anyhow::Result<Vec<u64>> {
     Ok((verb.seeds..end).collect())
 }
 
+/// Models are told from images by their names: a zip archive may be either.
+fn is_model(path: &Path) -> bool {
+    let endings = ["safetensors", "pkl", "pt", "pth", "ckpt"];
+    path.extension()
+        .and_then(|e| e.to_str())
+        .is_some_and(|e| endings.contains(&e))
+}
+
 fn is_safetensors(path: &Path) -> bool {
     path.extension().is_some_and(|e| e == "safetensors")
 }
@@ -117,7 +126,7 @@ fn of_model(
     facts: &mut Map<String, Value>,
     context: &Context,
 ) -> anyhow::Result<Moments> {
-    let (model, hash) = Model::read(&verb.file, &context.device)?;
+    let (model, hash) = import::open(&verb.file, &context.device)?;
     let sampling = verb.sampling.apply(&model)?;
     let generator = Generator::new(&model, sampling, &context.device)?;
     context
@@ -129,7 +138,7 @@ fn of_model(
     facts.insert("sampling".into(), json!(generator.describe()));
     facts.insert("images_per_second".into(), json!(drawn.rate));
     if let Some(path) = &verb.paired {
-        let (other, _) = Model::read(path, &context.device)?;
+        let (other, _) = import::open(path, &context.device)?;
         let other = Generator::of(&other, &context.device)?;
         let pair = together(&[&other, &generator], seeds, context.reporter)?[1].distance;
         facts.insert("paired".into(), json!({"rms": pair.rms, "l1": pair.l1}));

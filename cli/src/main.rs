@@ -4,6 +4,7 @@
 
 mod args;
 mod asset;
+mod convert;
 mod demo;
 mod device;
 mod distill;
@@ -49,6 +50,7 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Distill(verb) => distill::run(&verb, &context),
         Command::Sample(verb) => sample::run(&verb, &context),
         Command::Evaluate(verb) => evaluate::run(&verb, &context),
+        Command::Convert(verb) => convert::run(&verb, &context),
         Command::Inspect(verb) => inspect::run(&verb),
         Command::Verify(verb) => verify::run(&verb, &context),
         Command::Completions { shell } => args::completions(shell),

@@ -95,6 +95,22 @@ pub struct Card {
     pub version: String,
 }
 
+impl Card {
+    /// Parses the JSON text of a card; `path` is for messages.
+    pub(crate) fn parse(json: &str, path: &Path) -> Result<Self, Error> {
+        let malformed = |reason: String| Error::malformed(path, "fewstep model", reason);
+        let card: Self = serde_json::from_str(json)
+            .map_err(|e| malformed(format!("its card cannot be understood: {e}")))?;
+        if card.format != 1 {
+            return Err(malformed(format!(
+                "its format is {}, this version reads 1",
+                card.format
+            )));
+        }
+        Ok(card)
+    }
+}
+
 /// Card and denoiser.
 #[derive(Clone, Debug)]
 pub struct Model {
@@ -131,15 +147,7 @@ impl Model {
                     .into(),
             )
         })?;
-        let card: Card = serde_json::from_str(json)
-            .map_err(|e| malformed(format!("its card cannot be understood: {e}")))?;
-        if card.format != 1 {
-            return Err(malformed(format!(
-                "its format is {}, this version reads 1",
-                card.format
-            )));
-        }
-        Ok(card)
+        Card::parse(json, path)
     }
 
     /// The file's contents.

@@ -10,6 +10,7 @@ mod gradient;
 mod measure;
 mod metric;
 mod network;
+mod pickle;
 mod schedule;
 mod solver;
 mod train;
@@ -155,6 +156,7 @@ fn runner(kind: &str) -> Option<Runner> {
     Some(match kind {
         "schedule" => schedule::run,
         "network" => network::run,
+        "pickle" => pickle::run,
         "edm_loss" => edm_loss::run,
         "solver" => solver::run,
         "solver_analytic" => solver::run_analytic,

@@ -41,6 +41,17 @@ impl NetworkConfig {
         }
     }
 
+    /// Builds the network for weights that are loaded afterwards: all zero, norms one.
+    ///
+    /// # Errors
+    /// [`Error::InvalidValue`] for sizes that do not fit together.
+    pub(crate) fn zeros(&self, device: &Device) -> Result<Network, Error> {
+        self.check()?;
+        Ok(match self {
+            Self::SongUnet(config) => Network::SongUnet(SongUNet::new(config, device)),
+        })
+    }
+
     /// Checks that the sizes fit together.
     ///
     /// # Errors

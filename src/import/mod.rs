@@ -1,0 +1,411 @@
+//! Weights from elsewhere: EDM and SFD pickles, torch files and safetensors, read as data.
+//!
+//! Python executes whatever a pickle names when it opens one. Here nothing is executed: a small machine ([`pickle`])
+//! builds values, the names that a file mentions must be on a short list, and everything is checked against the size of
+//! the file before memory is taken. Tensors stay in the file until they are asked for.
+//!
+//! [`open`] reads a model file of any kind; [`Checkpoint`] is what is known about one; [`globals`] lists the names that
+//! a file mentions without loading it; [`Export`] writes a checkpoint as our file, or for PyTorch.
+
+mod architecture;
+mod archive;
+mod card;
+mod content;
+mod export;
+mod infer;
+mod json;
+mod key;
+mod legacy;
+mod network;
+mod pickle;
+mod scalar;
+mod source;
+mod survey;
+mod tensor;
+
+pub use architecture::{Architecture, Family};
+pub use export::{Export, Layout};
+pub use key::Key;
+pub use pickle::Global;
+pub use scalar::Scalar;
+pub use survey::globals;
+pub use tensor::TensorInfo;
+
+use crate::Error;
+use crate::checkpoint::{Card, Model};
+use archive::Archive;
+use burn::tensor::Device;
+use content::Content;
+use pickle::{Arena, Id, Persistent, Policy};
+use serde_json::{Map, Value};
+use source::{Cursor, Source};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+/// How a file is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Format {
+    /// Our own, or anybody's safetensors.
+    Safetensors,
+    /// An EDM pickle: objects of `torch_utils.persistence`, storages inline.
+    EdmPersistent,
+    /// A pickle of plain classes, as the official SFD code writes it.
+    SfdPlain,
+    /// A zip archive of torch 1.6 or newer.
+    TorchZip,
+    /// torch before 1.6.
+    TorchLegacy,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Safetensors => "safetensors",
+            Self::EdmPersistent => "EDM pickle",
+            Self::SfdPlain => "SFD pickle",
+            Self::TorchZip => "torch zip archive",
+            Self::TorchLegacy => "legacy torch file",
+        })
+    }
+}
+
+/// A file of weights, opened but not loaded.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// How it is written.
+    pub format: Format,
+    /// Under which key of the file the weights are, such as `ema`; empty if they are the file.
+    pub root: String,
+    /// Class of the object that holds the weights, such as `EDMPrecond`.
+    pub class: Option<String>,
+    /// Class of the network inside it, such as `SongUNet`.
+    pub network: Option<String>,
+    /// Scalars beside the weights: `sigma_min`, `img_resolution`, `global_step`...
+    pub attributes: Map<String, Value>,
+    /// The arguments that the object was made with, where the file says them (`_init_kwargs`).
+    pub init: Map<String, Value>,
+    /// The settings of its distillation, where the file says them (`training_kwargs`).
+    pub training: Map<String, Value>,
+    /// Free texts in a safetensors header.
+    pub metadata: BTreeMap<String, String>,
+    /// Every name of Python's that the file mentions.
+    pub globals: Vec<Global>,
+    dropout: Option<f64>,
+    tensors: BTreeMap<String, TensorInfo>,
+    source: Source,
+}
+
+/// The metadata key of our card.
+const CARD: &str = "fewstep";
+/// Longest safetensors header: forty thousand tensors.
+const LONGEST_HEADER: u64 = 4 << 20;
+
+impl Checkpoint {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// [`Error::File`] if it cannot be read, [`Error::Malformed`] if it is of no format that we read, or broken,
+    /// [`Error::ForeignCode`] if it mentions names that have nothing to do with weights.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        Self::parse(Source::open(path)?)
+    }
+
+    /// As [`read`](Self::read), of a file in memory; `path` is for messages.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn from_bytes(bytes: Vec<u8>, path: &Path) -> Result<Self, Error> {
+        Self::parse(Source::memory(bytes, path))
+    }
+
+    fn parse(source: Source) -> Result<Self, Error> {
+        match sniff(&source)? {
+            Sniffed::Safetensors => Self::safetensors(source),
+            Sniffed::Zip => Self::pickled(source, read_zip),
+            Sniffed::Pickle => Self::pickled(source, read_pickle),
+        }
+    }
+
+    fn safetensors(source: Source) -> Result<Self, Error> {
+        let (header, metadata) = header(&source)?;
+        let mut tensors = BTreeMap::new();
+        for (name, info) in header.tensors() {
+            let scalar = Scalar::of_safetensors(info.dtype).ok_or_else(|| {
+                let reason = format!("tensor {name} is of type {:?}", info.dtype);
+                source.broken("safetensors file", reason)
+            })?;
+            let (from, to) = info.data_offsets;
+            let start = header_end(&source)? + from as u64;
+            // Validated by the crate: the sizes fit, and the last tensor ends with the file.
+            let span = source.span(start, (to - from) as u64);
+            let span = span.ok_or_else(|| source.broken("safetensors file", "it is cut off"))?;
+            tensors.insert(name, TensorInfo::contiguous(scalar, info.shape.clone(), span));
+        }
+        Ok(Self {
+            format: Format::Safetensors,
+            root: String::new(),
+            class: None,
+            network: None,
+            attributes: Map::new(),
+            init: Map::new(),
+            training: Map::new(),
+            metadata,
+            globals: Vec::new(),
+            dropout: None,
+            tensors,
+            source,
+        })
+    }
+
+    fn pickled(
+        source: Source,
+        read: impl FnOnce(&mut Arena<'_>) -> Result<(Format, Id), Error>,
+    ) -> Result<Self, Error> {
+        let mut arena = Arena::new(&source, Policy::Refuse);
+        let (format, top) = read(&mut arena)?;
+        let content = content::read(&arena, top)?;
+        let mut tensors = BTreeMap::new();
+        for (name, view) in &content.tensors {
+            let view = &arena.views[*view];
+            let span = arena.storages[view.storage].span;
+            let span = span.ok_or_else(|| {
+                source.broken("checkpoint", format!("the bytes of {name} are missing"))
+            })?;
+            tensors.insert(name.clone(), TensorInfo::of(view, span));
+        }
+        let globals = arena.globals;
+        let Content {
+            root,
+            class,
+            persistent,
+            network,
+            attributes,
+            init,
+            training,
+            dropout,
+            ..
+        } = content;
+        let format = match format {
+            Format::EdmPersistent if !persistent => Format::SfdPlain,
+            other => other,
+        };
+        Ok(Self {
+            format,
+            root,
+            class,
+            network,
+            attributes,
+            init,
+            training,
+            metadata: BTreeMap::new(),
+            globals,
+            dropout,
+            tensors,
+            source,
+        })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        self.source.path()
+    }
+
+    /// Every tensor, by the name the file gives it.
+    pub fn tensors(&self) -> &BTreeMap<String, TensorInfo> {
+        &self.tensors
+    }
+
+    /// Whether the file is one of ours: its header holds a card.
+    pub fn has_card(&self) -> bool {
+        self.metadata.contains_key(CARD)
+    }
+
+    /// The numbers of a tensor, row-major, little-endian.
+    ///
+    /// # Errors
+    /// [`Error::File`] if it cannot be read, [`Error::InvalidValue`] for a name that the file does not have.
+    pub fn bytes(&self, name: &str) -> Result<Vec<u8>, Error> {
+        self.info(name)?.read(&self.source)
+    }
+
+    /// The numbers of a tensor, row-major, in single precision.
+    ///
+    /// # Errors
+    /// As [`bytes`](Self::bytes), and [`Error::Malformed`] if they are not floating-point numbers.
+    pub fn values(&self, name: &str) -> Result<Vec<f32>, Error> {
+        let info = self.info(name)?;
+        let values = info.scalar.to_f32(&info.read(&self.source)?);
+        values.ok_or_else(|| {
+            let reason = format!("{name} is {}; weights are f16, bf16, f32 or f64", info.scalar);
+            self.source.broken("checkpoint", reason)
+        })
+    }
+
+    fn info(&self, name: &str) -> Result<&TensorInfo, Error> {
+        let info = self.tensors.get(name);
+        info.ok_or_else(|| Error::invalid("tensor", name, "the name of a tensor in the file"))
+    }
+}
+
+/// Reads a model file of any kind, and its SHA-256: ours as it is, others as [`Checkpoint::card`] says.
+///
+/// # Errors
+/// As [`Checkpoint::read`] and [`Checkpoint::model`].
+pub fn open(path: &Path, device: &Device) -> Result<(Model, String), Error> {
+    let checkpoint = Checkpoint::read(path)?;
+    let (card, hash) = checkpoint.described()?;
+    Ok((checkpoint.model(card, device)?, hash))
+}
+
+impl Checkpoint {
+    /// The card and the file's SHA-256, which a foreign file's card repeats as where it came from.
+    ///
+    /// # Errors
+    /// As [`card`](Self::card), and [`Error::File`].
+    pub fn described(&self) -> Result<(Card, String), Error> {
+        let mut card = self.card()?;
+        let hash = crate::checkpoint::hash_file(self.path())?;
+        if let (false, Value::Object(recipe)) = (self.has_card(), &mut card.recipe) {
+            recipe.insert("sha256".into(), hash.clone().into());
+        }
+        Ok((card, hash))
+    }
+}
+
+enum Sniffed {
+    Safetensors,
+    Zip,
+    Pickle,
+}
+
+/// Tells formats apart by their first bytes. Only what is called safetensors must be: whoever passes a pickle off as
+/// that is up to no good.
+fn sniff(source: &Source) -> Result<Sniffed, Error> {
+    if source.path().extension().is_some_and(|e| e == "safetensors") {
+        return Ok(Sniffed::Safetensors);
+    }
+    let mut start = [0; 9];
+    let len = source.len().min(9);
+    source.read_at(0, &mut start[..len as usize])?;
+    if start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06") {
+        return Ok(Sniffed::Zip);
+    }
+    // A header's length, then a brace; a pickle of protocol 2 or newer cannot look so.
+    if len == 9 && start[8] == b'{' && (start[0] != 0x80 || start[3..8] == [0; 5]) {
+        return Ok(Sniffed::Safetensors);
+    }
+    match start[0] {
+        0x80 | b'(' | b')' | b']' | b'}' | b'c' | b'd' | b'l' if len > 1 => Ok(Sniffed::Pickle),
+        _ => Err(source.broken(
+            "model file",
+            "it is neither safetensors, a torch file nor a pickle; if it was downloaded, look whether it is an error \
+             page",
+        )),
+    }
+}
+
+/// The part of a safetensors file before its tensors.
+fn header_end(source: &Source) -> Result<u64, Error> {
+    if source.len() < 9 {
+        return Err(source.broken("safetensors file", "it has no header"));
+    }
+    let mut len = [0; 8];
+    source.read_at(0, &mut len)?;
+    Ok(u64::from_le_bytes(len).saturating_add(8))
+}
+
+/// The header of a safetensors file, checked against its length, and its free texts.
+fn header(
+    source: &Source,
+) -> Result<(safetensors::tensor::Metadata, BTreeMap<String, String>), Error> {
+    let broken = |reason: String| source.broken("safetensors file", reason);
+    let end = header_end(source)?;
+    if end > source.len() || end > LONGEST_HEADER {
+        return Err(broken(format!(
+            "its header of {end} bytes is longer than the file or {} MB",
+            LONGEST_HEADER >> 20
+        )));
+    }
+    let bytes = source.read(source::Span { start: 0, len: end })?;
+    // The crate wants the whole file to check that the last tensor ends with it; the header alone is enough for that.
+    let header: safetensors::tensor::Metadata =
+        serde_json::from_slice(&bytes[8..]).map_err(|e| broken(e.to_string()))?;
+    let len = header.data_len() as u64;
+    if end.checked_add(len) != Some(source.len()) {
+        let said = end.saturating_add(len);
+        return Err(broken(format!(
+            "by its header it has {said} bytes, but there are {}; it may be cut off",
+            source.len()
+        )));
+    }
+    let texts = header.metadata().iter().flatten();
+    let texts = texts.map(|(k, v)| (k.clone(), v.clone())).collect();
+    Ok((header, texts))
+}
+
+/// A plain pickle, or a legacy torch file, which starts with one.
+fn read_pickle(arena: &mut Arena<'_>) -> Result<(Format, Id), Error> {
+    let source = arena.source;
+    let mut cursor = Cursor::new(source, source.whole());
+    let first = pickle::read(&mut cursor, arena, Persistent::None)?;
+    if legacy::is_magic(arena, first) {
+        let root = legacy::read(arena, source.whole(), false)?.root;
+        return Ok((Format::TorchLegacy, root));
+    }
+    // Told apart from plain classes once the objects are looked at.
+    Ok((Format::EdmPersistent, first))
+}
+
+/// A torch zip archive.
+fn read_zip(arena: &mut Arena<'_>) -> Result<(Format, Id), Error> {
+    let source = arena.source;
+    let (archive, folder, span) = open_zip(source)?;
+    if let Some(order) = archive.find(&format!("{folder}byteorder")) {
+        let order = source.read(source::Span { len: order.len.min(16), ..order })?;
+        if order != b"little" {
+            let order = String::from_utf8_lossy(&order).into_owned();
+            let reason = format!("its byte order is {order:?}; load and save it on a little-endian machine");
+            return Err(source.broken("torch zip archive", reason));
+        }
+    }
+    let mut cursor = Cursor::new(source, span);
+    let root = pickle::read(&mut cursor, arena, Persistent::Torch { nested: false })?;
+    for storage in &mut arena.storages {
+        // Storages of byte strings inside the pickle have their place already.
+        if storage.span.is_some() {
+            continue;
+        }
+        let name = format!("{folder}data/{}", storage.key);
+        let span = archive.find(&name).filter(|span| span.len == storage.bytes());
+        if span.is_none() {
+            let reason = format!("{name} with {} bytes is missing", storage.bytes());
+            return Err(source.broken("torch zip archive", reason));
+        }
+        storage.span = span;
+    }
+    Ok((Format::TorchZip, root))
+}
+
+/// The archive, its one folder (with a slash), and where its pickle is.
+fn open_zip(source: &Source) -> Result<(Archive, String, source::Span), Error> {
+    let archive = Archive::read(source)?;
+    let found = archive.names().filter(|name| *name == "data.pkl" || name.ends_with("/data.pkl"));
+    let mut found: Vec<String> = found.map(str::to_string).collect();
+    let (Some(name), true) = (found.pop(), found.is_empty()) else {
+        let reason = "it is a zip archive without exactly one data.pkl; a folder of images goes to `train`";
+        return Err(source.broken("torch file", reason));
+    };
+    let folder = name.trim_end_matches("data.pkl").to_string();
+    if archive.find(&format!("{folder}constants.pkl")).is_some() {
+        let reason = "it is a TorchScript program; save the module's state_dict() instead";
+        return Err(source.broken("torch file", reason));
+    }
+    let span = archive.find(&name);
+    let span = span.ok_or_else(|| source.broken("torch file", "its pickle is missing"))?;
+    Ok((archive, folder, span))
+}
+
+#[cfg(test)]
+mod tests;
