@@ -22,15 +22,24 @@ pub(super) struct Content {
     pub(super) training: Map<String, Value>,
     /// Dropout rate of the blocks, where they say it.
     pub(super) dropout: Option<f64>,
+    /// Bytes of all names.
+    names: usize,
     /// Indices into the arena's views.
     pub(super) tensors: BTreeMap<String, usize>,
 }
 
 /// Keys under which files keep the weights to sample with, the best first.
 const ROOTS: [&str; 7] = ["ema", "state_dict", "model", "net", "model_state_dict", "params_ema", "params"];
-/// Deepest tree of modules, and most modules and tensors.
+/// Deepest tree of modules, most modules and tensors, and most bytes of names: parts may be shared, so that a small file
+/// could describe a tree without bound.
 const DEEPEST: usize = 64;
-const MOST: usize = 100_000;
+const MOST: usize = 40_000;
+const MOST_NAMES: usize = 4 << 20;
+/// Most entries of dictionaries that are looked through.
+const MOST_WORK: usize = 4 << 20;
+/// Most scalars beside the weights, and their longest text.
+const MOST_SCALARS: usize = 256;
+const LONGEST_SCALAR: usize = 1024;
 
 /// Looks at the value that a file holds.
 pub(super) fn read(arena: &Arena<'_>, top: Id) -> Result<Content, Error> {
@@ -68,8 +77,9 @@ pub(super) fn read(arena: &Arena<'_>, top: Id) -> Result<Content, Error> {
 }
 
 fn insert(arena: &Arena<'_>, content: &mut Content, name: String, view: usize) -> Result<(), Error> {
-    if content.tensors.len() >= MOST {
-        let reason = format!("it holds more than {MOST} tensors");
+    content.names += name.len();
+    if content.tensors.len() >= MOST || content.names > MOST_NAMES {
+        let reason = format!("it names more than {MOST} tensors, or names them with too many letters");
         return Err(arena.source.broken("checkpoint", reason));
     }
     content.tensors.insert(name, view);
@@ -81,9 +91,11 @@ fn scalars(arena: &Arena<'_>, dict: Id) -> Map<String, Value> {
     let pairs = arena.pairs(dict).unwrap_or_default().iter();
     let scalars = pairs.filter_map(|(key, value)| {
         let key = arena.text(*key).filter(|k| !k.starts_with('_'))?;
-        Some((key.to_string(), json::scalar(arena, *value)?))
+        let value = json::scalar(arena, *value)?;
+        let short = key.len() <= LONGEST_SCALAR && value.as_str().is_none_or(|v| v.len() <= LONGEST_SCALAR);
+        short.then(|| (key.to_string(), value))
     });
-    scalars.collect()
+    scalars.take(MOST_SCALARS).collect()
 }
 
 /// The parameters and buffers of a tree of modules, as its state dict would name them.
@@ -96,14 +108,16 @@ fn modules(arena: &Arena<'_>, root: &Object, content: &mut Content) -> Result<()
         content.training = json::map(arena, arena.field(state, "training_kwargs"));
     }
     let mut open = vec![(String::new(), root, 0)];
-    let mut seen = 0;
+    let (mut seen, mut work) = (0, 0);
     while let Some((prefix, object, depth)) = open.pop() {
+        let Some(state) = object.state else { continue };
         seen += 1;
-        if depth > DEEPEST || seen > MOST || prefix.len() > 1024 {
+        work += arena.pairs(state).map_or(0, <[_]>::len);
+        let too_many = seen > MOST || open.len() > MOST || work > MOST_WORK;
+        if depth > DEEPEST || too_many || prefix.len() > 1024 {
             let reason = "its modules are nested too deep, or too many";
             return Err(arena.source.broken("checkpoint", reason));
         }
-        let Some(state) = object.state else { continue };
         let part = |name: &str| arena.field(state, name).and_then(|id| arena.pairs(id)).unwrap_or_default();
         let volatile: BTreeSet<&str> = arena
             .field(state, "_non_persistent_buffers_set")
@@ -112,7 +126,9 @@ fn modules(arena: &Arena<'_>, root: &Object, content: &mut Content) -> Result<()
             .iter()
             .filter_map(|id| arena.text(*id))
             .collect();
+        work += volatile.len();
         for (group, skip) in [("_parameters", None), ("_buffers", Some(&volatile))] {
+            work += part(group).len();
             for (key, value) in part(group) {
                 let Some(name) = arena.text(*key) else { continue };
                 if skip.is_some_and(|skip| skip.contains(name)) || *value == NONE {
@@ -127,7 +143,11 @@ fn modules(arena: &Arena<'_>, root: &Object, content: &mut Content) -> Result<()
                 }
             }
         }
-        for (key, value) in part("_modules").iter().rev() {
+        let inner = part("_modules");
+        if inner.len() > MOST {
+            return Err(arena.source.broken("checkpoint", "a module has too many parts"));
+        }
+        for (key, value) in inner.iter().rev() {
             if let (Some(name), Node::Object(module)) = (arena.text(*key), arena.get(*value)) {
                 if depth == 0 && name == "model" {
                     content.network = Some(short(&module.class));

@@ -13,6 +13,10 @@ pub(super) struct Named<'a> {
     pub(super) tensors: BTreeMap<String, (&'a str, &'a [usize])>,
 }
 
+/// More than any network has; [`Architecture::check`] says so.
+const MOST_LEVELS: usize = 16;
+const MOST_BLOCKS: usize = 100;
+
 /// The name by which the start of all others is found.
 const LANDMARK: &str = "map_layer0.weight";
 
@@ -178,6 +182,9 @@ impl Named<'_> {
             return None;
         };
         let resolutions = self.resolutions();
+        if resolutions.len() > MOST_LEVELS {
+            return None;
+        }
         let resolution = *resolutions.last()?;
         let &[model_channels, channels, 3, 3] = self.shape(&format!("enc.{resolution}x{resolution}_conv.weight"))?
         else {
@@ -198,7 +205,7 @@ impl Named<'_> {
             multipliers.push(width / model_channels);
         }
         let r = resolution;
-        let blocks = (0..).take_while(|i| self.has(&format!("dec.{r}x{r}_block{i}.conv0.weight"))).count();
+        let blocks = (0..MOST_BLOCKS).take_while(|i| self.has(&format!("dec.{r}x{r}_block{i}.conv0.weight"))).count();
         let attends = |r: &&usize| {
             let sides = ["enc", "dec"].iter();
             let mut names = sides.flat_map(|side| (0..blocks).map(move |i| format!("{side}.{r}x{r}_block{i}.qkv.weight")));

@@ -48,7 +48,9 @@ fn convert(arena: &Arena<'_>, id: Id, depth: usize, left: &mut usize) -> Value {
     if depth == 0 || *left == 0 {
         return "<...>".into();
     }
-    *left -= 1;
+    // Long texts count as many.
+    let cost = 1 + arena.text(id).map_or(0, |text| text.len() / 64);
+    *left = left.saturating_sub(cost);
     if let Some(value) = scalar(arena, id) {
         return value;
     }
@@ -69,6 +71,7 @@ fn convert(arena: &Arena<'_>, id: Id, depth: usize, left: &mut usize) -> Value {
                 if *left == 0 {
                     break;
                 }
+                *left -= 1;
                 if let Some(key) = arena.text(*key) {
                     let value = convert(arena, *value, depth - 1, left);
                     map.insert(key.to_string(), value);

@@ -2,7 +2,7 @@
 //! of its storages), then the storages one after the other.
 
 use super::pickle::{self, Arena, FALSE, Id, Node, Persistent};
-use super::source::{Cursor, Span};
+use super::source::{Cursor, Source, Span};
 use crate::Error;
 use std::collections::HashMap;
 
@@ -19,6 +19,17 @@ pub(super) struct Legacy {
 /// Whether a first pickle is the magic number.
 pub(super) fn is_magic(arena: &Arena<'_>, id: Id) -> bool {
     matches!(arena.get(id), Node::Big(bytes) if bytes.iter().eq(&MAGIC))
+}
+
+/// Whether bytes start with the pickle of the magic number, as torch writes it.
+pub(super) fn starts(source: &Source, span: Span) -> Result<bool, Error> {
+    let mut start = [0; 14];
+    if span.len < start.len() as u64 {
+        return Ok(false);
+    }
+    source.read_at(span.start, &mut start)?;
+    // PROTO and any version, then LONG1 with ten bytes.
+    Ok(start[0] == 0x80 && start[2..4] == [0x8a, 10] && start[4..] == MAGIC)
 }
 
 /// Reads a stream; `nested` inside a byte string of another pickle.
@@ -52,21 +63,19 @@ pub(super) fn read(arena: &mut Arena<'_>, span: Span, nested: bool) -> Result<Le
     let before = arena.storages.len();
     let root = next(arena)?;
     let keys = next(arena)?;
-    let keys: Option<Vec<String>> = arena.items(keys).and_then(|keys| {
-        let keys = keys.iter().map(|key| match arena.get(*key) {
-            Node::Text(text) => Some(text.to_string()),
-            Node::Int(number) => Some(number.to_string()),
-            _ => None,
-        });
-        keys.collect()
-    });
-    let keys = keys.ok_or_else(|| wrong("the keys of its storages are no list of texts".into()))?;
+    let keys = arena.items(keys).map(<[Id]>::to_vec);
+    let keys = keys.ok_or_else(|| wrong("the keys of its storages are no list".into()))?;
 
     let mut places: HashMap<String, Vec<usize>> = HashMap::new();
     for (index, storage) in arena.storages.iter().enumerate().skip(before) {
         places.entry(storage.key.clone()).or_default().push(index);
     }
     for key in keys {
+        let key = match arena.get(key) {
+            Node::Text(text) => text.to_string(),
+            Node::Int(number) => number.to_string(),
+            _ => return Err(wrong("the key of a storage is no text".into())),
+        };
         let Some(indices) = places.get(&key) else {
             return Err(wrong(format!("storage {key} is not used by any tensor")));
         };

@@ -28,7 +28,7 @@ pub use export::{Export, Layout};
 pub use key::Key;
 pub use pickle::Global;
 pub use scalar::Scalar;
-pub use survey::globals;
+pub use survey::{globals, globals_in};
 pub use tensor::TensorInfo;
 
 use crate::Error;
@@ -130,6 +130,7 @@ impl Checkpoint {
 
     fn safetensors(source: Source) -> Result<Self, Error> {
         let (header, metadata) = header(&source)?;
+        let data = header_end(&source)?;
         let mut tensors = BTreeMap::new();
         for (name, info) in header.tensors() {
             let scalar = Scalar::of_safetensors(info.dtype).ok_or_else(|| {
@@ -137,9 +138,8 @@ impl Checkpoint {
                 source.broken("safetensors file", reason)
             })?;
             let (from, to) = info.data_offsets;
-            let start = header_end(&source)? + from as u64;
             // Validated by the crate: the sizes fit, and the last tensor ends with the file.
-            let span = source.span(start, (to - from) as u64);
+            let span = source.span(data.saturating_add(from as u64), (to - from) as u64);
             let span = span.ok_or_else(|| source.broken("safetensors file", "it is cut off"))?;
             tensors.insert(name, TensorInfo::contiguous(scalar, info.shape.clone(), span));
         }
@@ -406,6 +406,3 @@ fn open_zip(source: &Source) -> Result<(Archive, String, source::Span), Error> {
     let span = span.ok_or_else(|| source.broken("torch file", "its pickle is missing"))?;
     Ok((archive, folder, span))
 }
-
-#[cfg(test)]
-mod tests;

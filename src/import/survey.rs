@@ -16,7 +16,15 @@ pub fn globals(path: &Path) -> Result<Vec<Global>, Error> {
     survey(&Source::open(path)?)
 }
 
-pub(super) fn survey(source: &Source) -> Result<Vec<Global>, Error> {
+/// As [`globals`], of a file in memory; `path` is for messages.
+///
+/// # Errors
+/// As [`globals`].
+pub fn globals_in(bytes: Vec<u8>, path: &Path) -> Result<Vec<Global>, Error> {
+    survey(&Source::memory(bytes, path))
+}
+
+fn survey(source: &Source) -> Result<Vec<Global>, Error> {
     let mut arena = Arena::new(source, Policy::Survey);
     let outcome = match sniff(source)? {
         Sniffed::Safetensors => Ok(()),

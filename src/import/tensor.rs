@@ -181,9 +181,10 @@ impl TensorInfo {
 
 /// The strides of numbers that lie one after the other.
 fn contiguous(shape: &[usize]) -> Vec<u64> {
-    let mut strides = vec![1; shape.len()];
+    let mut strides = vec![1u64; shape.len()];
     for d in (1..shape.len()).rev() {
-        strides[d - 1] = strides[d] * shape[d].max(1) as u64;
+        // What overflows belongs to an empty tensor.
+        strides[d - 1] = strides[d].saturating_mul(shape[d].max(1) as u64);
     }
     strides
 }

@@ -5,7 +5,7 @@ use super::super::scalar::Scalar;
 use super::super::source::Span;
 use super::super::tensor::View;
 use super::global::Role;
-use super::value::{Arena, Id, NONE, Node, Object, Policy};
+use super::value::{Arena, EMPTY, Id, NONE, Node, Object, Policy};
 use super::{Machine, Persistent};
 use crate::Error;
 
@@ -16,7 +16,7 @@ impl Machine<'_, '_, '_> {
     /// `callee(*arguments)`.
     pub(super) fn call(&mut self, mut callee: Id, mut arguments: Id) -> Result<Id, Error> {
         if self.arena.policy == Policy::Survey {
-            return self.survey(callee, arguments);
+            return Ok(EMPTY);
         }
         for _ in 0..WRAPPED {
             let Some(role) = self.arena.role(callee) else {
@@ -68,7 +68,7 @@ impl Machine<'_, '_, '_> {
     /// A new instance of a class.
     pub(super) fn instance(&mut self, class: Id, arguments: Id) -> Result<Id, Error> {
         if self.arena.policy == Policy::Survey {
-            return self.arena.put(Node::Tuple(Box::default()));
+            return Ok(EMPTY);
         }
         match self.arena.role(class) {
             Some(Role::Dict) => self.dict(arguments),
@@ -176,7 +176,12 @@ impl Machine<'_, '_, '_> {
         if let Some(id) = self.arena.inline.get(&span) {
             return Ok(*id);
         }
-        self.check_nesting()?;
+        if self.persistent == (Persistent::Torch { nested: true }) {
+            return Err(self.wrong("a byte string inside a byte string; weights are never nested so deep"));
+        }
+        if !legacy::starts(self.arena.source, span)? {
+            return Err(self.wrong("a byte string is no torch stream"));
+        }
         let id = legacy::read(self.arena, span, true)?.root;
         if !matches!(self.arena.get(id), Node::Storage(_)) {
             return Err(self.wrong("a byte string holds something other than a storage"));
@@ -184,15 +189,6 @@ impl Machine<'_, '_, '_> {
         self.arena.spend(96)?;
         self.arena.inline.insert(span, id);
         Ok(id)
-    }
-
-    fn check_nesting(&self) -> Result<(), Error> {
-        match self.persistent {
-            Persistent::Torch { nested: true } => {
-                Err(self.wrong("a byte string inside a byte string; weights are never nested so deep"))
-            }
-            _ => Ok(()),
-        }
     }
 
     /// `numpy.core.multiarray.scalar(type, bytes)`.
@@ -240,25 +236,16 @@ impl Machine<'_, '_, '_> {
         }
     }
 
-    /// Looks for names only.
-    fn survey(&mut self, callee: Id, arguments: Id) -> Result<Id, Error> {
-        let first = self.arena.items(arguments).and_then(|i| i.first().copied());
-        if self.arena.role(callee) == Some(Role::LoadFromBytes)
-            && self.persistent == Persistent::None
-            && let Some(span) = first.and_then(|id| super::bytes_of(self.arena, id))
-        {
-            self.seen(span)?;
+    /// Bytes in a survey: if they are a torch stream, its names are noted as well, whoever would read it.
+    pub(super) fn survey_bytes(&mut self, span: Span) -> Result<(), Error> {
+        let nested = self.persistent == Persistent::Torch { nested: true };
+        if nested || self.arena.inline.contains_key(&span) || !legacy::starts(self.arena.source, span)? {
+            return Ok(());
         }
-        self.arena.put(Node::Tuple(Box::default()))
-    }
-
-    /// Surveys an inline stream once.
-    fn seen(&mut self, span: Span) -> Result<(), Error> {
-        if !self.arena.inline.contains_key(&span) {
-            self.arena.spend(96)?;
-            self.arena.inline.insert(span, NONE);
-            legacy::survey(self.arena, span)?;
-        }
+        self.arena.spend(96)?;
+        self.arena.inline.insert(span, NONE);
+        // What is broken inside is for whoever loads it to say.
+        let _ = legacy::survey(self.arena, span);
         Ok(())
     }
 

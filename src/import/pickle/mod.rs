@@ -9,7 +9,7 @@ mod opcode;
 mod value;
 
 pub use global::Global;
-pub(super) use value::{Arena, FALSE, Id, NONE, Node, Object, Policy, TRUE};
+pub(super) use value::{Arena, EMPTY, FALSE, Id, NONE, Node, Object, Policy, TRUE};
 
 use super::source::{Cursor, Span};
 use super::tensor::Storage;
@@ -32,10 +32,11 @@ pub(super) enum Persistent {
 
 /// Longest text that is kept; longer ones are source code.
 const LONGEST_TEXT: u64 = 4096;
-/// Most values on the stack.
-const DEEPEST_STACK: usize = 1 << 19;
+/// Most values on the stack, and most marks.
+const DEEPEST_STACK: usize = 1 << 18;
+const MOST_MARKS: usize = 1 << 17;
 /// What an entry of the memo costs.
-const MEMO: usize = 40;
+const MEMO: usize = 64;
 
 /// Reads one pickle; the cursor stands behind it afterwards.
 ///
@@ -101,7 +102,7 @@ impl Machine<'_, '_, '_> {
             }
             op::READONLY_BUFFER => Ok(()),
             op::MARK => {
-                if self.marks.len() >= DEEPEST_STACK {
+                if self.marks.len() >= MOST_MARKS {
                     return Err(self.wrong("too many marks"));
                 }
                 self.marks.push(self.stack.len());
@@ -140,9 +141,12 @@ impl Machine<'_, '_, '_> {
                     _ => u64::from_le_bytes(self.cursor.array()?),
                 };
                 let span = self.cursor.span(len)?;
+                if self.arena.policy == Policy::Survey {
+                    self.survey_bytes(span)?;
+                }
                 self.make(Node::Bytes(span))
             }
-            op::EMPTY_TUPLE => self.make(Node::Tuple(Box::default())),
+            op::EMPTY_TUPLE => self.push(EMPTY),
             op::TUPLE1 | op::TUPLE2 | op::TUPLE3 => {
                 let count = usize::from(code - op::TUPLE1) + 1;
                 let floor = self.marks.last().copied().unwrap_or(0);
@@ -271,7 +275,7 @@ impl Machine<'_, '_, '_> {
     /// A storage of the torch file around this pickle.
     fn persistent(&mut self, id: Id) -> Result<Id, Error> {
         if self.arena.policy == Policy::Survey {
-            return self.arena.put(Node::Tuple(Box::default()));
+            return Ok(EMPTY);
         }
         if self.persistent == Persistent::None {
             return Err(self.wrong("it refers to a storage outside the pickle"));

@@ -11,10 +11,12 @@ use std::collections::HashMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in super::super) struct Id(u32);
 
-/// The three values that need no place of their own.
+/// The values that need no place of their own.
 pub(in super::super) const NONE: Id = Id(0);
 pub(in super::super) const FALSE: Id = Id(1);
 pub(in super::super) const TRUE: Id = Id(2);
+/// `()`
+pub(in super::super) const EMPTY: Id = Id(3);
 
 /// A value. Parts are places in the arena.
 #[derive(Clone, Debug)]
@@ -83,7 +85,7 @@ pub(in super::super) struct Arena<'a> {
 }
 
 /// Most memory for the structure of a file, without its tensors. The largest published checkpoints need a few MB.
-const MOST_STRUCTURE: usize = 40 << 20;
+const MOST_STRUCTURE: usize = 32 << 20;
 /// Most instructions in all pickles of a file.
 const MOST_STEPS: u64 = 8 << 20;
 
@@ -97,7 +99,12 @@ impl<'a> Arena<'a> {
         Self {
             source,
             policy,
-            nodes: vec![Node::None, Node::Bool(false), Node::Bool(true)],
+            nodes: vec![
+                Node::None,
+                Node::Bool(false),
+                Node::Bool(true),
+                Node::Tuple(Box::default()),
+            ],
             globals: Vec::new(),
             known: HashMap::new(),
             storages: Vec::new(),
