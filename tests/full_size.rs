@@ -62,7 +62,9 @@ fn check(architecture: &Architecture) -> Model {
     let seconds = start.elapsed().as_secs_f64();
     if let Some(peak) = peak_memory() {
         let ratio = peak as f64 / len as f64;
-        println!("file {len} bytes, loaded in {seconds:.1} s, largest memory {peak} bytes: {ratio:.2} of the file");
+        println!(
+            "file {len} bytes, loaded in {seconds:.1} s, largest memory {peak} bytes: {ratio:.2} of the file"
+        );
         assert!(ratio <= 2.2);
     }
     let start = Instant::now();
@@ -84,7 +86,10 @@ fn check(architecture: &Architecture) -> Model {
     let latents = noise::latents(&[0], network.image_shape(), &device).mul_scalar(80.0);
     let image = sampler.sample(latents, &condition).into_data();
     assert!(image.iter::<f32>().all(f32::is_finite));
-    println!("one image, one evaluation: {:.1} s", start.elapsed().as_secs_f64());
+    println!(
+        "one image, one evaluation: {:.1} s",
+        start.elapsed().as_secs_f64()
+    );
     model
 }
 
@@ -106,7 +111,10 @@ fn cifar10() {
     let (target, condition) = source.round(0).unwrap();
     let round = distiller.round(&target, &condition).unwrap();
     assert!(round.distances.iter().all(|d| d.is_finite()));
-    println!("one round of one trajectory: {:.1} s", start.elapsed().as_secs_f64());
+    println!(
+        "one round of one trajectory: {:.1} s",
+        start.elapsed().as_secs_f64()
+    );
 }
 
 #[test]
@@ -140,8 +148,16 @@ fn imagenet64() {
     let path = folder.path().join("network.pkl");
     let len = write(&architecture, &path);
     let checkpoint = Checkpoint::read(&path).unwrap();
-    checkpoint.check_keys(&checkpoint.architecture().unwrap()).unwrap();
-    let read = checkpoint.tensors().keys().map(|name| checkpoint.values(name).unwrap().len());
+    checkpoint
+        .check_keys(&checkpoint.architecture().unwrap())
+        .unwrap();
+    let read = checkpoint
+        .tensors()
+        .keys()
+        .map(|name| checkpoint.values(name).unwrap().len());
     assert!(read.sum::<usize>() >= 295_899_267);
-    println!("file {len} bytes, largest memory {:?} bytes; the network is not built yet", peak_memory());
+    println!(
+        "file {len} bytes, largest memory {:?} bytes; the network is not built yet",
+        peak_memory()
+    );
 }

@@ -18,6 +18,8 @@ fn all_pass() {
     let summary = summary.unwrap();
     let cases: Vec<_> = cases.into_iter().collect();
     let expected = [
+        ("ckpt_legacy_tricky", 4),
+        ("ckpt_zip_tricky", 4),
         ("edm_loss_song_tiny", 6),
         ("network_song_tiny", 6),
         ("schedule", 6),
@@ -26,7 +28,7 @@ fn all_pass() {
     ];
     let expected = expected.map(|(name, rows)| (name.to_string(), rows));
     assert_eq!(cases, expected);
-    assert_eq!((summary.passed, summary.failed), (46, 0));
+    assert_eq!((summary.passed, summary.failed), (54, 0));
     assert_eq!((summary.unsupported, summary.informational), (0, 0));
     let worst = summary.worst.unwrap();
     assert!(worst.ratio > 0.0 && worst.ratio <= 1.0, "{worst:?}");

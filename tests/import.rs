@@ -40,7 +40,8 @@ fn edm(architecture: &Architecture) -> Vec<u8> {
 /// The network as named tensors, in the order of the table.
 fn tensors(architecture: &Architecture) -> Vec<torch::Tensor> {
     let keys = architecture.keys().into_iter();
-    keys.map(|key| (key.name.clone(), key.shape.clone(), foreign::values(&key))).collect()
+    keys.map(|key| (key.name.clone(), key.shape.clone(), foreign::values(&key)))
+        .collect()
 }
 
 fn parse(bytes: Vec<u8>) -> Result<Checkpoint, Error> {
@@ -50,12 +51,14 @@ fn parse(bytes: Vec<u8>) -> Result<Checkpoint, Error> {
 /// All weights of a model by name.
 fn weights(model: &Model) -> BTreeMap<String, Vec<f32>> {
     let all = parameters(&model.denoiser.network).into_iter();
-    all.map(|p| (p.name, p.data.iter::<f32>().collect())).collect()
+    all.map(|p| (p.name, p.data.iter::<f32>().collect()))
+        .collect()
 }
 
 fn expected(architecture: &Architecture) -> BTreeMap<String, Vec<f32>> {
     let keys = architecture.keys().into_iter().filter(|key| !key.buffer);
-    keys.map(|key| (key.name.clone(), foreign::values(&key))).collect()
+    keys.map(|key| (key.name.clone(), foreign::values(&key)))
+        .collect()
 }
 
 #[test]
@@ -71,15 +74,28 @@ fn the_same_network_from_every_format() {
     let files = [
         (write("a.pkl", edm(&architecture)), Format::EdmPersistent),
         (write("a.ckpt", torch::legacy(&state)), Format::TorchLegacy),
-        (write("a.pth", torch::zip(&state, "little")), Format::TorchZip),
+        (
+            write("a.pth", torch::zip(&state, "little")),
+            Format::TorchZip,
+        ),
     ];
     for (path, format) in &files {
         let checkpoint = Checkpoint::read(path).unwrap();
         assert_eq!(checkpoint.format, *format);
         // Only the pickle of EDM says the dropout rate.
-        let dropout = if *format == Format::EdmPersistent { 0.1 } else { 0.0 };
+        let dropout = if *format == Format::EdmPersistent {
+            0.1
+        } else {
+            0.0
+        };
         let found = checkpoint.architecture().unwrap();
-        assert_eq!(found, Architecture { dropout, ..architecture.clone() });
+        assert_eq!(
+            found,
+            Architecture {
+                dropout,
+                ..architecture.clone()
+            }
+        );
         let (model, hash) = open(path, &Device::flex()).unwrap();
         assert_eq!(weights(&model), expected(&architecture));
         assert_eq!(model.card.kind, Kind::Teacher);
@@ -116,8 +132,15 @@ fn round_trips_are_exact() {
         let layout = Layout::StateDict { step_branch };
         convert("ours.safetensors", "official.safetensors", layout, None);
         let official = Checkpoint::read(&path("official.safetensors")).unwrap();
-        let wanted = Architecture { step_branch, ..architecture.clone() };
-        let keys: BTreeMap<_, _> = wanted.keys().into_iter().map(|k| (k.name, k.shape)).collect();
+        let wanted = Architecture {
+            step_branch,
+            ..architecture.clone()
+        };
+        let keys: BTreeMap<_, _> = wanted
+            .keys()
+            .into_iter()
+            .map(|k| (k.name, k.shape))
+            .collect();
         let found = official.tensors().iter();
         let found: BTreeMap<_, _> = found.map(|(n, t)| (n.clone(), t.shape.clone())).collect();
         assert_eq!(found, keys);
@@ -128,7 +151,12 @@ fn round_trips_are_exact() {
             assert!(official.values(name).unwrap().iter().all(|v| *v == 0.0));
             continue;
         }
-        convert("official.safetensors", "back.safetensors", Layout::Model, None);
+        convert(
+            "official.safetensors",
+            "back.safetensors",
+            Layout::Model,
+            None,
+        );
         assert!(bytes("ours.safetensors") == bytes("back.safetensors"));
     }
 
@@ -140,7 +168,10 @@ fn round_trips_are_exact() {
         for (name, want) in expected(&architecture) {
             let got = &weights(&model)[&name];
             for (got, want) in got.iter().zip(&want) {
-                assert!((got - want).abs() <= rounding * want.abs() + 1e-6, "{name}: {got} {want}");
+                assert!(
+                    (got - want).abs() <= rounding * want.abs() + 1e-6,
+                    "{name}: {got} {want}"
+                );
             }
         }
         // Rounded once, it is exact from then on.
@@ -155,21 +186,45 @@ fn differences_are_listed() {
     let of = |change: &dyn Fn(&mut Vec<torch::Tensor>)| {
         let mut state = tensors(&architecture);
         change(&mut state);
-        parse(torch::legacy(&state)).unwrap().card().unwrap_err().to_string()
+        parse(torch::legacy(&state))
+            .unwrap()
+            .card()
+            .unwrap_err()
+            .to_string()
     };
     let missing = of(&|s| s.retain(|(name, ..)| !name.ends_with("4x4_in0.proj.bias")));
-    assert!(missing.contains("missing: model.dec.4x4_in0.proj.bias"), "{missing}");
+    assert!(
+        missing.contains("missing: model.dec.4x4_in0.proj.bias"),
+        "{missing}"
+    );
     let unexpected = of(&|s| s.push(("model.extra".into(), vec![2], vec![0.0; 2])));
-    assert!(unexpected.contains("unexpected: model.extra"), "{unexpected}");
+    assert!(
+        unexpected.contains("unexpected: model.extra"),
+        "{unexpected}"
+    );
     let shape = of(&|s| {
-        let bias = s.iter_mut().find(|(name, ..)| name.ends_with("map_layer1.bias")).unwrap();
+        let bias = s
+            .iter_mut()
+            .find(|(name, ..)| name.ends_with("map_layer1.bias"))
+            .unwrap();
         (bias.1, bias.2) = (vec![3], vec![0.0; 3]);
     });
-    assert!(shape.contains("map_layer1.bias: file [3], network [32]"), "{shape}");
+    assert!(
+        shape.contains("map_layer1.bias: file [3], network [32]"),
+        "{shape}"
+    );
     // Half a step branch is none.
-    let branch = tensors(&Architecture { step_branch: true, ..architecture.clone() });
+    let branch = tensors(&Architecture {
+        step_branch: true,
+        ..architecture.clone()
+    });
     let half = of(&|s| {
-        s.extend(branch.iter().filter(|(name, ..)| name.contains("map_step_layer")).cloned());
+        s.extend(
+            branch
+                .iter()
+                .filter(|(name, ..)| name.contains("map_step_layer"))
+                .cloned(),
+        );
     });
     assert!(half.contains("affine_step"), "{half}");
     // Constants may be missing, and other people's prefixes are understood.
@@ -196,22 +251,41 @@ fn the_network_of_imagenet_is_told_as_well() {
     checkpoint.check_keys(&architecture).unwrap();
     let inferred = parse(torch::zip(&tensors(&architecture), "little")).unwrap();
     let inferred = inferred.architecture().unwrap();
-    assert_eq!(inferred, Architecture { dropout: 0.0, ..architecture });
+    assert_eq!(
+        inferred,
+        Architecture {
+            dropout: 0.0,
+            ..architecture
+        }
+    );
 }
 
 #[test]
 fn variants_that_are_not_built_are_named() {
     let mut state = tensors(&small());
-    let filter = state.iter_mut().find(|(name, ..)| name.ends_with("resample_filter")).unwrap();
+    let filter = state
+        .iter_mut()
+        .find(|(name, ..)| name.ends_with("resample_filter"))
+        .unwrap();
     (filter.1, filter.2) = (vec![1, 1, 4, 4], vec![0.1; 16]);
-    let error = parse(torch::legacy(&state)).unwrap().card().unwrap_err().to_string();
+    let error = parse(torch::legacy(&state))
+        .unwrap()
+        .card()
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("resample_filter is [1, 1, 4, 4]"), "{error}");
 }
 
 fn golden(name: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/golden").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../shared/golden")
+        .join(name);
     if !path.exists() {
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "{} is missing", path.display());
+        assert!(
+            std::env::var("CI").as_deref() != Ok("true"),
+            "{} is missing",
+            path.display()
+        );
         eprintln!("skipped: no {}", path.display());
         return None;
     }
@@ -220,12 +294,17 @@ fn golden(name: &str) -> Option<PathBuf> {
 
 #[test]
 fn an_official_student_samples_as_it_was_trained() {
-    let Some(path) = golden("pickle_sfd_song.pkl") else { return };
+    let Some(path) = golden("pickle_sfd_song.pkl") else {
+        return;
+    };
     let (model, _) = open(&path, &Device::flex()).unwrap();
     let sampling = &model.card.sampling;
     assert_eq!(model.card.kind, Kind::Student);
     assert_eq!(sampling.solver, SolverConfig::Euler {});
-    assert_eq!((sampling.steps, sampling.sigma_min, sampling.sigma_max), (3, 0.006, 80.0));
+    assert_eq!(
+        (sampling.steps, sampling.sigma_min, sampling.sigma_max),
+        (3, 0.006, 80.0)
+    );
     assert!(sampling.analytic_first_step && sampling.step_condition);
 }
 
@@ -237,11 +316,16 @@ fn golden_files_are_the_same_networks_as_their_safetensors_twins() {
         ("pickle_sfd_song.pkl", "weights_song_tiny.safetensors"),
         ("ckpt_zip_f16.ckpt", "weights_song_tiny_cond.safetensors"),
     ] {
-        let (Some(file), Some(twin)) = (golden(file), golden(twin)) else { return };
+        let (Some(file), Some(twin)) = (golden(file), golden(twin)) else {
+            return;
+        };
         let (file, _) = open(&file, &device).unwrap();
         let twin = Checkpoint::read(&twin).unwrap();
         let ours = weights(&file);
-        let extra = ours.keys().filter(|name| twin.values(&format!("w/{name}")).is_err()).count();
+        let extra = ours
+            .keys()
+            .filter(|name| twin.values(&format!("w/{name}")).is_err())
+            .count();
         assert_eq!(extra, 0);
         for (name, values) in ours {
             assert_eq!(values, twin.values(&format!("w/{name}")).unwrap(), "{name}");
@@ -255,18 +339,31 @@ fn tensors_of_anything_can_be_written_as_they_are() {
     let checkpoint = Checkpoint::read(&folder.join("ckpt_zip_tricky.pt")).unwrap();
     let out = tempfile::tempdir().unwrap();
     let path = out.path().join("x.safetensors");
-    let export = Export { layout: Layout::Tensors, scalar: None };
+    let export = Export {
+        layout: Layout::Tensors,
+        scalar: None,
+    };
     export.write(&checkpoint, None, &path).unwrap();
     let written = Checkpoint::read(&path).unwrap();
     assert_eq!(written.tensors().len(), 19);
     for (name, info) in checkpoint.tensors() {
         assert_eq!(written.tensors()[name].scalar, info.scalar, "{name}");
-        assert_eq!(written.bytes(name).unwrap(), checkpoint.bytes(name).unwrap(), "{name}");
+        assert_eq!(
+            written.bytes(name).unwrap(),
+            checkpoint.bytes(name).unwrap(),
+            "{name}"
+        );
     }
     let state = [("x".to_string(), vec![1], vec![1e6])];
     let checkpoint = parse(torch::legacy(&state)).unwrap();
-    let export = Export { layout: Layout::Tensors, scalar: Some(Scalar::F16) };
-    let error = export.write(&checkpoint, None, &path).unwrap_err().to_string();
+    let export = Export {
+        layout: Layout::Tensors,
+        scalar: Some(Scalar::F16),
+    };
+    let error = export
+        .write(&checkpoint, None, &path)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("65520"), "{error}");
     assert_eq!(Checkpoint::read(&path).unwrap().tensors().len(), 19);
 }

@@ -53,7 +53,9 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         .collect();
     let few = &state[..3.min(state.len())];
     let bundled = |name: &str| {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/golden")
+            .join(name);
         std::fs::read(path).unwrap()
     };
     vec![
@@ -84,7 +86,16 @@ impl Dice {
 }
 
 /// Numbers that lengths, offsets and counts do not expect.
-const ODD: [u64; 8] = [0, 1, 0x7f, 0xffff, 0x7fff_ffff, 0xffff_ffff, i64::MAX as u64, u64::MAX];
+const ODD: [u64; 8] = [
+    0,
+    1,
+    0x7f,
+    0xffff,
+    0x7fff_ffff,
+    0xffff_ffff,
+    i64::MAX as u64,
+    u64::MAX,
+];
 
 /// Changes a file in one to three places.
 fn mutate(bytes: &mut Vec<u8>, other: &[u8], dice: &mut Dice) {
@@ -196,11 +207,16 @@ fn code_is_named_and_not_run() {
     let path = folder.path().join("evil.pkl");
     std::fs::write(&path, &bytes).unwrap();
     match Checkpoint::read(&path).unwrap_err() {
-        Error::ForeignCode { name, offset, .. } => assert_eq!((name.as_str(), offset), ("os.system", 9)),
+        Error::ForeignCode { name, offset, .. } => {
+            assert_eq!((name.as_str(), offset), ("os.system", 9))
+        }
         other => panic!("{other}"),
     }
     let listed = globals(&path).unwrap();
-    assert_eq!((listed[0].name.as_str(), listed[0].allowed), ("os.system", false));
+    assert_eq!(
+        (listed[0].name.as_str(), listed[0].allowed),
+        ("os.system", false)
+    );
     assert!(!marker.exists());
 }
 
@@ -224,7 +240,10 @@ fn tensors_larger_than_the_file() {
         (&b"\x8a\x08\0\0\0\0\0\0\0\x10\x85"[..], &b"K\x01\x85"[..]),
         (b"\x8a\x08\0\0\0\0\0\0\0\x10\x85", b"K\0\x85"),
         (b"J\xff\xff\xff\x7fJ\xff\xff\xff\x7f\x86", b"K\0K\0\x86"),
-        (b"K\x02\x85", b"\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f\x85"),
+        (
+            b"K\x02\x85",
+            b"\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f\x85",
+        ),
         (b"J\0\0\0\x80\x85", b"K\x01\x85"),
         (b"K\x03\x85", b"K\x01\x85"),
     ] {
@@ -252,7 +271,10 @@ fn nesting_and_sharing() {
         (&b"]"[..], &b"a"[..]),
         (b"}X\x01\0\0\0w", b"s"),
         (b"(", b"t"),
-        (b"ctorch._tensor\n_rebuild_from_type_v2\n(ctorch._tensor\n_rebuild_from_type_v2\nN", b"NtR"),
+        (
+            b"ctorch._tensor\n_rebuild_from_type_v2\n(ctorch._tensor\n_rebuild_from_type_v2\nN",
+            b"NtR",
+        ),
     ] {
         nested(open, close);
     }
@@ -295,15 +317,23 @@ fn bombs() {
         assert!(error.contains(word), "{error}");
     }
     // A text, bytes and a frame longer than the file.
-    for start in [&b"X\xff\xff\xff\xff"[..], b"B\xff\xff\xff\xff", b"\x8e\xff\xff\xff\xff\xff\xff\xff\x7f"] {
+    for start in [
+        &b"X\xff\xff\xff\xff"[..],
+        b"B\xff\xff\xff\xff",
+        b"\x8e\xff\xff\xff\xff\xff\xff\xff\x7f",
+    ] {
         let error = error([b"\x80\x04", start].concat()).to_string();
         assert!(error.contains("bytes follow"), "{error}");
     }
     // A header of safetensors that is nothing but small tensors.
-    let entry = |i: usize| format!("\"{i}\":{{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}}");
+    let entry =
+        |i: usize| format!("\"{i}\":{{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}}");
     let entries: Vec<_> = (0..60_000).map(entry).collect();
     let header = format!("{{{}}}", entries.join(","));
-    for header in [header, format!("{{\"__metadata__\":{{\"a\":\"{}\"}}}}", "b".repeat(3 << 20))] {
+    for header in [
+        header,
+        format!("{{\"__metadata__\":{{\"a\":\"{}\"}}}}", "b".repeat(3 << 20)),
+    ] {
         let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
         let len = bytes.len();
         let (_, used) = peak(|| Checkpoint::from_bytes(bytes, Path::new("x.safetensors")).is_ok());
@@ -318,7 +348,11 @@ fn byte_order() {
     let big = error_of(torch::zip(&state, "big"));
     assert!(big.contains("byte order is \"big\""), "{big}");
     let mut legacy = torch::legacy(&state);
-    let at = legacy.windows(13).position(|w| w == b"little_endian").unwrap() + 13;
+    let at = legacy
+        .windows(13)
+        .position(|w| w == b"little_endian")
+        .unwrap()
+        + 13;
     legacy[at] = 0x89;
     let big = error_of(legacy);
     assert!(big.contains("big-endian"), "{big}");
@@ -332,14 +366,20 @@ fn archives() {
     ];
     let whole = torch::zip(&state, "little");
     let entry = b"archive/data/1";
-    let name = whole.windows(entry.len()).rposition(|w| w == entry).unwrap();
+    let name = whole
+        .windows(entry.len())
+        .rposition(|w| w == entry)
+        .unwrap();
     for (change, word) in [
         // Its place, its sizes, its method, in the directory: 4, 26 and 36 bytes before the name.
         ((name - 4..name, 0), "overlaps"),
         ((name - 26..name - 18, 0x7f), "does not lie inside"),
         ((name - 36..name - 35, 8), "compressed"),
         ((name - 38..name - 37, 1), "encrypted"),
-        ((name + 13..name + 14, b'7'), "data/1 with 8 bytes is missing"),
+        (
+            (name + 13..name + 14, b'7'),
+            "data/1 with 8 bytes is missing",
+        ),
     ] {
         let mut bytes = whole.clone();
         let (place, value) = change;

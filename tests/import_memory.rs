@@ -42,7 +42,10 @@ fn loading_and_converting() {
     assert!(used < len / 10, "{used}");
     drop(checkpoint);
     let (model, used) = peak(|| open(&path, &Device::flex()).unwrap());
-    println!("loading it took {used}: {:.2} of the file", used as f64 / len as f64);
+    println!(
+        "loading it took {used}: {:.2} of the file",
+        used as f64 / len as f64
+    );
     assert!(used as f64 <= 2.2 * len as f64, "{used} for {len}");
     drop(model);
     let (_, used) = peak(|| {
@@ -52,7 +55,13 @@ fn loading_and_converting() {
             layout: Layout::Model,
             scalar: None,
         };
-        export.write(&checkpoint, Some(&card), &folder.path().join("x.safetensors")).unwrap();
+        export
+            .write(
+                &checkpoint,
+                Some(&card),
+                &folder.path().join("x.safetensors"),
+            )
+            .unwrap();
     });
     println!("converting it took {used}");
     assert!(used < len / 4, "{used}");

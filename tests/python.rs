@@ -45,12 +45,17 @@ fn plain_torch_loads_our_export() {
             scalar: None,
         };
         how.write(&checkpoint, Some(&card), &export).unwrap();
-        let output = Command::new("python3").arg(&script).arg(&source).arg(&export).output();
+        let output = Command::new("python3")
+            .arg(&script)
+            .arg(&source)
+            .arg(&export)
+            .output();
         let Ok(output) = output else {
             eprintln!("skipped: there is no python3");
             return;
         };
-        let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        let text =
+            String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         match output.status.code() {
             Some(0) => println!("{name}: {text}"),
             Some(77) => return eprintln!("{text}"),

@@ -92,7 +92,9 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     };
     let count = checkpoint.tensors().len();
     let (path, format) = (verb.input.display(), checkpoint.format);
-    context.reporter.say(format!("{path}: {format}, {count} tensors"));
+    context
+        .reporter
+        .say(format!("{path}: {format}, {count} tensors"));
     export.write(&checkpoint, card.as_ref(), &verb.output)?;
     println!("{}", verb.output.display());
     Ok(ExitCode::SUCCESS)
@@ -105,7 +107,10 @@ fn card(verb: &Verb, checkpoint: &Checkpoint) -> anyhow::Result<Card> {
         return Ok(card);
     };
     let mut network = serde_json::to_value(&card.network).context("cannot write the card")?;
-    let said = network.get("dropout").and_then(Value::as_f64).unwrap_or(0.0);
+    let said = network
+        .get("dropout")
+        .and_then(Value::as_f64)
+        .unwrap_or(0.0);
     if said != 0.0 && said != rate {
         let path = verb.input.display();
         return Err(wrong(format!(

@@ -181,7 +181,11 @@ fn global_facts(globals: &[Global]) -> Value {
             allowed,
             ..
         } = global;
-        let verdict = if *allowed { "" } else { ", NOT NEEDED BY WEIGHTS" };
+        let verdict = if *allowed {
+            ""
+        } else {
+            ", NOT NEEDED BY WEIGHTS"
+        };
         format!("{name} (byte {offset}, mentioned {mentions} times{verdict})")
     });
     json!(lines.collect::<Vec<_>>())

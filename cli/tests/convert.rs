@@ -49,7 +49,10 @@ fn facts(world: &World, file: &str) -> Value {
 fn there_and_back_with_the_same_images() {
     let world = world();
     let settings = "--seeds 3 --solver euler --steps 3";
-    assert_eq!(world.prints("convert edm.pkl ours.safetensors"), "ours.safetensors\n");
+    assert_eq!(
+        world.prints("convert edm.pkl ours.safetensors"),
+        "ours.safetensors\n"
+    );
     world.prints("convert ours.safetensors official.safetensors --to pytorch");
     world.prints("convert official.safetensors back.safetensors");
     assert!(world.bytes("ours.safetensors") == world.bytes("back.safetensors"));
@@ -61,7 +64,10 @@ fn there_and_back_with_the_same_images() {
         world.prints(&format!("sample {file} {settings} --out {out}"));
     }
     let image = pixels(&world, "a/000003.png");
-    assert!(image.iter().any(|p| *p != image[0]), "a blank image proves nothing");
+    assert!(
+        image.iter().any(|p| *p != image[0]),
+        "a blank image proves nothing"
+    );
     assert!(image == pixels(&world, "b/000003.png") && image == pixels(&world, "c/000003.png"));
     // A file without a card is known by its names.
     world.prints("convert official.safetensors bare.safetensors --to tensors");
@@ -76,7 +82,11 @@ fn a_foreign_teacher_is_distilled_without_converting_it() {
     let student = facts(&world, "run/student.safetensors");
     assert_eq!(student["kind"], "student");
     assert_eq!(student["parent"], facts(&world, "edm.pkl")["sha256"]);
-    world.prints("evaluate run/student.safetensors --paired edm.pkl --images 2");
+    world.prints("train features.toml --data data --out features --set epochs=1");
+    let features = "--features features/features.safetensors";
+    world.prints(&format!(
+        "evaluate edm.pkl --paired run/student.safetensors --images 2 {features}"
+    ));
 }
 
 #[test]
@@ -84,7 +94,10 @@ fn files_say_what_they_are() {
     let world = world();
     let edm = facts(&world, "edm.pkl");
     assert_eq!(edm["kind"], "EDM pickle");
-    assert_eq!((&edm["root"], &edm["classes"]), (&"ema".into(), &"EDMPrecond, SongUNet".into()));
+    assert_eq!(
+        (&edm["root"], &edm["classes"]),
+        (&"ema".into(), &"EDMPrecond, SongUNet".into())
+    );
     assert_eq!(edm["network"]["dropout"], 0.1);
     assert_eq!(edm["sigma-range"], serde_json::json!([0.002, 80.0]));
     assert_eq!(edm["attributes"]["sigma_max"], "inf");
@@ -99,7 +112,10 @@ fn files_say_what_they_are() {
         .sum();
     assert_eq!(edm["parameters"], count);
     let text = world.prints("inspect edm.pkl");
-    assert!(text.contains("f32 (") && !text.contains("SystemError"), "{text}");
+    assert!(
+        text.contains("f32 (") && !text.contains("SystemError"),
+        "{text}"
+    );
     // What was imported is still known after the conversion.
     world.prints("convert edm.pkl half.safetensors --dtype bf16");
     let half = facts(&world, "half.safetensors");
@@ -128,7 +144,10 @@ fn code_is_shown_and_never_run() {
         world.says(verb, 2, "`posix.system` at byte 11");
     }
     let text = world.prints("inspect evil.pkl");
-    assert!(text.contains("posix.system (byte 11") && text.contains("NOT NEEDED"), "{text}");
+    assert!(
+        text.contains("posix.system (byte 11") && text.contains("NOT NEEDED"),
+        "{text}"
+    );
     assert!(!marker.exists() && !world.path("x.safetensors").exists());
 }
 
@@ -139,9 +158,17 @@ fn mistakes() {
     let before = world.bytes("ours.safetensors");
     world.says("convert edm.pkl ours.safetensors", 2, "--overwrite");
     world.says("convert edm.pkl x.safetensors --step-branch", 2, "pytorch");
-    world.says("convert edm.pkl x.safetensors --dropout 0.5", 2, "says itself that it is 0.1");
+    world.says(
+        "convert edm.pkl x.safetensors --dropout 0.5",
+        2,
+        "says itself that it is 0.1",
+    );
     world.says("convert nowhere.pkl x.safetensors", 2, "No such file");
-    assert!(world.fails("convert edm.pkl x --dtype f64", 2).contains("f64"));
+    assert!(
+        world
+            .fails("convert edm.pkl x --dtype f64", 2)
+            .contains("f64")
+    );
     fs::write(world.path("page.pkl"), "<html>404</html>").unwrap();
     world.says("convert page.pkl x.safetensors", 2, "error page");
     let whole = world.bytes("edm.pkl");
@@ -149,7 +176,11 @@ fn mistakes() {
     world.says("convert half.pkl x.safetensors", 2, "half.pkl");
     // Features are no model.
     world.prints("train features.toml --data data --out features --set epochs=1");
-    world.says("convert features/features.safetensors x.safetensors", 2, "card");
+    world.says(
+        "convert features/features.safetensors x.safetensors",
+        2,
+        "card",
+    );
     assert!(!world.path("x.safetensors").exists());
     world.prints("convert edm.pkl ours.safetensors --overwrite --to pytorch --step-branch");
     assert!(world.bytes("ours.safetensors").len() > before.len());
@@ -161,7 +192,10 @@ fn mistakes() {
 fn golden_files() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/golden");
     if !folder.is_dir() {
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "the golden cases are missing");
+        assert!(
+            std::env::var("CI").as_deref() != Ok("true"),
+            "the golden cases are missing"
+        );
         eprintln!("skipped: no golden cases at {}", folder.display());
         return;
     }
@@ -174,14 +208,25 @@ fn golden_files() {
             continue;
         }
         let path = path.display();
-        world.prints(&format!("convert {path} {name}.tensors.safetensors --to tensors"));
+        world.prints(&format!(
+            "convert {path} {name}.tensors.safetensors --to tensors"
+        ));
         converted += 1;
         // The others hold a part of a network, odd tensors, or a network that is not built yet.
-        if !["pickle_edm_song.pkl", "pickle_sfd_song.pkl", "ckpt_zip_f16.ckpt"].contains(&name.as_str()) {
+        if ![
+            "pickle_edm_song.pkl",
+            "pickle_sfd_song.pkl",
+            "ckpt_zip_f16.ckpt",
+        ]
+        .contains(&name.as_str())
+        {
             continue;
         }
         world.prints(&format!("convert {path} {name}.safetensors"));
-        for (file, out) in [(path.to_string(), "a"), (format!("{name}.safetensors"), "b")] {
+        for (file, out) in [
+            (path.to_string(), "a"),
+            (format!("{name}.safetensors"), "b"),
+        ] {
             world.prints(&format!("sample {file} --seeds 5 --out {name}-{out}"));
         }
         let images = ["a", "b"].map(|out| pixels(&world, &format!("{name}-{out}/000005.png")));

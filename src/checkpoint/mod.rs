@@ -8,6 +8,6 @@ mod file;
 mod state;
 
 pub use card::{Card, Kind, Model, Sampling};
-pub use file::{File, hash_bytes, hash_file, write_atomically};
 pub(crate) use file::write_in_parts;
+pub use file::{File, hash_bytes, hash_file, write_atomically};
 pub use state::{Progress, State};

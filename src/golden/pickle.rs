@@ -26,12 +26,17 @@ pub(super) fn run(case: &Case, _: &Device, report: Report<'_>) -> Result<(), Pro
         }
     }
     if !config["global_step"].is_null() {
-        let same = same(checkpoint.attributes.get("global_step"), &config["global_step"]);
+        let same = same(
+            checkpoint.attributes.get("global_step"),
+            &config["global_step"],
+        );
         report("global_step", differences(usize::from(!same)));
     }
     let whole = checkpoint.tensors().contains_key("model.map_layer0.weight");
     if whole && config["net"].is_object() {
-        let found = checkpoint.architecture().and_then(|a| checkpoint.check_keys(&a).map(|()| a));
+        let found = checkpoint
+            .architecture()
+            .and_then(|a| checkpoint.check_keys(&a).map(|()| a));
         let result = found.map_err(Problem::from);
         let result = result.and_then(|a| differences(network(case, &config["net"], &a)?));
         report("network", result);
@@ -59,7 +64,10 @@ fn shapes(case: &Case, checkpoint: &Checkpoint) -> Result<usize, Problem> {
     for name in case.texts(case.config(), "names")? {
         let want = case.list(of, name)?.iter().map(Value::as_u64);
         let info = got.remove(name);
-        let shape = info.iter().flat_map(|info| &info.shape).map(|n| Some(*n as u64));
+        let shape = info
+            .iter()
+            .flat_map(|info| &info.shape)
+            .map(|n| Some(*n as u64));
         wrong += usize::from(info.is_none() || !shape.eq(want));
     }
     Ok(wrong + got.len())
@@ -67,7 +75,9 @@ fn shapes(case: &Case, checkpoint: &Checkpoint) -> Result<usize, Problem> {
 
 /// Settings that are missing or have another value.
 fn settings(got: &Map<String, Value>, want: &Map<String, Value>) -> usize {
-    let wrong = want.iter().filter(|(key, value)| !same(got.get(*key), value));
+    let wrong = want
+        .iter()
+        .filter(|(key, value)| !same(got.get(*key), value));
     wrong.count()
 }
 
@@ -116,10 +126,14 @@ fn tensors(case: &Case, checkpoint: &Checkpoint) -> Result<usize, Problem> {
         true => None,
         false => Some(case.companion(case.text(config, "expected_from")?)?),
     };
-    let weights: BTreeMap<&str, &TensorData> = other.iter().flat_map(|case| case.tensors("w/")).collect();
+    let weights: BTreeMap<&str, &TensorData> =
+        other.iter().flat_map(|case| case.tensors("w/")).collect();
     let mut wrong = 0;
     for name in case.texts(config, "names")? {
-        let expected: Vec<_> = [weights.get(name), repeated.get(name)].into_iter().flatten().collect();
+        let expected: Vec<_> = [weights.get(name), repeated.get(name)]
+            .into_iter()
+            .flatten()
+            .collect();
         if expected.is_empty() {
             return Err(case.malformed(format!("there is no expected tensor for {name}")));
         }
@@ -131,7 +145,12 @@ fn tensors(case: &Case, checkpoint: &Checkpoint) -> Result<usize, Problem> {
 }
 
 /// Whether a tensor is the expected one; `cast` if that may be stored in another floating type.
-fn equal(checkpoint: &Checkpoint, name: &str, want: &TensorData, cast: bool) -> Result<bool, Problem> {
+fn equal(
+    checkpoint: &Checkpoint,
+    name: &str,
+    want: &TensorData,
+    cast: bool,
+) -> Result<bool, Problem> {
     let Some(info) = checkpoint.tensors().get(name) else {
         return Ok(false);
     };
@@ -153,6 +172,8 @@ fn equal(checkpoint: &Checkpoint, name: &str, want: &TensorData, cast: bool) -> 
         return Ok(got == want.as_bytes());
     }
     let want = want.as_bytes();
-    let want = stored.to_f32(want).and_then(|values| info.scalar.of_f32(&values));
+    let want = stored
+        .to_f32(want)
+        .and_then(|values| info.scalar.of_f32(&values));
     Ok(cast && want.is_some_and(|want| want == got))
 }

@@ -106,8 +106,18 @@ impl Architecture {
             ("label_dim", self.classes, 0, 1_000_000),
             ("model_channels", self.model_channels, 4, 16_384),
             ("channel_mult (levels)", levels, 1, 12),
-            ("channel_mult", self.multipliers.iter().copied().max().unwrap_or(0), 1, 64),
-            ("channel_mult", self.multipliers.iter().copied().min().unwrap_or(0), 1, 64),
+            (
+                "channel_mult",
+                self.multipliers.iter().copied().max().unwrap_or(0),
+                1,
+                64,
+            ),
+            (
+                "channel_mult",
+                self.multipliers.iter().copied().min().unwrap_or(0),
+                1,
+                64,
+            ),
             ("num_blocks", self.blocks, 0, 64),
             ("augment_dim", self.augment_labels, 0, 4096),
         ] {

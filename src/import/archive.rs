@@ -82,9 +82,14 @@ fn directory(source: &Source) -> Result<(Span, u64), Error> {
         }
     };
     let last = bytes.len().saturating_sub(END_LEN as usize);
-    let candidates = (0..=last).rev().filter(|at| at + END_LEN as usize <= bytes.len());
+    let candidates = (0..=last)
+        .rev()
+        .filter(|at| at + END_LEN as usize <= bytes.len());
     let Some(at) = candidates.into_iter().find(is_end) else {
-        return Err(wrong(source, "its directory is missing; the file may be cut off".into()));
+        return Err(wrong(
+            source,
+            "its directory is missing; the file may be cut off".into(),
+        ));
     };
     let word = |i: usize| u64::from(u16::from_le_bytes([bytes[at + i], bytes[at + i + 1]]));
     let long = |i: usize| word(i) | word(i + 2) << 16;
@@ -96,7 +101,9 @@ fn directory(source: &Source) -> Result<(Span, u64), Error> {
     }
     let fits = start.checked_add(size).is_some_and(|e| e <= limit);
     if !fits || count.saturating_mul(46) > size || size > LARGEST_DIRECTORY {
-        let reason = format!("its directory of {count} entries and {size} bytes at byte {start} does not fit");
+        let reason = format!(
+            "its directory of {count} entries and {size} bytes at byte {start} does not fit"
+        );
         return Err(wrong(source, reason));
     }
     Ok((Span { start, len: size }, count))
@@ -106,7 +113,13 @@ fn directory(source: &Source) -> Result<(Span, u64), Error> {
 fn directory_64(source: &Source, end: u64) -> Result<(u64, u64, u64, u64), Error> {
     let missing = || wrong(source, "its 64-bit directory is missing".into());
     let locator = end.checked_sub(20).ok_or_else(missing)?;
-    let mut cursor = Cursor::new(source, Span { start: locator, len: 20 });
+    let mut cursor = Cursor::new(
+        source,
+        Span {
+            start: locator,
+            len: 20,
+        },
+    );
     if u32::from_le_bytes(cursor.array()?) != LOCATOR_64 {
         return Err(missing());
     }
@@ -128,7 +141,10 @@ fn directory_64(source: &Source, end: u64) -> Result<(u64, u64, u64, u64), Error
 fn entry(cursor: &mut Cursor<'_>) -> Result<Entry, Error> {
     let source = cursor.source();
     if u32::from_le_bytes(cursor.array()?) != ENTRY {
-        return Err(wrong(source, format!("at byte {} there is no entry", cursor.position())));
+        return Err(wrong(
+            source,
+            format!("at byte {} there is no entry", cursor.position()),
+        ));
     }
     cursor.span(4)?;
     let flags = u16::from_le_bytes(cursor.array()?);
@@ -136,8 +152,8 @@ fn entry(cursor: &mut Cursor<'_>) -> Result<Entry, Error> {
     cursor.span(8)?;
     let mut packed = u64::from(u32::from_le_bytes(cursor.array()?));
     let mut len = u64::from(u32::from_le_bytes(cursor.array()?));
-    let [name, extra, comment] =
-        [cursor.array()?, cursor.array()?, cursor.array()?].map(|b| u64::from(u16::from_le_bytes(b)));
+    let [name, extra, comment] = [cursor.array()?, cursor.array()?, cursor.array()?]
+        .map(|b| u64::from(u16::from_le_bytes(b)));
     cursor.span(8)?;
     let mut header = u64::from(u32::from_le_bytes(cursor.array()?));
     let name = String::from_utf8_lossy(&cursor.bytes(name)?).into_owned();
@@ -158,7 +174,9 @@ fn entry(cursor: &mut Cursor<'_>) -> Result<Entry, Error> {
     if method != 0 || packed != len {
         return Err(wrong(
             source,
-            format!("entry {name} is compressed, which torch never does; unpack it and pack it again without"),
+            format!(
+                "entry {name} is compressed, which torch never does; unpack it and pack it again without"
+            ),
         ));
     }
     Ok(Entry { name, header, len })
@@ -189,10 +207,14 @@ fn data(source: &Source, name: &str, header: u64, len: u64, limit: u64) -> Resul
     let fixed = source.span(header, 30).ok_or_else(oversized)?;
     let mut cursor = Cursor::new(source, fixed);
     if u32::from_le_bytes(cursor.array()?) != LOCAL {
-        return Err(wrong(source, format!("entry {name} does not start at byte {header}")));
+        return Err(wrong(
+            source,
+            format!("entry {name} does not start at byte {header}"),
+        ));
     }
     cursor.span(22)?;
-    let more = u64::from(u16::from_le_bytes(cursor.array()?)) + u64::from(u16::from_le_bytes(cursor.array()?));
+    let more = u64::from(u16::from_le_bytes(cursor.array()?))
+        + u64::from(u16::from_le_bytes(cursor.array()?));
     let span = source.span(fixed.end() + more, len);
     span.filter(|s| s.end() <= limit).ok_or_else(oversized)
 }
@@ -211,7 +233,11 @@ mod tests {
     fn archive(method: zip::CompressionMethod) -> Vec<u8> {
         let mut zip = ZipWriter::new(Memory::new(Vec::new()));
         let options = SimpleFileOptions::default().compression_method(method);
-        for (name, text) in [("x/data.pkl", "pickle"), ("x/data/0", "0123"), ("x/empty", "")] {
+        for (name, text) in [
+            ("x/data.pkl", "pickle"),
+            ("x/data/0", "0123"),
+            ("x/empty", ""),
+        ] {
             zip.start_file(name, options).unwrap();
             zip.write_all(text.as_bytes()).unwrap();
         }
@@ -227,7 +253,10 @@ mod tests {
     fn entries_are_found_where_they_lie() {
         let bytes = archive(zip::CompressionMethod::Stored);
         let found = read(bytes.clone()).unwrap();
-        assert_eq!(found.names().collect::<Vec<_>>(), ["x/data.pkl", "x/data/0", "x/empty"]);
+        assert_eq!(
+            found.names().collect::<Vec<_>>(),
+            ["x/data.pkl", "x/data/0", "x/empty"]
+        );
         let span = found.find("x/data/0").unwrap();
         assert_eq!(&bytes[span.start as usize..span.end() as usize], b"0123");
         assert_eq!(found.find("x/empty").unwrap().len, 0);

@@ -30,7 +30,11 @@ impl Checkpoint {
         let network = architecture.config().map_err(wrong)?;
         let sigma_data = number(&self.attributes, "sigma_data").unwrap_or(SIGMA_DATA);
         if !(sigma_data > 0.0 && sigma_data.is_finite()) {
-            return Err(wrong(Error::invalid("sigma_data", sigma_data, "positive and finite")));
+            return Err(wrong(Error::invalid(
+                "sigma_data",
+                sigma_data,
+                "positive and finite",
+            )));
         }
         let (kind, sampling) = if self.training.is_empty() {
             (Kind::Teacher, self.teacher())
@@ -74,7 +78,8 @@ impl Checkpoint {
         let of = &self.training;
         let missing = |key: &str, expected: &str| {
             let value = of.get(key).map_or("missing".into(), Value::to_string);
-            let reason = format!("in its training_kwargs `{key}` is {value}, but must be {expected}");
+            let reason =
+                format!("in its training_kwargs `{key}` is {value}, but must be {expected}");
             self.source.broken("SFD model", reason)
         };
         let sigma = |key: &str| {
@@ -87,7 +92,10 @@ impl Checkpoint {
             Some(_) => Err(missing(key, "True or False")),
         };
         if of.get("model_source").is_some_and(|source| source != "edm") {
-            return Err(missing("model_source", "\"edm\"; latent models are not built yet"));
+            return Err(missing(
+                "model_source",
+                "\"edm\"; latent models are not built yet",
+            ));
         }
         let rho = number(of, "schedule_rho").unwrap_or(7.0);
         let spacing = match of.get("schedule_type").and_then(Value::as_str) {
@@ -100,7 +108,10 @@ impl Checkpoint {
             }
         };
         // Timestamps there, steps here.
-        let timestamps = of.get("num_steps").and_then(Value::as_u64).filter(|n| (2..=10_000).contains(n));
+        let timestamps = of
+            .get("num_steps")
+            .and_then(Value::as_u64)
+            .filter(|n| (2..=10_000).contains(n));
         let timestamps = timestamps.ok_or_else(|| missing("num_steps", "a count of 2 or more"))?;
         Ok(Sampling {
             solver: SolverConfig::Euler {},

@@ -29,7 +29,15 @@ pub(super) struct Content {
 }
 
 /// Keys under which files keep the weights to sample with, the best first.
-const ROOTS: [&str; 7] = ["ema", "state_dict", "model", "net", "model_state_dict", "params_ema", "params"];
+const ROOTS: [&str; 7] = [
+    "ema",
+    "state_dict",
+    "model",
+    "net",
+    "model_state_dict",
+    "params_ema",
+    "params",
+];
 /// Deepest tree of modules, most modules and tensors, and most bytes of names: parts may be shared, so that a small file
 /// could describe a tree without bound.
 const DEEPEST: usize = 64;
@@ -46,8 +54,11 @@ pub(super) fn read(arena: &Arena<'_>, top: Id) -> Result<Content, Error> {
     let mut content = Content::default();
     let mut root = top;
     if arena.pairs(top).is_some() {
-        let candidates = ROOTS.iter().filter_map(|key| Some((*key, arena.field(top, key)?)));
-        let mut fitting = candidates.filter(|(_, id)| matches!(arena.get(*id), Node::Object(_) | Node::Dict(_)));
+        let candidates = ROOTS
+            .iter()
+            .filter_map(|key| Some((*key, arena.field(top, key)?)));
+        let mut fitting =
+            candidates.filter(|(_, id)| matches!(arena.get(*id), Node::Object(_) | Node::Dict(_)));
         if let Some((key, id)) = fitting.next() {
             content.root = key.to_string();
             content.attributes = scalars(arena, top);
@@ -70,16 +81,24 @@ pub(super) fn read(arena: &Arena<'_>, top: Id) -> Result<Content, Error> {
     }
     if content.tensors.is_empty() {
         let roots = ROOTS.join(", ");
-        let reason = format!("it holds no weights: neither tensors by name nor a network under one of {roots}");
+        let reason = format!(
+            "it holds no weights: neither tensors by name nor a network under one of {roots}"
+        );
         return Err(arena.source.broken("checkpoint", reason));
     }
     Ok(content)
 }
 
-fn insert(arena: &Arena<'_>, content: &mut Content, name: String, view: usize) -> Result<(), Error> {
+fn insert(
+    arena: &Arena<'_>,
+    content: &mut Content,
+    name: String,
+    view: usize,
+) -> Result<(), Error> {
     content.names += name.len();
     if content.tensors.len() >= MOST || content.names > MOST_NAMES {
-        let reason = format!("it names more than {MOST} tensors, or names them with too many letters");
+        let reason =
+            format!("it names more than {MOST} tensors, or names them with too many letters");
         return Err(arena.source.broken("checkpoint", reason));
     }
     content.tensors.insert(name, view);
@@ -92,7 +111,8 @@ fn scalars(arena: &Arena<'_>, dict: Id) -> Map<String, Value> {
     let scalars = pairs.filter_map(|(key, value)| {
         let key = arena.text(*key).filter(|k| !k.starts_with('_'))?;
         let value = json::scalar(arena, *value)?;
-        let short = key.len() <= LONGEST_SCALAR && value.as_str().is_none_or(|v| v.len() <= LONGEST_SCALAR);
+        let short =
+            key.len() <= LONGEST_SCALAR && value.as_str().is_none_or(|v| v.len() <= LONGEST_SCALAR);
         short.then(|| (key.to_string(), value))
     });
     scalars.take(MOST_SCALARS).collect()
@@ -118,7 +138,12 @@ fn modules(arena: &Arena<'_>, root: &Object, content: &mut Content) -> Result<()
             let reason = "its modules are nested too deep, or too many";
             return Err(arena.source.broken("checkpoint", reason));
         }
-        let part = |name: &str| arena.field(state, name).and_then(|id| arena.pairs(id)).unwrap_or_default();
+        let part = |name: &str| {
+            arena
+                .field(state, name)
+                .and_then(|id| arena.pairs(id))
+                .unwrap_or_default()
+        };
         let volatile: BTreeSet<&str> = arena
             .field(state, "_non_persistent_buffers_set")
             .and_then(|id| arena.items(id))
@@ -130,7 +155,9 @@ fn modules(arena: &Arena<'_>, root: &Object, content: &mut Content) -> Result<()
         for (group, skip) in [("_parameters", None), ("_buffers", Some(&volatile))] {
             work += part(group).len();
             for (key, value) in part(group) {
-                let Some(name) = arena.text(*key) else { continue };
+                let Some(name) = arena.text(*key) else {
+                    continue;
+                };
                 if skip.is_some_and(|skip| skip.contains(name)) || *value == NONE {
                     continue;
                 }
@@ -145,7 +172,9 @@ fn modules(arena: &Arena<'_>, root: &Object, content: &mut Content) -> Result<()
         }
         let inner = part("_modules");
         if inner.len() > MOST {
-            return Err(arena.source.broken("checkpoint", "a module has too many parts"));
+            return Err(arena
+                .source
+                .broken("checkpoint", "a module has too many parts"));
         }
         for (key, value) in inner.iter().rev() {
             if let (Some(name), Node::Object(module)) = (arena.text(*key), arena.get(*value)) {
@@ -156,7 +185,9 @@ fn modules(arena: &Arena<'_>, root: &Object, content: &mut Content) -> Result<()
             }
         }
         if content.dropout.is_none() && &*short(&object.class) == "UNetBlock" {
-            let rate = arena.field(state, "dropout").and_then(|id| json::scalar(arena, id));
+            let rate = arena
+                .field(state, "dropout")
+                .and_then(|id| json::scalar(arena, id));
             content.dropout = rate.and_then(|rate| rate.as_f64());
         }
     }

@@ -60,7 +60,12 @@ impl Export {
     /// # Errors
     /// [`Error::Weights`] if the tensors do not fit the card's network, [`Error::InvalidValue`] for a type that cannot
     /// hold them, [`Error::Malformed`] or [`Error::File`].
-    pub fn write(&self, checkpoint: &Checkpoint, card: Option<&Card>, path: &Path) -> Result<(), Error> {
+    pub fn write(
+        &self,
+        checkpoint: &Checkpoint,
+        card: Option<&Card>,
+        path: &Path,
+    ) -> Result<(), Error> {
         if let Some(scalar) = self.scalar
             && ![Scalar::F32, Scalar::F16, Scalar::BF16].contains(&scalar)
         {
@@ -87,13 +92,19 @@ impl Export {
         write_in_parts(path, &mut |put| {
             put(&(header.len() as u64).to_le_bytes())?;
             put(&header)?;
-            entries.iter().try_for_each(|entry| put(&entry.bytes(checkpoint)?))
+            entries
+                .iter()
+                .try_for_each(|entry| put(&entry.bytes(checkpoint)?))
         })
     }
 
     /// Every tensor of the file.
     fn tensors(&self, checkpoint: &Checkpoint) -> Result<Vec<Entry>, Error> {
-        let total: u64 = checkpoint.tensors.values().map(super::TensorInfo::bytes).sum();
+        let total: u64 = checkpoint
+            .tensors
+            .values()
+            .map(super::TensorInfo::bytes)
+            .sum();
         if total > checkpoint.source.len().saturating_mul(LARGEST) {
             let reason = format!("its tensors, written one by one, would be {total} bytes");
             return Err(checkpoint.source.broken("checkpoint", reason));
@@ -172,7 +183,9 @@ impl Entry {
         }
         let values = checkpoint.values(name)?;
         if self.scalar == Scalar::F16
-            && let Some(value) = values.iter().find(|v| v.is_finite() && v.abs() >= F16_LIMIT)
+            && let Some(value) = values
+                .iter()
+                .find(|v| v.is_finite() && v.abs() >= F16_LIMIT)
         {
             return Err(Error::invalid(
                 name.clone(),

@@ -1,8 +1,8 @@
 //! Which network a file is for: from the arguments that it was made with where the file says them, else from the names
 //! and shapes of its tensors.
 
-use super::architecture::{Architecture, EMBEDDING_MULTIPLIER, Family};
 use super::Checkpoint;
+use super::architecture::{Architecture, EMBEDDING_MULTIPLIER, Family};
 use crate::Error;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +24,10 @@ impl Checkpoint {
     /// The file's tensors by official name. Files of the bare network, or of one wrapped for several GPUs, have another
     /// start.
     pub(super) fn named(&self) -> Named<'_> {
-        let found = self.tensors.keys().find_map(|name| name.strip_suffix(LANDMARK));
+        let found = self
+            .tensors
+            .keys()
+            .find_map(|name| name.strip_suffix(LANDMARK));
         let prefix = found.unwrap_or("model.");
         let tensors = self.tensors.iter().map(|(name, info)| {
             let official = match name.strip_prefix(prefix) {
@@ -49,7 +52,9 @@ impl Checkpoint {
         if let Some(class) = self.class.as_deref()
             && !["EDMPrecond", "SongUNet", "DhariwalUNet"].contains(&class)
         {
-            let reason = format!("its weights are those of a {class}; only EDMPrecond is preconditioned as here");
+            let reason = format!(
+                "its weights are those of a {class}; only EDMPrecond is preconditioned as here"
+            );
             return Err(self.source.broken("EDM or SFD model", reason));
         }
         self.check_variants()?;
@@ -60,10 +65,17 @@ impl Checkpoint {
             (inferred, false) => self.said(inferred)?,
             (None, true) => return Err(self.unknown(&shapes)),
         };
-        if let Some(rate) = self.init.get("dropout").and_then(Value::as_f64).or(self.dropout) {
+        if let Some(rate) = self
+            .init
+            .get("dropout")
+            .and_then(Value::as_f64)
+            .or(self.dropout)
+        {
             architecture.dropout = rate;
         }
-        architecture.check().map_err(|e| self.source.broken("EDM or SFD model", e))?;
+        architecture
+            .check()
+            .map_err(|e| self.source.broken("EDM or SFD model", e))?;
         Ok(architecture)
     }
 
@@ -80,14 +92,20 @@ impl Checkpoint {
                 return Err(self.variant(key, value, built));
             }
         }
-        for (key, built) in [("channel_mult_noise", 1), ("channel_mult_emb", EMBEDDING_MULTIPLIER)] {
+        for (key, built) in [
+            ("channel_mult_noise", 1),
+            ("channel_mult_emb", EMBEDDING_MULTIPLIER),
+        ] {
             if let Some(value) = self.init.get(key).and_then(Value::as_u64)
                 && value != built as u64
             {
                 return Err(self.variant(key, value, built));
             }
         }
-        let filters = self.tensors.iter().filter(|(name, _)| name.ends_with("resample_filter"));
+        let filters = self
+            .tensors
+            .iter()
+            .filter(|(name, _)| name.ends_with("resample_filter"));
         for (name, info) in filters {
             if info.shape != super::key::FILTER {
                 return Err(self.variant(name, format!("{:?}", info.shape), "[1, 1, 2, 2]"));
@@ -105,7 +123,9 @@ impl Checkpoint {
     /// What the arguments say, and the shapes where they say nothing.
     fn said(&self, inferred: Option<Architecture>) -> Result<Architecture, Error> {
         let missing = |key: &str| {
-            let reason = format!("its arguments (_init_kwargs) have no `{key}`, and its tensors do not tell");
+            let reason = format!(
+                "its arguments (_init_kwargs) have no `{key}`, and its tensors do not tell"
+            );
             self.source.broken("EDM or SFD model", reason)
         };
         let count = |key: &str, other: Option<usize>| -> Result<usize, Error> {
@@ -122,11 +142,18 @@ impl Checkpoint {
             said.or_else(|| other.cloned()).ok_or_else(|| missing(key))
         };
         let other = inferred.as_ref();
-        let family = match self.init.get("model_type").and_then(Value::as_str).or(self.network.as_deref()) {
+        let family = match self
+            .init
+            .get("model_type")
+            .and_then(Value::as_str)
+            .or(self.network.as_deref())
+        {
             Some("SongUNet") => Family::Song,
             Some("DhariwalUNet") => Family::Dhariwal,
             Some(name) => return Err(self.variant("model_type", name, "SongUNet or DhariwalUNet")),
-            None => other.map(|o| o.family).ok_or_else(|| missing("model_type"))?,
+            None => other
+                .map(|o| o.family)
+                .ok_or_else(|| missing("model_type"))?,
         };
         let multipliers = counts("channel_mult", other.map(|o| &o.multipliers))?;
         let resolution = count("img_resolution", other.map(|o| o.resolution))?;
@@ -147,7 +174,10 @@ impl Checkpoint {
             attention_resolutions: attention,
             augment_labels: count("augment_dim", other.map(|o| o.augment_labels).or(Some(0)))?,
             dropout: 0.0,
-            step_branch: self.tensors.keys().any(|name| name.ends_with("map_step_layer0.weight")),
+            step_branch: self
+                .tensors
+                .keys()
+                .any(|name| name.ends_with("map_step_layer0.weight")),
         })
     }
 
@@ -165,7 +195,9 @@ impl Checkpoint {
 
 impl Named<'_> {
     fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.tensors.get(&format!("model.{name}")).map(|(_, shape)| *shape)
+        self.tensors
+            .get(&format!("model.{name}"))
+            .map(|(_, shape)| *shape)
     }
 
     fn has(&self, name: &str) -> bool {
@@ -176,7 +208,11 @@ impl Named<'_> {
     fn infer(&self) -> Option<Architecture> {
         let family = if self.has("out_norm.weight") {
             Family::Dhariwal
-        } else if self.tensors.keys().any(|name| name.ends_with("_aux_norm.weight")) {
+        } else if self
+            .tensors
+            .keys()
+            .any(|name| name.ends_with("_aux_norm.weight"))
+        {
             Family::Song
         } else {
             return None;
@@ -186,29 +222,38 @@ impl Named<'_> {
             return None;
         }
         let resolution = *resolutions.last()?;
-        let &[model_channels, channels, 3, 3] = self.shape(&format!("enc.{resolution}x{resolution}_conv.weight"))?
+        let &[model_channels, channels, 3, 3] =
+            self.shape(&format!("enc.{resolution}x{resolution}_conv.weight"))?
         else {
             return None;
         };
         let &[embedding, input] = self.shape(LANDMARK)? else {
             return None;
         };
-        if input != model_channels || Some(embedding) != model_channels.checked_mul(EMBEDDING_MULTIPLIER) {
+        if input != model_channels
+            || Some(embedding) != model_channels.checked_mul(EMBEDDING_MULTIPLIER)
+        {
             return None;
         }
         let mut multipliers = Vec::new();
         for r in resolutions.iter().rev() {
-            let width = *self.shape(&format!("dec.{r}x{r}_block0.conv1.bias"))?.first()?;
+            let width = *self
+                .shape(&format!("dec.{r}x{r}_block0.conv1.bias"))?
+                .first()?;
             if model_channels == 0 || !width.is_multiple_of(model_channels) {
                 return None;
             }
             multipliers.push(width / model_channels);
         }
         let r = resolution;
-        let blocks = (0..MOST_BLOCKS).take_while(|i| self.has(&format!("dec.{r}x{r}_block{i}.conv0.weight"))).count();
+        let blocks = (0..MOST_BLOCKS)
+            .take_while(|i| self.has(&format!("dec.{r}x{r}_block{i}.conv0.weight")))
+            .count();
         let attends = |r: &&usize| {
             let sides = ["enc", "dec"].iter();
-            let mut names = sides.flat_map(|side| (0..blocks).map(move |i| format!("{side}.{r}x{r}_block{i}.qkv.weight")));
+            let mut names = sides.flat_map(|side| {
+                (0..blocks).map(move |i| format!("{side}.{r}x{r}_block{i}.qkv.weight"))
+            });
             names.any(|name| self.has(&name))
         };
         let attention = resolutions.iter().rev().filter(attends).copied().collect();

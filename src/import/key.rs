@@ -104,7 +104,10 @@ impl Table<'_> {
         for level in 0..of.multipliers.len() {
             let r = of.resolution >> level;
             if level == 0 {
-                self.pair(format_args!("enc.{r}x{r}_conv"), &[width, of.channels, 3, 3]);
+                self.pair(
+                    format_args!("enc.{r}x{r}_conv"),
+                    &[width, of.channels, 3, 3],
+                );
             } else {
                 self.block(Block {
                     name: format!("enc.{r}x{r}_down"),
@@ -166,7 +169,10 @@ impl Table<'_> {
         }
         let r = of.resolution;
         let (norm, conv) = match of.family {
-            Family::Song => (format!("dec.{r}x{r}_aux_norm"), format!("dec.{r}x{r}_aux_conv")),
+            Family::Song => (
+                format!("dec.{r}x{r}_aux_norm"),
+                format!("dec.{r}x{r}_aux_conv"),
+            ),
             Family::Dhariwal => ("out_norm".into(), "out_conv".into()),
         };
         self.pair(norm, &[width]);

@@ -53,7 +53,8 @@ pub(super) fn read(arena: &mut Arena<'_>, span: Span, nested: bool) -> Result<Le
     match arena.field(machine, "little_endian") {
         Some(FALSE) => {
             return Err(wrong(
-                "it was written on a big-endian machine; load and save it on a little-endian one".into(),
+                "it was written on a big-endian machine; load and save it on a little-endian one"
+                    .into(),
             ));
         }
         None => return Err(wrong("it does not say in which byte order it is".into())),
@@ -97,7 +98,10 @@ pub(super) fn read(arena: &mut Arena<'_>, span: Span, nested: bool) -> Result<Le
         }
     }
     if let Some(storage) = arena.storages[before..].iter().find(|s| s.span.is_none()) {
-        return Err(wrong(format!("the bytes of storage {} are missing", storage.key)));
+        return Err(wrong(format!(
+            "the bytes of storage {} are missing",
+            storage.key
+        )));
     }
     Ok(Legacy { root })
 }

@@ -54,7 +54,10 @@ impl Checkpoint {
             });
         }
         if bytes > self.source.len() {
-            let reason = format!("its weights are {bytes} bytes in a file of {}", self.source.len());
+            let reason = format!(
+                "its weights are {bytes} bytes in a file of {}",
+                self.source.len()
+            );
             return Err(self.source.broken("EDM or SFD model", reason));
         }
         Ok(found)
@@ -118,8 +121,15 @@ mod tests {
             },
             small,
         ] {
-            let network = architecture.config().unwrap().zeros(&Device::flex()).unwrap();
-            let ours: BTreeSet<_> = parameters(&network).into_iter().map(|p| (p.name, p.shape)).collect();
+            let network = architecture
+                .config()
+                .unwrap()
+                .zeros(&Device::flex())
+                .unwrap();
+            let ours: BTreeSet<_> = parameters(&network)
+                .into_iter()
+                .map(|p| (p.name, p.shape))
+                .collect();
             let keys = architecture.keys().into_iter().filter(|key| !key.buffer);
             let table: BTreeSet<_> = keys.map(|key| (key.name, key.shape)).collect();
             assert_eq!(ours, table);

@@ -37,7 +37,9 @@ impl Source {
         let file = std::fs::File::open(path).map_err(Error::file("read", path))?;
         let metadata = file.metadata().map_err(Error::file("read", path))?;
         if metadata.is_dir() {
-            return Err(Error::file("read", path)(std::io::ErrorKind::IsADirectory.into()));
+            return Err(Error::file("read", path)(
+                std::io::ErrorKind::IsADirectory.into(),
+            ));
         }
         Ok(Self {
             path: path.to_path_buf(),
@@ -196,9 +198,8 @@ impl<'a> Cursor<'a> {
 
     /// Copies a part that was just passed, through the buffer.
     fn copy(&mut self, span: Span, into: &mut [u8]) -> Result<(), Error> {
-        let inside = |c: &Self| {
-            span.start >= c.buffered && span.end() <= c.buffered + c.buffer.len() as u64
-        };
+        let inside =
+            |c: &Self| span.start >= c.buffered && span.end() <= c.buffered + c.buffer.len() as u64;
         if !inside(self) {
             if span.len > BUFFER {
                 return self.source.read_at(span.start, into);

@@ -1,8 +1,9 @@
 //! Which names of Python's a file mentions, without loading it.
 
+use super::legacy;
 use super::pickle::{self, Arena, Global, Persistent, Policy};
+use super::reader::{Sniffed, open_zip, sniff};
 use super::source::{Cursor, Source};
-use super::{Sniffed, legacy, open_zip, sniff};
 use crate::Error;
 use std::path::Path;
 

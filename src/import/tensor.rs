@@ -64,7 +64,10 @@ impl View {
         };
         let count = shape.iter().try_fold(1u64, |n, s| n.checked_mul(*s));
         let count = count.ok_or_else(too_large)?;
-        if count.checked_mul(size).is_none_or(|b| b > file.saturating_add(SLACK)) {
+        if count
+            .checked_mul(size)
+            .is_none_or(|b| b > file.saturating_add(SLACK))
+        {
             return Err(too_large());
         }
         if count > 0 {
@@ -239,7 +242,15 @@ mod tests {
     }
 
     fn view(offset: u64, shape: &[u64], strides: &[u64]) -> Result<View, String> {
-        View::new(&storage(60), 0, Scalar::F32, offset, shape, strides.to_vec(), 1000)
+        View::new(
+            &storage(60),
+            0,
+            Scalar::F32,
+            offset,
+            shape,
+            strides.to_vec(),
+            1000,
+        )
     }
 
     #[test]
@@ -277,8 +288,14 @@ mod tests {
             Scalar::F32.to_f32(&info.read(&source).unwrap()).unwrap()
         };
         assert_eq!(read(0, &[60], &[1]), numbers);
-        assert_eq!(read(5, &[2, 3], &[10, 1]), [5.0, 6.0, 7.0, 15.0, 16.0, 17.0]);
-        assert_eq!(read(1, &[3, 2], &[1, 10]), [1.0, 11.0, 2.0, 12.0, 3.0, 13.0]);
+        assert_eq!(
+            read(5, &[2, 3], &[10, 1]),
+            [5.0, 6.0, 7.0, 15.0, 16.0, 17.0]
+        );
+        assert_eq!(
+            read(1, &[3, 2], &[1, 10]),
+            [1.0, 11.0, 2.0, 12.0, 3.0, 13.0]
+        );
         assert_eq!(read(7, &[3], &[0]), [7.0; 3]);
         assert_eq!(read(9, &[1, 2], &[44, 1]), [9.0, 10.0]);
     }

@@ -124,7 +124,8 @@ impl Pickler<'_> {
 }
 
 /// The first three pickles of a legacy torch stream.
-pub const LEGACY_START: &[u8] = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}(\
+pub const LEGACY_START: &[u8] =
+    b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}(\
     X\x10\0\0\0protocol_versionM\xe9\x03X\x0d\0\0\0little_endian\x88u.";
 
 /// `torch.save(storage)` before torch 1.6.
@@ -147,14 +148,22 @@ pub fn values(key: &Key) -> Vec<f32> {
         (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
     });
     let fan_in: usize = key.shape[1..].iter().product::<usize>().max(1);
-    let scale = if key.shape.len() > 1 { (1.0 / fan_in as f32).sqrt() } else { 0.1 };
-    let offset = f32::from(u8::from(key.name.contains("norm") && key.name.ends_with("weight")));
+    let scale = if key.shape.len() > 1 {
+        (1.0 / fan_in as f32).sqrt()
+    } else {
+        0.1
+    };
+    let offset = f32::from(u8::from(
+        key.name.contains("norm") && key.name.ends_with("weight"),
+    ));
     let number = || {
         state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
         let uniform = (state >> 40) as f32 / (1u64 << 24) as f32;
         offset + scale * (2.0 * uniform - 1.0)
     };
-    std::iter::repeat_with(number).take(key.shape.iter().product()).collect()
+    std::iter::repeat_with(number)
+        .take(key.shape.iter().product())
+        .collect()
 }
 
 /// Modules by name: tensors here, and modules below.
@@ -204,17 +213,23 @@ pub fn edm_pickle(
         "sigma_data": 0.5,
         "sigma_min": 0.0,
     });
-    module(&mut p, &root, &["EDMPrecond", class, ""], values, &mut |p| {
-        for (key, value) in attributes.as_object().unwrap() {
-            p.text(key)?;
-            p.json(value)?;
-        }
-        // EDM's own default.
-        p.text("sigma_max")?;
-        p.float(f64::INFINITY)?;
-        p.text("_init_kwargs")?;
-        p.json(&init)
-    })?;
+    module(
+        &mut p,
+        &root,
+        &["EDMPrecond", class, ""],
+        values,
+        &mut |p| {
+            for (key, value) in attributes.as_object().unwrap() {
+                p.text(key)?;
+                p.json(value)?;
+            }
+            // EDM's own default.
+            p.text("sigma_max")?;
+            p.float(f64::INFINITY)?;
+            p.text("_init_kwargs")?;
+            p.json(&init)
+        },
+    )?;
     p.text("dataset_kwargs")?;
     p.json(&serde_json::json!({"path": "datasets/example.zip"}))?;
     p.raw(b"u")?;

@@ -3,7 +3,7 @@
 use super::super::legacy;
 use super::super::scalar::Scalar;
 use super::super::source::Span;
-use super::super::tensor::View;
+use super::super::tensor::{Storage, View};
 use super::global::Role;
 use super::value::{Arena, EMPTY, Id, NONE, Node, Object, Policy};
 use super::{Machine, Persistent};
@@ -28,7 +28,9 @@ impl Machine<'_, '_, '_> {
             let items = items.get(..items.len().min(8)).unwrap_or_default().to_vec();
             let first = items.first().copied().unwrap_or(NONE);
             match role {
-                Role::RebuildFromType if items.len() >= 3 => (callee, arguments) = (first, items[2]),
+                Role::RebuildFromType if items.len() >= 3 => {
+                    (callee, arguments) = (first, items[2])
+                }
                 Role::RebuildTensor | Role::RebuildTensorV3 => return self.tensor(&items, role),
                 Role::RebuildParameter => {
                     return match self.arena.get(first) {
@@ -155,11 +157,22 @@ impl Machine<'_, '_, '_> {
             _ => storage.scalar,
         };
         let whole = |id: Id| self.arena.int(id).and_then(|n| u64::try_from(n).ok());
-        let all = |id: Id| -> Option<Vec<u64>> { self.arena.items(id)?.iter().map(|i| whole(*i)).collect() };
-        let (Some(offset), Some(shape), Some(strides)) = (whole(offset), all(size), all(stride)) else {
+        let all = |id: Id| -> Option<Vec<u64>> {
+            self.arena.items(id)?.iter().map(|i| whole(*i)).collect()
+        };
+        let (Some(offset), Some(shape), Some(strides)) = (whole(offset), all(size), all(stride))
+        else {
             return Err(self.wrong("a tensor's offset, size or stride is not a list of counts"));
         };
-        match View::new(storage, index, scalar, offset, &shape, strides, self.arena.source.len()) {
+        match View::new(
+            storage,
+            index,
+            scalar,
+            offset,
+            &shape,
+            strides,
+            self.arena.source.len(),
+        ) {
             Ok(view) => self.arena.tensor(view),
             Err(reason) => Err(self.wrong(reason)),
         }
@@ -177,7 +190,9 @@ impl Machine<'_, '_, '_> {
             return Ok(*id);
         }
         if self.persistent == (Persistent::Torch { nested: true }) {
-            return Err(self.wrong("a byte string inside a byte string; weights are never nested so deep"));
+            return Err(
+                self.wrong("a byte string inside a byte string; weights are never nested so deep")
+            );
         }
         if !legacy::starts(self.arena.source, span)? {
             return Err(self.wrong("a byte string is no torch stream"));
@@ -189,6 +204,50 @@ impl Machine<'_, '_, '_> {
         self.arena.spend(96)?;
         self.arena.inline.insert(span, id);
         Ok(id)
+    }
+
+    /// A storage of the torch file around this pickle.
+    pub(super) fn persistent(&mut self, id: Id) -> Result<Id, Error> {
+        if self.arena.policy == Policy::Survey {
+            return Ok(EMPTY);
+        }
+        if self.persistent == Persistent::None {
+            return Err(self.wrong("it refers to a storage outside the pickle"));
+        }
+        let items = self.arena.items(id).unwrap_or_default();
+        let Some((&[kind, class, key, _, count], more)) = items.split_first_chunk::<5>() else {
+            return Err(self.wrong("a storage is described by too few values"));
+        };
+        let count = self.arena.int(count).and_then(|n| u64::try_from(n).ok());
+        let scalar = self.arena.storage_type(class);
+        let key = match self.arena.get(key) {
+            Node::Text(text) => Some(text.to_string()),
+            Node::Int(number) => Some(number.to_string()),
+            _ => None,
+        };
+        match (self.arena.text(kind), scalar, key, count) {
+            (Some("storage"), Some(scalar), Some(key), Some(count)) => {
+                if more.iter().any(|extra| *extra != NONE) {
+                    return Err(self.wrong(
+                        "a storage is a view of another one, which torch has not written since version 0.4; load \
+                         and save it again with a newer torch",
+                    ));
+                }
+                let bytes = count.checked_mul(scalar.size() as u64);
+                if bytes.is_none_or(|b| b > self.arena.source.len()) {
+                    let reason =
+                        format!("storage {key} of {count} {scalar} is larger than the file");
+                    return Err(self.wrong(reason));
+                }
+                self.arena.storage(Storage {
+                    scalar,
+                    count,
+                    key,
+                    span: None,
+                })
+            }
+            _ => Err(self.wrong("a storage is described by values of the wrong kind")),
+        }
     }
 
     /// `numpy.core.multiarray.scalar(type, bytes)`.
@@ -210,9 +269,13 @@ impl Machine<'_, '_, '_> {
         }
         let node = match name.trim_start_matches(['<', '=', '|']) {
             "f8" => raw.try_into().map(|b| Node::Float(f64::from_le_bytes(b))),
-            "f4" => raw.try_into().map(|b| Node::Float(f64::from(f32::from_le_bytes(b)))),
+            "f4" => raw
+                .try_into()
+                .map(|b| Node::Float(f64::from(f32::from_le_bytes(b)))),
             "i8" => raw.try_into().map(|b| Node::Int(i64::from_le_bytes(b))),
-            "i4" => raw.try_into().map(|b| Node::Int(i64::from(i32::from_le_bytes(b)))),
+            "i4" => raw
+                .try_into()
+                .map(|b| Node::Int(i64::from(i32::from_le_bytes(b)))),
             "u1" => raw.try_into().map(|[b]: [u8; 1]| Node::Int(i64::from(b))),
             "b1" => raw.try_into().map(|[b]: [u8; 1]| Node::Bool(b != 0)),
             _ => Ok(Node::None),
@@ -239,7 +302,10 @@ impl Machine<'_, '_, '_> {
     /// Bytes in a survey: if they are a torch stream, its names are noted as well, whoever would read it.
     pub(super) fn survey_bytes(&mut self, span: Span) -> Result<(), Error> {
         let nested = self.persistent == Persistent::Torch { nested: true };
-        if nested || self.arena.inline.contains_key(&span) || !legacy::starts(self.arena.source, span)? {
+        if nested
+            || self.arena.inline.contains_key(&span)
+            || !legacy::starts(self.arena.source, span)?
+        {
             return Ok(());
         }
         self.arena.spend(96)?;

@@ -97,9 +97,7 @@ impl Role {
 /// Layers of torch, and the networks of the official code.
 fn is_network_class(module: &str, name: &str) -> bool {
     let class = name.starts_with(|c: char| c.is_ascii_uppercase())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     let layer = module
         .strip_prefix("torch.nn.modules.")
         .is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));

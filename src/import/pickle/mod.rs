@@ -12,7 +12,6 @@ pub use global::Global;
 pub(super) use value::{Arena, EMPTY, FALSE, Id, NONE, Node, Object, Policy, TRUE};
 
 use super::source::{Cursor, Span};
-use super::tensor::Storage;
 use crate::Error;
 use opcode as op;
 use std::collections::HashMap;
@@ -96,7 +95,9 @@ impl Machine<'_, '_, '_> {
             op::FRAME => {
                 let len = u64::from_le_bytes(self.cursor.array()?);
                 if len > self.cursor.remaining() {
-                    return Err(self.wrong(format!("a frame of {len} bytes is longer than the file")));
+                    return Err(
+                        self.wrong(format!("a frame of {len} bytes is longer than the file"))
+                    );
                 }
                 Ok(())
             }
@@ -124,13 +125,25 @@ impl Machine<'_, '_, '_> {
             op::NONE => self.push(NONE),
             op::NEWTRUE => self.push(TRUE),
             op::NEWFALSE => self.push(FALSE),
-            op::INT | op::LONG | op::FLOAT | op::BININT | op::BININT1 | op::BININT2
-            | op::BINFLOAT | op::LONG1 | op::LONG4 => {
+            op::INT
+            | op::LONG
+            | op::FLOAT
+            | op::BININT
+            | op::BININT1
+            | op::BININT2
+            | op::BINFLOAT
+            | op::LONG1
+            | op::LONG4 => {
                 let node = self.number(code)?;
                 self.make(node)
             }
-            op::STRING | op::UNICODE | op::BINSTRING | op::SHORT_BINSTRING | op::BINUNICODE
-            | op::SHORT_BINUNICODE | op::BINUNICODE8 => {
+            op::STRING
+            | op::UNICODE
+            | op::BINSTRING
+            | op::SHORT_BINSTRING
+            | op::BINUNICODE
+            | op::SHORT_BINUNICODE
+            | op::BINUNICODE8 => {
                 let node = self.text(code)?;
                 self.make(node)
             }
@@ -265,53 +278,11 @@ impl Machine<'_, '_, '_> {
                 self.push(id)
             }
             op::EXT1 | op::EXT2 | op::EXT4 => {
-                Err(self.wrong("it refers to Python's extension registry, which files cannot carry"))
+                Err(self
+                    .wrong("it refers to Python's extension registry, which files cannot carry"))
             }
             op::NEXT_BUFFER => Err(self.wrong("it refers to a buffer outside the file")),
             other => Err(self.wrong(format!("{other:#04x} is no instruction of a pickle"))),
-        }
-    }
-
-    /// A storage of the torch file around this pickle.
-    fn persistent(&mut self, id: Id) -> Result<Id, Error> {
-        if self.arena.policy == Policy::Survey {
-            return Ok(EMPTY);
-        }
-        if self.persistent == Persistent::None {
-            return Err(self.wrong("it refers to a storage outside the pickle"));
-        }
-        let items = self.arena.items(id).unwrap_or_default();
-        let Some((&[kind, class, key, _, count], more)) = items.split_first_chunk::<5>() else {
-            return Err(self.wrong("a storage is described by too few values"));
-        };
-        let count = self.arena.int(count).and_then(|n| u64::try_from(n).ok());
-        let scalar = self.arena.storage_type(class);
-        let key = match self.arena.get(key) {
-            Node::Text(text) => Some(text.to_string()),
-            Node::Int(number) => Some(number.to_string()),
-            _ => None,
-        };
-        match (self.arena.text(kind), scalar, key, count) {
-            (Some("storage"), Some(scalar), Some(key), Some(count)) => {
-                if more.iter().any(|extra| *extra != NONE) {
-                    return Err(self.wrong(
-                        "a storage is a view of another one, which torch has not written since version 0.4; load \
-                         and save it again with a newer torch",
-                    ));
-                }
-                let bytes = count.checked_mul(scalar.size() as u64);
-                if bytes.is_none_or(|b| b > self.arena.source.len()) {
-                    let reason = format!("storage {key} of {count} {scalar} is larger than the file");
-                    return Err(self.wrong(reason));
-                }
-                self.arena.storage(Storage {
-                    scalar,
-                    count,
-                    key,
-                    span: None,
-                })
-            }
-            _ => Err(self.wrong("a storage is described by values of the wrong kind")),
         }
     }
 

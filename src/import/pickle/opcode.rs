@@ -123,7 +123,9 @@ impl Machine<'_, '_, '_> {
                 let line = self.cursor.line(LONGEST_TEXT as usize)?;
                 let line = match line.as_slice() {
                     // Python writes the quotes of `repr`.
-                    [b'\'', inner @ .., b'\''] | [b'"', inner @ .., b'"'] if code == STRING => inner,
+                    [b'\'', inner @ .., b'\''] | [b'"', inner @ .., b'"'] if code == STRING => {
+                        inner
+                    }
                     other => other,
                 };
                 if line.contains(&b'\\') {

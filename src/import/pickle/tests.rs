@@ -12,7 +12,9 @@ fn with<T>(bytes: &[u8], look: impl FnOnce(&Arena<'_>, Result<Id, Error>) -> T) 
 }
 
 fn json(bytes: &[u8]) -> serde_json::Value {
-    with(bytes, |arena, id| super::super::json::value(arena, id.unwrap()))
+    with(bytes, |arena, id| {
+        super::super::json::value(arena, id.unwrap())
+    })
 }
 
 fn error(bytes: &[u8]) -> String {
@@ -64,20 +66,36 @@ fn long_texts_are_passed_over() {
     bytes.extend(100_000u32.to_le_bytes());
     bytes.extend([b'#'; 100_000]);
     bytes.push(b'.');
-    with(&bytes, |arena, id| assert!(matches!(arena.get(id.unwrap()), Node::LongText)));
+    with(&bytes, |arena, id| {
+        assert!(matches!(arena.get(id.unwrap()), Node::LongText))
+    });
 }
 
 #[test]
 fn foreign_names_are_refused_with_their_place() {
     for (bytes, name, offset) in [
-        (&b"\x80\x02cos\nsystem\nX\x02\0\0\0id\x85R."[..], "os.system", 2),
+        (
+            &b"\x80\x02cos\nsystem\nX\x02\0\0\0id\x85R."[..],
+            "os.system",
+            2,
+        ),
         (b"cposix\nsystem\n(S'id'\ntR.", "posix.system", 0),
         (b"(S'id'\nios\nsystem\n.", "os.system", 7),
-        (b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93\x8c\x011\x85R.", "builtins.eval", 18),
-        (b"\x80\x04\x8c\x02os\x94\x8c\x06system\x9400h\0h\x01\x93.", "os.system", 22),
+        (
+            b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93\x8c\x011\x85R.",
+            "builtins.eval",
+            18,
+        ),
+        (
+            b"\x80\x04\x8c\x02os\x94\x8c\x06system\x9400h\0h\x01\x93.",
+            "os.system",
+            22,
+        ),
     ] {
         with(bytes, |_, result| match result.unwrap_err() {
-            Error::ForeignCode { name: n, offset: o, .. } => assert_eq!((n.as_str(), o), (name, offset)),
+            Error::ForeignCode {
+                name: n, offset: o, ..
+            } => assert_eq!((n.as_str(), o), (name, offset)),
             other => panic!("{other}"),
         });
     }
@@ -86,7 +104,10 @@ fn foreign_names_are_refused_with_their_place() {
 #[test]
 fn broken_pickles_say_where() {
     for (bytes, word) in [
-        (&b"\x80\x02."[..], "at byte 2: it takes a value from an empty stack"),
+        (
+            &b"\x80\x02."[..],
+            "at byte 2: it takes a value from an empty stack",
+        ),
         (b"\x80\x09N.", "protocol is 9"),
         (b"\x80\x02K\x01", "bytes follow"),
         (b"\x80\x02h\x05.", "memo 5 was never stored"),
@@ -95,7 +116,10 @@ fn broken_pickles_say_where() {
         (b"\x80\x02K\x01K\x02K\x03s.", "no dictionary"),
         (b"\x80\x02K\x01K\x02a.", "no list"),
         (b"\x80\x02X\xff\xff\xff\xffabc.", "bytes follow"),
-        (b"\x80\x04\x8d\xff\xff\xff\xff\xff\xff\xff\xffabc.", "bytes follow"),
+        (
+            b"\x80\x04\x8d\xff\xff\xff\xff\xff\xff\xff\xffabc.",
+            "bytes follow",
+        ),
         (b"\x80\x02K\x01)R.", "calls something that is not a name"),
         (b"\x80\x02K\x01Q.", "outside the pickle"),
         (b"\x80\x02\x82\x01.", "extension registry"),
@@ -104,7 +128,10 @@ fn broken_pickles_say_where() {
         (b"\x80\x02(\x85.", "too few values"),
     ] {
         let error = error(bytes);
-        assert!(error.contains(word) && error.starts_with("x.pkl"), "{error}");
+        assert!(
+            error.contains(word) && error.starts_with("x.pkl"),
+            "{error}"
+        );
     }
 }
 
