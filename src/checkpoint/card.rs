@@ -107,6 +107,9 @@ impl Card {
                 card.format
             )));
         }
+        card.network
+            .check()
+            .map_err(|e| malformed(format!("its network cannot be built: {e}")))?;
         Ok(card)
     }
 }

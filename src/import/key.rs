@@ -20,6 +20,9 @@ pub(super) const FILTER: [usize; 4] = [1, 1, 2, 2];
 /// Each of its numbers.
 pub(super) const FILTER_VALUE: f32 = 0.25;
 
+/// Channels of one of ADM's attention heads.
+const HEAD_CHANNELS: usize = 64;
+
 struct Table<'a> {
     of: &'a Architecture,
     keys: Vec<Key>,
@@ -204,7 +207,12 @@ impl Table<'_> {
         if block.resampled {
             self.put(format_args!("{name}.skip.resample_filter"), &FILTER);
         }
-        if block.attention {
+        // ADM has a head for each 64 channels, and so none in narrower blocks.
+        let heads = match self.of.family {
+            Family::Song => 1,
+            Family::Dhariwal => output / HEAD_CHANNELS,
+        };
+        if block.attention && heads > 0 {
             self.pair(format_args!("{name}.norm2"), &[output]);
             self.pair(format_args!("{name}.qkv"), &[3 * output, output, 1, 1]);
             self.pair(format_args!("{name}.proj"), &[output, output, 1, 1]);

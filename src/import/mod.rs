@@ -1,6 +1,6 @@
 //! Weights from elsewhere: EDM and SFD pickles, torch files and safetensors, read as data.
 //!
-//! Python executes whatever a pickle names when it opens one. Here nothing is executed: a small machine ([`pickle`])
+//! Python executes whatever a pickle names when it opens one. Here nothing is executed: a small machine
 //! builds values, the names that a file mentions must be on a short list, and everything is checked against the size of
 //! the file before memory is taken. Tensors stay in the file until they are asked for.
 //!

@@ -58,7 +58,7 @@ def module_of(tensors):
 def main():
     source = torch.load(sys.argv[1], map_location="cpu", weights_only=True)["state_dict"]
     network = module_of(source)
-    # The three lines of docs/pytorch.md, with our own loader for machines without the safetensors package.
+    # The three lines of docs/files.md, with our own loader for machines without the safetensors package.
     exported = load_safetensors(sys.argv[2])
     network.load_state_dict(exported, strict=True)
     wrong = [name for name, tensor in network.state_dict().items() if not torch.equal(tensor, source[name])]

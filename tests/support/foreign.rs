@@ -149,7 +149,7 @@ pub fn values(key: &Key) -> Vec<f32> {
     });
     let fan_in: usize = key.shape[1..].iter().product::<usize>().max(1);
     let scale = if key.shape.len() > 1 {
-        (1.0 / fan_in as f32).sqrt()
+        (1.0f32 / fan_in as f32).sqrt()
     } else {
         0.1
     };
@@ -254,7 +254,9 @@ fn module(
         p.text(value)?;
     }
     p.text("module_src")?;
-    p.text(&"raise SystemError('this is never run')\n".repeat(200))?;
+    // Long enough at the root to be passed over unread.
+    let lines = if below.is_empty() { 1 } else { 200 };
+    p.text(&"raise SystemError('this is never run')\n".repeat(lines))?;
     p.text("state")?;
     p.raw(b"}(")?;
     for (group, buffer) in [("_parameters", false), ("_buffers", true)] {
@@ -276,5 +278,5 @@ fn module(
     }
     p.raw(b"u")?;
     more(p)?;
-    p.raw(b"u\x85R")
+    p.raw(b"uu\x85R")
 }

@@ -153,7 +153,7 @@ fn depth_costs_no_recursion_and_size_is_paid_for() {
     bomb.push(b'.');
     assert!(json(&bomb).to_string().len() < 1_000_000);
     for (what, word) in [
-        (&b"]"[..], "32 MB"),
+        (&b"]0"[..], "32 MB"),
         (b"N", "stack grows"),
         (b"(", "too many marks"),
         (b"N0", "instructions"),
