@@ -186,7 +186,11 @@ fn global_facts(globals: &[Global]) -> Value {
         } else {
             ", NOT NEEDED BY WEIGHTS"
         };
-        format!("{name} (byte {offset}, mentioned {mentions} times{verdict})")
+        let mentions = match mentions {
+            1 => String::new(),
+            more => format!(", mentioned {more} times"),
+        };
+        format!("{name} (byte {offset}{mentions}{verdict})")
     });
     json!(lines.collect::<Vec<_>>())
 }
