@@ -24,7 +24,7 @@ fn main() -> io::Result<()> {
         let mut names = Vec::new();
         for entry in entries {
             let name = entry?.file_name().to_string_lossy().into_owned();
-            if [".toml", ".json", ".safetensors"]
+            if [".toml", ".json", ".safetensors", ".pt"]
                 .iter()
                 .any(|e| name.ends_with(e))
             {

@@ -62,6 +62,20 @@ pub enum Error {
         /// `name: file shape, network shape`.
         mismatched: Vec<String>,
     },
+    /// A pickle mentions a name that files of weights have no use for, so Python would run foreign code.
+    #[error(
+        "{} mentions `{name}` at byte {offset}, which is not among the names that weights need; nothing was run. \
+         If you trust the file, load it in Python and save the state_dict() as safetensors",
+        path.display()
+    )]
+    ForeignCode {
+        /// The file.
+        path: PathBuf,
+        /// Module and name.
+        name: String,
+        /// Where, in bytes from the start of the file.
+        offset: u64,
+    },
     /// A loss became NaN or infinite.
     #[error(
         "the loss is not finite at round {round}, step {step}; lower the learning rate, or resume from the last checkpoint with another seed"

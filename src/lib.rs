@@ -10,6 +10,7 @@ pub mod error;
 pub mod golden;
 pub mod grid;
 pub mod image;
+pub mod import;
 pub mod metric;
 pub mod network;
 pub mod noise;

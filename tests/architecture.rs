@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// `network` is below `denoiser` because preconditioning makes one from the other; `data` knows neither networks nor
 /// samplers; `image` writes pictures as safely as `checkpoint` writes models; `golden` is on top because it checks
 /// everything.
-const ORDER: [&str; 16] = [
+const ORDER: [&str; 17] = [
     "error",
     "grid",
     "noise",
@@ -20,6 +20,7 @@ const ORDER: [&str; 16] = [
     "schedule",
     "optimizer",
     "checkpoint",
+    "import",
     "image",
     "metric",
     "distill",

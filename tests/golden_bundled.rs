@@ -18,6 +18,8 @@ fn all_pass() {
     let summary = summary.unwrap();
     let cases: Vec<_> = cases.into_iter().collect();
     let expected = [
+        ("ckpt_legacy_tricky", 4),
+        ("ckpt_zip_tricky", 4),
         ("edm_loss_song_tiny", 6),
         ("gits_song", 16),
         ("network_song_tiny", 6),

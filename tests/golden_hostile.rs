@@ -20,8 +20,9 @@ impl Victim {
     fn new(name: &str) -> Self {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
         let folder = tempfile::tempdir().unwrap();
-        let weights = "weights_song_tiny.safetensors";
-        std::fs::copy(source.join(weights), folder.path().join(weights)).unwrap();
+        for other in ["weights_song_tiny.safetensors", "ckpt_zip_tricky.pt"] {
+            std::fs::copy(source.join(other), folder.path().join(other)).unwrap();
+        }
         let bytes = std::fs::read(source.join(format!("{name}.safetensors"))).unwrap();
         let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
         let text = &header.metadata().as_ref().unwrap()["case"];
@@ -194,12 +195,18 @@ fn training_settings() {
 }
 
 #[test]
+fn foreign_file_settings() {
+    mutate("ckpt_zip_tricky", 5);
+}
+
+#[test]
 fn missing_and_misshapen_tensors() {
     for (name, tensors) in [
         (
             "schedule",
             ["out/polynomial_rho7_r0_N2", "in/sd/t_query"].as_slice(),
         ),
+        ("ckpt_zip_tricky", &["out/transposed", "out/bool"]),
         (
             "network_song_tiny",
             &[

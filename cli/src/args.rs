@@ -16,8 +16,9 @@ Examples:
   fewstep distill fashion-mnist-nfe2 --teacher runs/teacher/teacher.safetensors --out runs/nfe2
   fewstep sample runs/nfe2/student.safetensors --seeds 0-63 --out images --grid
   fewstep evaluate runs/nfe2/student.safetensors --reference assets/fashion-mnist-statistics.safetensors
-  fewstep convert runs/several/student.safetensors --nfe 3 --out nfe3.safetensors
+  fewstep convert runs/several/student.safetensors nfe3.safetensors --nfe 3
   fewstep inspect runs/nfe2/student.safetensors
+  fewstep convert edm-cifar10-32x32-uncond-vp.pkl teacher.safetensors
   fewstep verify
 
 Exit status: 0 done, 1 the run failed, 2 the command or recipe was wrong, 130 interrupted.";
@@ -110,7 +111,7 @@ pub enum Command {
     Schedule(schedule::Verb),
     /// Measure a model's images, or a data set: Frechet and kernel distance, precision and recall
     Evaluate(evaluate::Verb),
-    /// Turn a student of several numbers of network calls into a plain network for one
+    /// Write a model file for PyTorch, a foreign one as ours, or a student of several step counts for one
     Convert(convert::Verb),
     /// Say what a file is
     Inspect(inspect::Verb),

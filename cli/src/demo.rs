@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use clap::Args;
 use fewstep::checkpoint::{Model, write_atomically};
 use fewstep::distill::Recipe;
+use fewstep::import::open;
 use fewstep::metric::{Features, Moments, frechet_distance};
 use serde::Serialize;
 use serde_json::Value;
@@ -91,7 +92,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     let mut recipe: Recipe = Source::read(Path::new("demo"))?.resolve(&[])?;
     recipe.trajectories = verb.trajectories.unwrap_or(recipe.trajectories);
     let asset = Asset::find(verb.teacher.as_deref(), TEACHER)?;
-    let (teacher, hash) = Model::read(asset.path(), &context.device)?;
+    let (teacher, hash) = open(asset.path(), &context.device)?;
     let reporter = context.reporter;
     let count = recipe.trajectories;
     reporter.say(format!("distilling the teacher with {count} trajectories"));

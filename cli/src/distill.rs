@@ -13,7 +13,7 @@ use crate::sheet;
 use clap::Args;
 use fewstep::checkpoint::{Model, State};
 use fewstep::distill::{Distance, Distiller, Perceptual, Recipe, TrajectorySource};
-use fewstep::{Device, Error, Images};
+use fewstep::{Device, Error, Images, import};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -32,7 +32,7 @@ Examples:
 pub struct Verb {
     /// A recipe file (kind = "distillation"), or the name of a bundled one
     recipe: PathBuf,
-    /// The teacher's file; for a second stage (second-stage = true) a student's
+    /// The teacher's file: ours, or an EDM, SFD or PyTorch one; for a second stage (second-stage = true) a student's
     #[arg(long, value_name = "FILE")]
     teacher: PathBuf,
     /// Weights for distance = "l1-lpips": safetensors with VGG16 and the LPIPS heads, in one file or several
@@ -53,7 +53,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     }
     let recipe: Recipe = source.resolve(&verb.run.set)?;
     recipe.check()?;
-    let (teacher, hash) = Model::read(&verb.teacher, &context.device)?;
+    let (teacher, hash) = import::open(&verb.teacher, &context.device)?;
     let mut recipe = recipe.for_teacher(&teacher.card)?;
     let perceptual = perceptual(&mut recipe, &verb.perceptual, context)?;
     if verb.run.dry_run {

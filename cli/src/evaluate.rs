@@ -9,8 +9,9 @@ use crate::measure::{draw_into, read_into, together, too_few};
 use crate::score::{Metric, Reference, lines, record, score};
 use anyhow::Context as _;
 use clap::Args;
-use fewstep::checkpoint::{Model, hash_file};
+use fewstep::checkpoint::hash_file;
 use fewstep::data::{Dataset, Options, Padding, Split};
+use fewstep::import;
 use fewstep::metric::{Features, Moments};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Verb {
-    /// A model file, or images: IDX files, a folder, or a zip of one
+    /// A model file (.safetensors, .pkl, .pt, .pth, .ckpt), or images: IDX files, a folder, or a zip of one
     file: PathBuf,
     /// What to compare with: statistics (a .safetensors file), or images
     #[arg(long, value_name = "FILE", required_unless_present_any = ["paired", "write_statistics"])]
@@ -111,7 +112,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         .transpose()?;
     let mut facts = Map::new();
     facts.insert("file".into(), json!(verb.file.display().to_string()));
-    let found = if is_safetensors(&verb.file) {
+    let found = if is_model(&verb.file) {
         of_model(verb, keep, &features, &mut facts, context)?
     } else {
         of_data(verb, keep, &features, context)?
@@ -173,6 +174,14 @@ fn last_seed(verb: &Verb) -> anyhow::Result<Vec<u64>> {
     Ok((verb.seeds..end).collect())
 }
 
+/// Models are told from images by their names: a zip archive may be either.
+fn is_model(path: &Path) -> bool {
+    let endings = ["safetensors", "pkl", "pt", "pth", "ckpt"];
+    path.extension()
+        .and_then(|e| e.to_str())
+        .is_some_and(|e| endings.contains(&e))
+}
+
 fn is_safetensors(path: &Path) -> bool {
     path.extension().is_some_and(|e| e == "safetensors")
 }
@@ -193,7 +202,7 @@ fn of_model(
     context: &Context,
 ) -> anyhow::Result<FeatureSet> {
     let seeds = last_seed(verb)?;
-    let (model, hash) = Model::read(&verb.file, &context.device)?;
+    let (model, hash) = import::open(&verb.file, &context.device)?;
     let sampling = verb.sampling.apply(&model)?;
     let noise = verb.sampling.noise;
     let generator = Generator::new(&model, sampling, &context.device)?.noise(noise);
@@ -210,7 +219,7 @@ fn of_model(
     facts.insert("seeds".into(), json!([verb.seeds, seeds.last()]));
     facts.insert("images_per_second".into(), json!(rate));
     if let Some(path) = &verb.paired {
-        let (other, _) = Model::read(path, &context.device)?;
+        let (other, _) = import::open(path, &context.device)?;
         let other = Generator::of(&other, &context.device)?.noise(noise);
         let pair = together(&[&other, &generator], &seeds, context.reporter)?[1].distance;
         facts.insert("paired".into(), json!({"rms": pair.rms, "l1": pair.l1}));

@@ -31,6 +31,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
             Error::InvalidValue { .. }
             | Error::Incompatible { .. }
             | Error::Malformed { .. }
+            | Error::ForeignCode { .. }
             | Error::Weights { .. },
         ) => 2,
         _ => 1,

@@ -2,7 +2,9 @@
 
 use anyhow::Context as _;
 use clap::Args;
-use fewstep::checkpoint::{Card, File, Model, hash_file};
+use fewstep::Error;
+use fewstep::checkpoint::{Card, hash_file};
+use fewstep::import::{Checkpoint, Format, Global, globals};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,17 +13,24 @@ use std::process::ExitCode;
 const EXAMPLES: &str = "\
 Examples:
   fewstep inspect runs/nfe2/student.safetensors
-  fewstep inspect runs/nfe2/state.safetensors --json";
+  fewstep inspect edm-cifar10-32x32-uncond-vp.pkl
+  fewstep inspect runs/nfe2/state.safetensors --json
+
+Nothing in a file is executed. `globals` are the names of Python's that a pickle mentions: what Python would import,
+and in the case of functions call. A file with names that weights have no use for is described, but not loaded.";
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Verb {
-    /// A safetensors file: a model, a training state, a feature network, statistics, or anything else
+    /// A model, a training state, a feature network, statistics; an EDM or SFD pickle; a PyTorch file; safetensors
     file: PathBuf,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
+
+/// What is known about a file, in the order to show it.
+type Facts = Vec<(String, Value)>;
 
 /// Runs the verb.
 pub fn run(verb: &Verb) -> anyhow::Result<ExitCode> {
@@ -34,6 +43,12 @@ pub fn run(verb: &Verb) -> anyhow::Result<ExitCode> {
         for (name, value) in &facts {
             match value {
                 Value::String(text) => println!("{name:<16}{text}"),
+                Value::Array(lines) if lines.iter().any(Value::is_string) => {
+                    for (i, line) in lines.iter().enumerate() {
+                        let name = if i == 0 { name.as_str() } else { "" };
+                        println!("{name:<16}{}", line.as_str().unwrap_or_default());
+                    }
+                }
                 other => println!("{name:<16}{other}"),
             }
         }
@@ -41,47 +56,143 @@ pub fn run(verb: &Verb) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// All that is known about a file, in the order to show it.
-fn describe(path: &Path) -> anyhow::Result<Vec<(String, Value)>> {
-    let file = File::read(path)?;
+fn describe(path: &Path) -> anyhow::Result<Facts> {
+    let mut facts = match Checkpoint::read(path) {
+        Ok(file) if file.format == Format::Safetensors => of_safetensors(&file)?,
+        Ok(file) => of_pickle(&file)?,
+        Err(error) => refused(path, error)?,
+    };
+    facts.push(("sha256".into(), json!(hash_file(path)?)));
+    Ok(facts)
+}
+
+fn of_safetensors(file: &Checkpoint) -> anyhow::Result<Facts> {
     let mut facts = Vec::new();
     let mut put = |name: &str, value: Value| facts.push((name.to_string(), value));
-    let card: Option<Value> = file
-        .json
-        .as_ref()
-        .and_then(|text| serde_json::from_str(text).ok());
+    let mut metadata = file.metadata.clone();
+    let card: Option<Value> = metadata
+        .remove("fewstep")
+        .and_then(|text| serde_json::from_str(&text).ok());
     let kind = kind_of(card.as_ref());
     put("kind", json!(kind));
     if matches!(kind, "teacher" | "student") {
-        let card = Model::card(&file, path)?;
-        for (name, value) in model_facts(&card)? {
+        for (name, value) in model_facts(&file.card()?)? {
             put(name, value);
         }
     } else if let Some(Value::Object(card)) = card {
         for (name, value) in card.into_iter().filter(|(name, _)| name != "kind") {
             put(&name, value);
         }
+    } else if let Ok(card) = file.card() {
+        // Official names: it can be sampled and converted.
+        for (name, value) in model_facts(&card)? {
+            put(name, value);
+        }
     }
+    facts.extend(tensor_facts(file));
+    if !metadata.is_empty() {
+        facts.push(("metadata".into(), json!(metadata)));
+    }
+    Ok(facts)
+}
+
+/// An EDM or SFD pickle, or a PyTorch file.
+fn of_pickle(file: &Checkpoint) -> anyhow::Result<Facts> {
+    let mut facts = Vec::new();
+    let mut put = |name: &str, value: Value| facts.push((name.to_string(), value));
+    let kind = match (file.format, file.training.is_empty()) {
+        (format, true) => format.to_string(),
+        (format, false) => format!("{format}, student"),
+    };
+    put("kind", json!(kind));
+    if !file.root.is_empty() {
+        put("root", json!(file.root));
+    }
+    let classes = [&file.class, &file.network].into_iter().flatten();
+    let classes: Vec<&str> = classes.map(String::as_str).collect();
+    if !classes.is_empty() {
+        put("classes", json!(classes.join(", ")));
+    }
+    match file.card() {
+        Ok(card) => {
+            for (name, value) in model_facts(&card)? {
+                if name != "recipe" {
+                    put(name, value);
+                }
+            }
+        }
+        // Not everything that PyTorch saves is a model of ours.
+        Err(error) => put("not-loadable", json!(error.to_string())),
+    }
+    for (name, map) in [
+        ("attributes", &file.attributes),
+        ("init-kwargs", &file.init),
+        ("training-kwargs", &file.training),
+    ] {
+        if !map.is_empty() {
+            put(name, json!(map));
+        }
+    }
+    facts.extend(tensor_facts(file));
+    facts.push(("globals".into(), global_facts(&file.globals)));
+    Ok(facts)
+}
+
+/// A pickle that is not loaded: what it mentions, and why not.
+fn refused(path: &Path, error: Error) -> anyhow::Result<Facts> {
+    let globals = match globals(path) {
+        Ok(globals) if !globals.is_empty() => globals,
+        _ => return Err(error.into()),
+    };
+    Ok(vec![
+        ("kind".into(), json!("pickle that is not loaded")),
+        ("not-loadable".into(), json!(error.to_string())),
+        ("globals".into(), global_facts(&globals)),
+    ])
+}
+
+/// Parameters are counted without constants.
+fn tensor_facts(file: &Checkpoint) -> Facts {
     let mut types: BTreeMap<String, usize> = BTreeMap::new();
     let mut parameters = 0;
-    for data in file.tensors.values() {
-        *types
-            .entry(format!("{:?}", data.dtype()).to_lowercase())
-            .or_default() += 1;
-        parameters += data.num_elements();
+    for (name, info) in file.tensors() {
+        *types.entry(info.scalar.to_string()).or_default() += 1;
+        if !name.ends_with("resample_filter") {
+            parameters += info.count();
+        }
     }
-    put("tensors", json!(file.tensors.len()));
-    put("parameters", json!(parameters));
     let types: Vec<_> = types
         .iter()
         .map(|(name, count)| format!("{name} ({count})"))
         .collect();
-    put("dtype", json!(types.join(", ")));
-    if !file.metadata.is_empty() {
-        put("metadata", json!(file.metadata));
-    }
-    put("sha256", json!(hash_file(path)?));
-    Ok(facts)
+    vec![
+        ("tensors".into(), json!(file.tensors().len())),
+        ("parameters".into(), json!(parameters)),
+        ("dtype".into(), json!(types.join(", "))),
+    ]
+}
+
+fn global_facts(globals: &[Global]) -> Value {
+    let lines = globals.iter().map(|global| {
+        let Global {
+            name,
+            offset,
+            mentions,
+            allowed,
+            ..
+        } = global;
+        let verdict = if *allowed {
+            ""
+        } else {
+            ", NOT NEEDED BY WEIGHTS"
+        };
+        let mentions = match mentions {
+            1 => String::new(),
+            more => format!(", mentioned {more} times"),
+        };
+        format!("{name} (byte {offset}{mentions}{verdict})")
+    });
+    json!(lines.collect::<Vec<_>>())
 }
 
 fn kind_of(card: Option<&Value>) -> &'static str {
@@ -131,6 +242,7 @@ fn model_facts(card: &Card) -> anyhow::Result<Vec<(&'static str, Value)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fewstep::checkpoint::File;
 
     #[test]
     fn files_are_told_apart() {

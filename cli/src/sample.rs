@@ -5,8 +5,9 @@ use crate::generate::{Generator, SamplingArgs};
 use crate::seeds::Seeds;
 use anyhow::Context as _;
 use clap::Args;
-use fewstep::checkpoint::{Card, Model, hash_bytes};
+use fewstep::checkpoint::{Card, hash_bytes};
 use fewstep::image::Picture;
+use fewstep::import;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,6 +17,7 @@ Examples:
   fewstep sample student.safetensors --seeds 0-63 --out images --grid
   fewstep sample student.safetensors --seeds 7,100-107 --class 3
   fewstep sample several.safetensors --nfe 4
+  fewstep sample edm-cifar10-32x32-uncond-vp.pkl --seeds 0-15
   fewstep sample teacher.safetensors --seeds 0-15 --solver heun --steps 10 --denoise-to-zero
   fewstep sample student.safetensors --seeds 0-63 --noise torch-cuda
 
@@ -24,7 +26,7 @@ Image i depends on seed i only, not on the batch, the threads or the other seeds
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Verb {
-    /// A model file
+    /// A model file: ours, or an EDM, SFD or PyTorch one
     file: PathBuf,
     /// Seeds, such as 0-63,70,80-90
     #[arg(long, value_name = "SEEDS", default_value = "0-15")]
@@ -50,7 +52,7 @@ pub struct Verb {
 
 /// Runs the verb.
 pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
-    let (model, _) = Model::read(&verb.file, &context.device)?;
+    let (model, _) = import::open(&verb.file, &context.device)?;
     let sampling = verb.sampling.apply(&model)?;
     let generator = Generator::new(&model, sampling, &context.device)?
         .noise(verb.sampling.noise)

@@ -196,7 +196,7 @@ fn a_student_for_several_numbers_of_calls_and_one_for_a_single_call() {
         );
         assert!(said.contains(&format!("{nfe} evaluations")), "{said}");
         let plain = format!("plain{nfe}.safetensors");
-        world.prints(&format!("convert {student} --nfe {nfe} --out {plain}"));
+        world.prints(&format!("convert {student} {plain} --nfe {nfe}"));
         let network = &inspect(&plain)["network"];
         assert_eq!(network["step-branch"], false);
         assert_eq!(inspect(&plain)["evaluations"], nfe);
@@ -214,15 +214,11 @@ fn a_student_for_several_numbers_of_calls_and_one_for_a_single_call() {
     }
     world.says(&format!("sample {student} --nfe 7"), 2, "2 to 5");
     world.says(&format!("sample {student} --nfe 1"), 2, "2 to 5");
-    world.says(&format!("convert {student} --nfe 6 --out x"), 2, "2 to 5");
-    let again = format!("convert {student} --nfe 3 --out plain3.safetensors");
+    world.says(&format!("convert {student} x --nfe 6"), 2, "2 to 5");
+    let again = format!("convert {student} plain3.safetensors --nfe 3");
     world.says(&again, 2, "--overwrite");
     world.prints(&format!("{again} --overwrite"));
-    world.says(
-        "convert teacher.safetensors --nfe 12 --out x",
-        2,
-        "plain network",
-    );
+    world.says("convert teacher.safetensors x --nfe 12", 2, "plain network");
     assert!(!world.path("x").exists());
 
     let second = format!("distill second.toml --teacher {student}");

@@ -151,6 +151,30 @@ pub struct Card {
     pub version: String,
 }
 
+impl Card {
+    /// Parses the JSON text of a card; `path` is for messages.
+    pub(crate) fn parse(json: &str, path: &Path) -> Result<Self, Error> {
+        let malformed = |reason: String| Error::malformed(path, "fewstep model", reason);
+        let card: Self = serde_json::from_str(json)
+            .map_err(|e| malformed(format!("its card cannot be understood: {e}")))?;
+        if card.format != 1 {
+            return Err(malformed(format!(
+                "its format is {}, this version reads 1",
+                card.format
+            )));
+        }
+        card.network
+            .check()
+            .map_err(|e| malformed(format!("its network cannot be built: {e}")))?;
+        if card.sampling.step_condition && !card.network.has_step_branch() {
+            return Err(malformed(
+                "its card has `step-condition` = true, but its network has no step branch".into(),
+            ));
+        }
+        Ok(card)
+    }
+}
+
 /// Card and denoiser.
 #[derive(Clone, Debug)]
 pub struct Model {
@@ -192,23 +216,7 @@ impl Model {
                     .into(),
             )
         })?;
-        let card: Card = serde_json::from_str(json)
-            .map_err(|e| malformed(format!("its card cannot be understood: {e}")))?;
-        if card.format != 1 {
-            return Err(malformed(format!(
-                "its format is {}, this version reads 1",
-                card.format
-            )));
-        }
-        card.network
-            .check()
-            .map_err(|e| malformed(format!("its network cannot be built: {e}")))?;
-        if card.sampling.step_condition && !card.network.has_step_branch() {
-            return Err(malformed(
-                "its card has `step-condition` = true, but its network has no step branch".into(),
-            ));
-        }
-        Ok(card)
+        Card::parse(json, path)
     }
 
     /// The file's contents.

@@ -1,11 +1,11 @@
 //! Named tensors and one JSON text in a safetensors file, written so that a crash never leaves half a file.
 
 use crate::Error;
-use burn::tensor::{DType, TensorData};
+use burn::tensor::{BoolStore, DType, TensorData};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 
 /// The metadata key of our JSON text.
@@ -14,7 +14,7 @@ const KEY: &str = "fewstep";
 /// The contents of a safetensors file.
 #[derive(Clone, Debug, Default)]
 pub struct File {
-    /// Tensors by name, f16, bf16, f32, f64 or i64.
+    /// Tensors by name, f16, bf16, f32, f64, integers or truth values.
     pub tensors: BTreeMap<String, TensorData>,
     /// The JSON text under the metadata key `fewstep`, if there is one.
     pub json: Option<String>,
@@ -106,6 +106,17 @@ fn metadata(bytes: &[u8], path: &Path) -> Result<BTreeMap<String, String>, Error
 /// # Errors
 /// [`Error::File`] for a full disk or an unwritable folder; what was at `path` is then untouched.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    write_in_parts(path, &mut |put| put(bytes))
+}
+
+/// Takes the next part of a file.
+pub(crate) type Put<'a> = dyn FnMut(&[u8]) -> Result<(), Error> + 'a;
+
+/// As [`write_atomically`], of a file whose bytes `parts` gives one after the other.
+pub(crate) fn write_in_parts(
+    path: &Path,
+    parts: &mut dyn FnMut(&mut Put<'_>) -> Result<(), Error>,
+) -> Result<(), Error> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -116,7 +127,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let mut file = builder
         .tempfile_in(folder)
         .map_err(Error::file("create a file in", folder))?;
-    file.write_all(bytes).map_err(Error::file("write", path))?;
+    parts(&mut |bytes| file.write_all(bytes).map_err(Error::file("write", path)))?;
     file.as_file()
         .sync_all()
         .map_err(Error::file("write", path))?;
@@ -143,14 +154,25 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 /// # Errors
 /// [`Error::File`] if it cannot be read.
 pub fn hash_file(path: &Path) -> Result<String, Error> {
-    let bytes = std::fs::read(path).map_err(Error::file("read", path))?;
-    Ok(hash_bytes(&bytes))
+    let mut file = std::fs::File::open(path).map_err(Error::file("read", path))?;
+    let mut digest = Sha256::new();
+    let mut part = vec![0; 1 << 20];
+    loop {
+        let len = file.read(&mut part).map_err(Error::file("read", path))?;
+        if len == 0 {
+            return Ok(hexadecimal(&digest.finalize()));
+        }
+        digest.update(&part[..len]);
+    }
 }
 
 /// SHA-256 of some bytes, in hexadecimal.
 pub fn hash_bytes(bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
-    digest.iter().map(|b| format!("{b:02x}")).collect()
+    hexadecimal(&Sha256::digest(bytes))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn burn_type(dtype: Dtype) -> Option<DType> {
@@ -160,7 +182,11 @@ fn burn_type(dtype: Dtype) -> Option<DType> {
         Dtype::F32 => DType::F32,
         Dtype::F64 => DType::F64,
         Dtype::I64 => DType::I64,
+        Dtype::I32 => DType::I32,
+        Dtype::I16 => DType::I16,
+        Dtype::I8 => DType::I8,
         Dtype::U8 => DType::U8,
+        Dtype::BOOL => DType::Bool(BoolStore::U8),
         _ => return None,
     })
 }

@@ -60,11 +60,16 @@ impl Case {
 
     /// A file that the case names, in the case's own folder.
     pub(super) fn companion(&self, name: &str) -> Result<Self, Problem> {
+        Ok(Self::read(&self.beside(name)?, |_| true)?)
+    }
+
+    /// The path of a file in the case's own folder.
+    pub(super) fn beside(&self, name: &str) -> Result<PathBuf, Problem> {
         let plain = Path::new(name).file_name().is_some_and(|n| n == name);
         if !plain {
             return Err(self.malformed(format!("{name:?} is not the name of a file beside it")));
         }
-        Ok(Self::read(&self.path.with_file_name(name), |_| true)?)
+        Ok(self.path.with_file_name(name))
     }
 
     /// Every tensor whose name starts with `prefix`, without the prefix.

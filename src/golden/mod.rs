@@ -12,6 +12,7 @@ mod measure;
 mod metric;
 mod network;
 mod noise;
+mod pickle;
 mod schedule;
 mod solver;
 mod train;
@@ -158,6 +159,7 @@ fn runner(kind: &str) -> Option<Runner> {
         "gits" => gits::run,
         "schedule" => schedule::run,
         "network" => network::run,
+        "pickle" => pickle::run,
         "edm_loss" => edm_loss::run,
         "solver" => solver::run,
         "solver_analytic" => solver::run_analytic,

@@ -104,20 +104,13 @@ pub(crate) type NewValue<'a> = dyn FnMut(usize, &str, &[usize]) -> Option<Tensor
 /// `None` a parameter stays as it is.
 pub(crate) fn replace(network: Network, new: &mut NewValue<'_>) -> Network {
     struct Writer<'a> {
-        names: Network,
-        path: Vec<String>,
+        names: std::vec::IntoIter<String>,
         position: usize,
         new: &'a mut NewValue<'a>,
     }
     impl ModuleMapper for Writer<'_> {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.path.push(name.to_string());
-        }
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.path.pop();
-        }
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            let name = self.names.official_name(&self.path.join("."));
+            let name = self.names.next().unwrap_or_default();
             let position = self.position;
             self.position += 1;
             let (id, value, mapper) = param.consume();
@@ -131,9 +124,10 @@ pub(crate) fn replace(network: Network, new: &mut NewValue<'_>) -> Network {
             Param::from_mapped_value(id, value, mapper)
         }
     }
+    // The names are taken beforehand: a second handle to the network would keep every old tensor alive to the end.
+    let names: Vec<String> = gather(&network).into_iter().map(|g| g.name).collect();
     let mut writer = Writer {
-        names: network.clone(),
-        path: Vec::new(),
+        names: names.into_iter(),
         position: 0,
         new,
     };

@@ -1,0 +1,179 @@
+//! Foreign checkpoints: names, shapes, settings and exact tensors.
+
+use super::Report;
+use super::case::Case;
+use super::measure::{Measure, Problem};
+use crate::import::{Architecture, Checkpoint, Family, Format, Scalar};
+use burn::tensor::{DType, Device, TensorData};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// A row for each thing that the case says about its file. An error is a number of differences; none is allowed.
+pub(super) fn run(case: &Case, _: &Device, report: Report<'_>) -> Result<(), Problem> {
+    let config = case.config();
+    let checkpoint = Checkpoint::read(&case.beside(case.text(config, "file")?)?)?;
+    let differences = |count: usize| Ok(Measure::new(count as f64, 0.0));
+    let format = usize::from(case.text(config, "format")? != name(checkpoint.format));
+    let root = usize::from(config["root_key"] != checkpoint.root.as_str());
+    report("format", differences(format + root));
+    report("names and shapes", differences(shapes(case, &checkpoint)?));
+    for (key, got) in [
+        ("attributes", &checkpoint.attributes),
+        ("training_kwargs", &checkpoint.training),
+    ] {
+        if let Value::Object(want) = &config[key] {
+            report(key, differences(settings(got, want)));
+        }
+    }
+    if !config["global_step"].is_null() {
+        let same = same(
+            checkpoint.attributes.get("global_step"),
+            &config["global_step"],
+        );
+        report("global_step", differences(usize::from(!same)));
+    }
+    let whole = checkpoint.tensors().contains_key("model.map_layer0.weight");
+    if whole && config["net"].is_object() {
+        let found = checkpoint
+            .architecture()
+            .and_then(|a| checkpoint.check_keys(&a).map(|()| a));
+        let result = found.map_err(Problem::from);
+        let result = result.and_then(|a| differences(network(case, &config["net"], &a)?));
+        report("network", result);
+    }
+    report("tensors", tensors(case, &checkpoint).and_then(differences));
+    Ok(())
+}
+
+/// What cases call a format.
+fn name(format: Format) -> &'static str {
+    match format {
+        Format::EdmPersistent => "edm_persistent",
+        Format::SfdPlain => "sfd_plain",
+        Format::TorchZip => "torch_zip",
+        Format::TorchLegacy => "torch_legacy",
+        Format::Safetensors => "safetensors",
+    }
+}
+
+/// Tensors that only one side has, or of another shape.
+fn shapes(case: &Case, checkpoint: &Checkpoint) -> Result<usize, Problem> {
+    let of = &case.config()["shapes"];
+    let mut wrong = 0;
+    let mut got = checkpoint.tensors().clone();
+    for name in case.texts(case.config(), "names")? {
+        let want = case.list(of, name)?.iter().map(Value::as_u64);
+        let info = got.remove(name);
+        let shape = info
+            .iter()
+            .flat_map(|info| &info.shape)
+            .map(|n| Some(*n as u64));
+        wrong += usize::from(info.is_none() || !shape.eq(want));
+    }
+    Ok(wrong + got.len())
+}
+
+/// Settings that are missing or have another value.
+fn settings(got: &Map<String, Value>, want: &Map<String, Value>) -> usize {
+    let wrong = want
+        .iter()
+        .filter(|(key, value)| !same(got.get(*key), value));
+    wrong.count()
+}
+
+/// Numbers are equal whatever their type.
+fn same(got: Option<&Value>, want: &Value) -> bool {
+    match (got.and_then(Value::as_f64), want.as_f64()) {
+        (Some(got), Some(want)) => got == want,
+        _ => got == Some(want),
+    }
+}
+
+/// Sizes of the network that were told or inferred wrong.
+fn network(case: &Case, want: &Value, got: &Architecture) -> Result<usize, Problem> {
+    let family = match got.family {
+        Family::Song => "song",
+        Family::Dhariwal => "adm",
+    };
+    let counts = [
+        ("img_resolution", got.resolution),
+        ("img_channels", got.channels),
+        ("label_dim", got.classes),
+        ("model_channels", got.model_channels),
+        ("num_blocks", got.blocks),
+        ("augment_dim", got.augment_labels),
+    ];
+    let mut wrong = usize::from(case.text(want, "arch")? != family);
+    for (key, count) in counts {
+        wrong += usize::from(case.count(want, key)? != count);
+    }
+    for (key, list) in [
+        ("channel_mult", &got.multipliers),
+        ("attn_resolutions", &got.attention_resolutions),
+    ] {
+        let want = case.list(want, key)?.iter().map(Value::as_u64);
+        wrong += usize::from(!want.eq(list.iter().map(|n| Some(*n as u64))));
+    }
+    wrong += usize::from(case.number(want, "dropout")? != got.dropout);
+    Ok(wrong + usize::from(case.flag(want, "has_step_layers")? != got.step_branch))
+}
+
+/// Tensors that are not the expected ones, bit for bit.
+fn tensors(case: &Case, checkpoint: &Checkpoint) -> Result<usize, Problem> {
+    let config = case.config();
+    let repeated: BTreeMap<&str, &TensorData> = case.tensors("out/").collect();
+    let other = match config["expected_from"].is_null() {
+        true => None,
+        false => Some(case.companion(case.text(config, "expected_from")?)?),
+    };
+    let weights: BTreeMap<&str, &TensorData> =
+        other.iter().flat_map(|case| case.tensors("w/")).collect();
+    let mut wrong = 0;
+    for name in case.texts(config, "names")? {
+        let expected: Vec<_> = [weights.get(name), repeated.get(name)]
+            .into_iter()
+            .flatten()
+            .collect();
+        if expected.is_empty() {
+            return Err(case.malformed(format!("there is no expected tensor for {name}")));
+        }
+        for want in expected {
+            wrong += usize::from(!equal(checkpoint, name, want, other.is_some())?);
+        }
+    }
+    Ok(wrong)
+}
+
+/// Whether a tensor is the expected one; `cast` if that may be stored in another floating type.
+fn equal(
+    checkpoint: &Checkpoint,
+    name: &str,
+    want: &TensorData,
+    cast: bool,
+) -> Result<bool, Problem> {
+    let Some(info) = checkpoint.tensors().get(name) else {
+        return Ok(false);
+    };
+    let stored = match want.dtype() {
+        DType::F32 => Scalar::F32,
+        DType::F16 => Scalar::F16,
+        DType::BF16 => Scalar::BF16,
+        DType::F64 => Scalar::F64,
+        DType::I64 => Scalar::I64,
+        DType::I32 => Scalar::I32,
+        DType::I16 => Scalar::I16,
+        DType::I8 => Scalar::I8,
+        DType::U8 => Scalar::U8,
+        DType::Bool(_) => Scalar::Bool,
+        _ => return Ok(false),
+    };
+    let got = checkpoint.bytes(name)?;
+    if stored == info.scalar {
+        return Ok(got == want.as_bytes());
+    }
+    let want = want.as_bytes();
+    let want = stored
+        .to_f32(want)
+        .and_then(|values| info.scalar.of_f32(&values));
+    Ok(cast && want.is_some_and(|want| want == got))
+}

@@ -1,0 +1,223 @@
+//! Out again: our own file, and safetensors that PyTorch loads, tensor by tensor.
+
+use super::architecture::Architecture;
+use super::key::{FILTER_VALUE, Key};
+use super::scalar::Scalar;
+use super::{CARD, Checkpoint};
+use crate::Error;
+use crate::checkpoint::{Card, write_in_parts};
+use safetensors::tensor::{Metadata, TensorInfo as Header};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// What a file is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Layout {
+    /// Our file: the parameters, and the card.
+    Model,
+    /// What `load_state_dict(strict=True)` of the official network wants: constants as well. It is our file, too, since
+    /// the card is in the header.
+    StateDict {
+        /// Whether the official network has a step branch although this one has none, as in the official SFD code; the
+        /// branch is then zero, which changes nothing.
+        step_branch: bool,
+    },
+    /// Every tensor as it is, by the name the file gives it, without a card.
+    Tensors,
+}
+
+/// How to write a checkpoint.
+#[derive(Clone, Copy, Debug)]
+pub struct Export {
+    /// What to write.
+    pub layout: Layout,
+    /// f32, f16 or bf16; `None` keeps what the file has (f64 weights become f32).
+    pub scalar: Option<Scalar>,
+}
+
+/// A tensor to be written: under which name, and where it comes from.
+struct Entry {
+    name: String,
+    shape: Vec<usize>,
+    scalar: Scalar,
+    from: From,
+}
+
+enum From {
+    /// The file's tensor of this name.
+    File(String),
+    /// The same number everywhere.
+    Constant(f32),
+}
+
+/// All tensors of an export may be this many times as large as its file, since views may share their numbers.
+const LARGEST: u64 = 16;
+
+impl Export {
+    /// Writes `checkpoint` to `path`, atomically; `card` is needed for all layouts but [`Layout::Tensors`].
+    ///
+    /// # Errors
+    /// [`Error::Weights`] if the tensors do not fit the card's network, [`Error::InvalidValue`] for a type that cannot
+    /// hold them, [`Error::Malformed`] or [`Error::File`].
+    pub fn write(
+        &self,
+        checkpoint: &Checkpoint,
+        card: Option<&Card>,
+        path: &Path,
+    ) -> Result<(), Error> {
+        if let Some(scalar) = self.scalar
+            && ![Scalar::F32, Scalar::F16, Scalar::BF16].contains(&scalar)
+        {
+            return Err(Error::invalid("dtype", scalar, "f32, f16 or bf16"));
+        }
+        let mut entries = match (self.layout, card) {
+            (Layout::Tensors, _) => self.tensors(checkpoint)?,
+            (_, Some(card)) => self.network(checkpoint, card)?,
+            (_, None) => return Err(Error::invalid("card", "missing", "the card of the model")),
+        };
+        // As the safetensors crate writes them: largest type first, then by name.
+        entries.sort_by(|a, b| {
+            let (left, right) = (a.scalar.to_safetensors(), b.scalar.to_safetensors());
+            right.cmp(&left).then_with(|| a.name.cmp(&b.name))
+        });
+        let json = match (self.layout, card) {
+            (Layout::Tensors, _) | (_, None) => None,
+            (_, Some(card)) => {
+                let json = serde_json::to_string(card);
+                Some(json.map_err(|e| Error::invalid("card", e, "representable as JSON"))?)
+            }
+        };
+        let header = header(&entries, json)?;
+        write_in_parts(path, &mut |put| {
+            put(&(header.len() as u64).to_le_bytes())?;
+            put(&header)?;
+            entries
+                .iter()
+                .try_for_each(|entry| put(&entry.bytes(checkpoint)?))
+        })
+    }
+
+    /// Every tensor of the file.
+    fn tensors(&self, checkpoint: &Checkpoint) -> Result<Vec<Entry>, Error> {
+        let total: u64 = checkpoint
+            .tensors
+            .values()
+            .map(super::TensorInfo::bytes)
+            .sum();
+        if total > checkpoint.source.len().saturating_mul(LARGEST) {
+            let reason = format!("its tensors, written one by one, would be {total} bytes");
+            return Err(checkpoint.source.broken("checkpoint", reason));
+        }
+        let entries = checkpoint.tensors.iter().map(|(name, info)| Entry {
+            name: name.clone(),
+            shape: info.shape.clone(),
+            scalar: match self.scalar {
+                Some(scalar) if info.scalar.is_float() => scalar,
+                _ => info.scalar,
+            },
+            from: From::File(name.clone()),
+        });
+        Ok(entries.collect())
+    }
+
+    /// The tensors of the network.
+    fn network(&self, checkpoint: &Checkpoint, card: &Card) -> Result<Vec<Entry>, Error> {
+        let architecture = Architecture::of(&card.network)?;
+        let mut entries = Vec::new();
+        let mut common = self.scalar;
+        for (Key { name, shape, .. }, from) in checkpoint.matched(&architecture)? {
+            let stored = checkpoint.info(&from)?.scalar;
+            if !stored.is_float() {
+                let reason = format!("{from} is {stored}; weights are f16, bf16, f32 or f64");
+                return Err(checkpoint.source.broken("EDM or SFD model", reason));
+            }
+            let scalar = self.scalar.unwrap_or(match stored {
+                Scalar::F64 => Scalar::F32,
+                other => other,
+            });
+            common.get_or_insert(scalar);
+            let from = From::File(from);
+            entries.push(Entry {
+                name,
+                shape,
+                scalar,
+                from,
+            });
+        }
+        let Layout::StateDict { step_branch } = self.layout else {
+            return Ok(entries);
+        };
+        let official = Architecture {
+            step_branch: architecture.step_branch || step_branch,
+            ..architecture.clone()
+        };
+        let added = official.keys().into_iter();
+        let added = added.filter(|key| key.buffer || key.step && !architecture.step_branch);
+        entries.extend(added.map(|key| Entry {
+            from: From::Constant(if key.buffer { FILTER_VALUE } else { 0.0 }),
+            scalar: common.unwrap_or(Scalar::F32),
+            name: key.name,
+            shape: key.shape,
+        }));
+        Ok(entries)
+    }
+}
+
+impl Entry {
+    fn len(&self) -> usize {
+        self.shape.iter().product::<usize>() * self.scalar.size()
+    }
+
+    fn bytes(&self, checkpoint: &Checkpoint) -> Result<Vec<u8>, Error> {
+        let unknown = || Error::invalid("dtype", self.scalar, "f32, f16 or bf16");
+        let name = match &self.from {
+            From::File(name) => name,
+            From::Constant(value) => {
+                let count = self.shape.iter().product();
+                return self.scalar.of_f32(&vec![*value; count]).ok_or_else(unknown);
+            }
+        };
+        if checkpoint.info(name)?.scalar == self.scalar {
+            return checkpoint.bytes(name);
+        }
+        let values = checkpoint.values(name)?;
+        if self.scalar == Scalar::F16
+            && let Some(value) = values
+                .iter()
+                .find(|v| v.is_finite() && v.abs() >= F16_LIMIT)
+        {
+            return Err(Error::invalid(
+                name.clone(),
+                value,
+                "below 65520 for f16; write bf16 or f32 instead",
+            ));
+        }
+        self.scalar.of_f32(&values).ok_or_else(unknown)
+    }
+}
+
+/// From here on half precision rounds to infinity.
+const F16_LIMIT: f32 = 65520.0;
+
+/// The JSON header, padded to 8 bytes.
+fn header(entries: &[Entry], card: Option<String>) -> Result<Vec<u8>, Error> {
+    let mut end = 0;
+    let infos = entries.iter().map(|entry| {
+        let start = end;
+        end += entry.len();
+        let info = Header {
+            dtype: entry.scalar.to_safetensors(),
+            shape: entry.shape.clone(),
+            data_offsets: (start, end),
+        };
+        (entry.name.clone(), info)
+    });
+    let infos = infos.collect();
+    let texts = card.map(|json| HashMap::from([(CARD.to_string(), json)]));
+    let unserialisable = |e: String| Error::invalid("tensors", e, "serialisable tensors");
+    let metadata = Metadata::new(texts, infos).map_err(|e| unserialisable(e.to_string()))?;
+    let mut bytes = serde_json::to_vec(&metadata).map_err(|e| unserialisable(e.to_string()))?;
+    bytes.resize(bytes.len().next_multiple_of(8), b' ');
+    Ok(bytes)
+}

@@ -1,0 +1,284 @@
+//! Weights from elsewhere: EDM and SFD pickles, torch files and safetensors, read as data.
+//!
+//! Python executes whatever a pickle names when it opens one. Here nothing is executed: a small machine
+//! builds values, the names that a file mentions must be on a short list, and everything is checked against the size of
+//! the file before memory is taken. Tensors stay in the file until they are asked for.
+//!
+//! [`open`] reads a model file of any kind; [`Checkpoint`] is what is known about one; [`globals`] lists the names that
+//! a file mentions without loading it; [`Export`] writes a checkpoint as our file, or for PyTorch.
+
+mod architecture;
+mod archive;
+mod card;
+mod content;
+mod export;
+mod infer;
+mod json;
+mod key;
+mod legacy;
+mod network;
+mod pickle;
+mod reader;
+mod scalar;
+mod source;
+mod survey;
+mod tensor;
+
+pub use architecture::{Architecture, Family};
+pub use export::{Export, Layout};
+pub use key::Key;
+pub use pickle::Global;
+pub use scalar::Scalar;
+pub use survey::{globals, globals_in};
+pub use tensor::TensorInfo;
+
+use crate::Error;
+use crate::checkpoint::{Card, Model};
+use burn::tensor::Device;
+use content::Content;
+use pickle::{Arena, Id, Policy};
+use reader::Sniffed;
+use serde_json::{Map, Value};
+use source::Source;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+/// How a file is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Format {
+    /// Our own, or anybody's safetensors.
+    Safetensors,
+    /// An EDM pickle: objects of `torch_utils.persistence`, storages inline.
+    EdmPersistent,
+    /// A pickle of plain classes, as the official SFD code writes it.
+    SfdPlain,
+    /// A zip archive of torch 1.6 or newer.
+    TorchZip,
+    /// torch before 1.6.
+    TorchLegacy,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Safetensors => "safetensors",
+            Self::EdmPersistent => "EDM pickle",
+            Self::SfdPlain => "SFD pickle",
+            Self::TorchZip => "torch zip archive",
+            Self::TorchLegacy => "legacy torch file",
+        })
+    }
+}
+
+/// A file of weights, opened but not loaded.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// How it is written.
+    pub format: Format,
+    /// Under which key of the file the weights are, such as `ema`; empty if they are the file.
+    pub root: String,
+    /// Class of the object that holds the weights, such as `EDMPrecond`.
+    pub class: Option<String>,
+    /// Class of the network inside it, such as `SongUNet`.
+    pub network: Option<String>,
+    /// Scalars beside the weights: `sigma_min`, `img_resolution`, `global_step`...
+    pub attributes: Map<String, Value>,
+    /// The arguments that the object was made with, where the file says them (`_init_kwargs`).
+    pub init: Map<String, Value>,
+    /// The settings of its distillation, where the file says them (`training_kwargs`).
+    pub training: Map<String, Value>,
+    /// Free texts in a safetensors header.
+    pub metadata: BTreeMap<String, String>,
+    /// Every name of Python's that the file mentions.
+    pub globals: Vec<Global>,
+    dropout: Option<f64>,
+    tensors: BTreeMap<String, TensorInfo>,
+    source: Source,
+}
+
+/// The metadata key of our card.
+const CARD: &str = "fewstep";
+
+impl Checkpoint {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// [`Error::File`] if it cannot be read, [`Error::Malformed`] if it is of no format that we read, or broken,
+    /// [`Error::ForeignCode`] if it mentions names that have nothing to do with weights.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        Self::parse(Source::open(path)?)
+    }
+
+    /// As [`read`](Self::read), of a file in memory; `path` is for messages.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn from_bytes(bytes: Vec<u8>, path: &Path) -> Result<Self, Error> {
+        Self::parse(Source::memory(bytes, path))
+    }
+
+    fn parse(source: Source) -> Result<Self, Error> {
+        match reader::sniff(&source)? {
+            Sniffed::Safetensors => Self::safetensors(source),
+            Sniffed::Zip => Self::pickled(source, reader::read_zip),
+            Sniffed::Pickle => Self::pickled(source, reader::read_pickle),
+        }
+    }
+
+    fn safetensors(source: Source) -> Result<Self, Error> {
+        let (header, metadata) = reader::header(&source)?;
+        let data = reader::header_end(&source)?;
+        let mut tensors = BTreeMap::new();
+        for (name, info) in header.tensors() {
+            let scalar = Scalar::of_safetensors(info.dtype).ok_or_else(|| {
+                let reason = format!("tensor {name} is of type {:?}", info.dtype);
+                source.broken("safetensors file", reason)
+            })?;
+            let (from, to) = info.data_offsets;
+            // Validated by the crate: the sizes fit, and the last tensor ends with the file.
+            let span = source.span(data.saturating_add(from as u64), (to - from) as u64);
+            let span = span.ok_or_else(|| source.broken("safetensors file", "it is cut off"))?;
+            tensors.insert(
+                name,
+                TensorInfo::contiguous(scalar, info.shape.clone(), span),
+            );
+        }
+        Ok(Self {
+            format: Format::Safetensors,
+            root: String::new(),
+            class: None,
+            network: None,
+            attributes: Map::new(),
+            init: Map::new(),
+            training: Map::new(),
+            metadata,
+            globals: Vec::new(),
+            dropout: None,
+            tensors,
+            source,
+        })
+    }
+
+    fn pickled(
+        source: Source,
+        read: impl FnOnce(&mut Arena<'_>) -> Result<(Format, Id), Error>,
+    ) -> Result<Self, Error> {
+        let mut arena = Arena::new(&source, Policy::Refuse);
+        let (format, top) = read(&mut arena)?;
+        let content = content::read(&arena, top)?;
+        let mut tensors = BTreeMap::new();
+        for (name, view) in &content.tensors {
+            let view = &arena.views[*view];
+            let span = arena.storages[view.storage].span;
+            let span = span.ok_or_else(|| {
+                source.broken("checkpoint", format!("the bytes of {name} are missing"))
+            })?;
+            tensors.insert(name.clone(), TensorInfo::of(view, span));
+        }
+        let globals = arena.globals;
+        let Content {
+            root,
+            class,
+            persistent,
+            network,
+            attributes,
+            init,
+            training,
+            dropout,
+            ..
+        } = content;
+        let format = match format {
+            Format::EdmPersistent if !persistent => Format::SfdPlain,
+            other => other,
+        };
+        Ok(Self {
+            format,
+            root,
+            class,
+            network,
+            attributes,
+            init,
+            training,
+            metadata: BTreeMap::new(),
+            globals,
+            dropout,
+            tensors,
+            source,
+        })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        self.source.path()
+    }
+
+    /// Every tensor, by the name the file gives it.
+    pub fn tensors(&self) -> &BTreeMap<String, TensorInfo> {
+        &self.tensors
+    }
+
+    /// Whether the file is one of ours: its header holds a card.
+    pub fn has_card(&self) -> bool {
+        self.metadata.contains_key(CARD)
+    }
+
+    /// The numbers of a tensor, row-major, little-endian.
+    ///
+    /// # Errors
+    /// [`Error::File`] if it cannot be read, [`Error::InvalidValue`] for a name that the file does not have.
+    pub fn bytes(&self, name: &str) -> Result<Vec<u8>, Error> {
+        self.info(name)?.read(&self.source)
+    }
+
+    /// The numbers of a tensor, row-major, in single precision.
+    ///
+    /// # Errors
+    /// As [`bytes`](Self::bytes), and [`Error::Malformed`] if they are not floating-point numbers.
+    pub fn values(&self, name: &str) -> Result<Vec<f32>, Error> {
+        let info = self.info(name)?;
+        let values = info.scalar.to_f32(&info.read(&self.source)?);
+        values.ok_or_else(|| {
+            let reason = format!(
+                "{name} is {}; weights are f16, bf16, f32 or f64",
+                info.scalar
+            );
+            self.source.broken("checkpoint", reason)
+        })
+    }
+
+    fn info(&self, name: &str) -> Result<&TensorInfo, Error> {
+        let info = self.tensors.get(name);
+        info.ok_or_else(|| Error::invalid("tensor", name, "the name of a tensor in the file"))
+    }
+}
+
+/// Reads a model file of any kind, and its SHA-256: ours as it is, others as [`Checkpoint::card`] says.
+///
+/// # Errors
+/// As [`Checkpoint::read`] and [`Checkpoint::model`].
+pub fn open(path: &Path, device: &Device) -> Result<(Model, String), Error> {
+    let checkpoint = Checkpoint::read(path)?;
+    let (card, hash) = checkpoint.described()?;
+    if checkpoint.has_card() && Architecture::of(&card.network).is_err() {
+        // Our own file of a network that the key table does not know.
+        return Model::read(path, device);
+    }
+    Ok((checkpoint.model(card, device)?, hash))
+}
+
+impl Checkpoint {
+    /// The card and the file's SHA-256, which a foreign file's card repeats as where it came from.
+    ///
+    /// # Errors
+    /// As [`card`](Self::card), and [`Error::File`].
+    pub fn described(&self) -> Result<(Card, String), Error> {
+        let mut card = self.card()?;
+        let hash = crate::checkpoint::hash_file(self.path())?;
+        if let (false, Value::Object(recipe)) = (self.has_card(), &mut card.recipe) {
+            recipe.insert("sha256".into(), hash.clone().into());
+        }
+        Ok((card, hash))
+    }
+}

@@ -1,0 +1,68 @@
+//! Loading takes little more memory than the network itself: tensors go from the file to their place one by one.
+
+#[path = "support/counting.rs"]
+mod counting;
+#[path = "support/foreign.rs"]
+mod foreign;
+
+use burn::tensor::Device;
+use counting::{Counting, peak};
+use fewstep::import::{Architecture, Checkpoint, Export, Family, Layout, open};
+use std::io::{BufWriter, Write};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn loading_and_converting() {
+    // The network of CIFAR-10 at half its width: 14 million weights.
+    let architecture = Architecture {
+        family: Family::Song,
+        resolution: 32,
+        channels: 3,
+        classes: 0,
+        model_channels: 64,
+        multipliers: vec![2, 2, 2],
+        blocks: 4,
+        attention_resolutions: vec![16],
+        augment_labels: 9,
+        dropout: 0.13,
+        step_branch: false,
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("half.pkl");
+    let mut file = BufWriter::new(std::fs::File::create(&path).unwrap());
+    foreign::edm_pickle(&mut file, &architecture, &mut foreign::values).unwrap();
+    file.flush().unwrap();
+    let len = std::fs::metadata(&path).unwrap().len() as usize;
+    assert!(len > 50 << 20, "{len}");
+
+    let (checkpoint, used) = peak(|| Checkpoint::read(&path).unwrap());
+    println!("opening a file of {len} bytes took {used}");
+    assert!(used < len / 10, "{used}");
+    drop(checkpoint);
+    let (model, used) = peak(|| open(&path, &Device::flex()).unwrap());
+    println!(
+        "loading it took {used}: {:.2} of the file",
+        used as f64 / len as f64
+    );
+    assert!(used as f64 <= 2.2 * len as f64, "{used} for {len}");
+    drop(model);
+    let (_, used) = peak(|| {
+        let checkpoint = Checkpoint::read(&path).unwrap();
+        let card = checkpoint.card().unwrap();
+        let export = Export {
+            layout: Layout::Model,
+            scalar: None,
+        };
+        export
+            .write(
+                &checkpoint,
+                Some(&card),
+                &folder.path().join("x.safetensors"),
+            )
+            .unwrap();
+    });
+    println!("converting it took {used}");
+    assert!(used < len / 4, "{used}");
+}
