@@ -180,6 +180,9 @@ fn a_resumed_run_ends_in_the_same_bytes() {
     }
 }
 
+/// Breaks a state file.
+type Spoil<'a> = &'a dyn Fn(&mut File);
+
 #[test]
 fn a_state_with_bad_moments_is_refused() {
     let device = Device::flex();
@@ -197,7 +200,7 @@ fn a_state_with_bad_moments_is_refused() {
     let good = File::read(&path).unwrap();
     let name = "model.map_layer0.bias";
     let stub = || TensorData::new(vec![0f32], [1]);
-    let bad: [(&str, &dyn Fn(&mut File)); 8] = [
+    let bad: [(&str, Spoil<'_>); 8] = [
         ("incomplete", &|f| {
             drop(f.tensors.remove(&format!("mean/{name}")))
         }),

@@ -7,9 +7,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::OnceLock;
 
-/// Random weights under torchvision's and the LPIPS authors' names, by name with shape.
-fn tensors() -> &'static BTreeMap<String, (Vec<usize>, Vec<f32>)> {
-    static TENSORS: OnceLock<BTreeMap<String, (Vec<usize>, Vec<f32>)>> = OnceLock::new();
+/// Shape and values by name.
+type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
+/// Random weights under torchvision's and the LPIPS authors' names.
+fn tensors() -> &'static Tensors {
+    static TENSORS: OnceLock<Tensors> = OnceLock::new();
     TENSORS.get_or_init(|| {
         let mut all = BTreeMap::new();
         let mut put = |name: String, shape: Vec<usize>, scale: f64, positive: bool| {
