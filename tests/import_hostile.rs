@@ -267,7 +267,7 @@ fn tensors_larger_than_the_file() {
     }
     // A storage that claims 2^60 numbers, in a stream and in an archive.
     let mut stream = foreign::LEGACY_START.to_vec();
-    stream.extend(b"\x80\x02(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\00X\x03\0\0\0cpu");
+    stream.extend(b"\x80\x02(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpu");
     stream.extend(b"\x8a\x08\0\0\0\0\0\0\0\x10NtQ.");
     let error = error(stream).to_string();
     assert!(error.contains("larger than the file"), "{error}");
