@@ -198,6 +198,9 @@ impl<'a> Cursor<'a> {
 
     /// Copies a part that was just passed, through the buffer.
     fn copy(&mut self, span: Span, into: &mut [u8]) -> Result<(), Error> {
+        if let Bytes::Memory(_) = self.source.bytes {
+            return self.source.read_at(span.start, into);
+        }
         let inside =
             |c: &Self| span.start >= c.buffered && span.end() <= c.buffered + c.buffer.len() as u64;
         if !inside(self) {
@@ -228,20 +231,28 @@ mod tests {
     #[test]
     fn parts_and_ends() {
         let bytes: Vec<u8> = (0..=255).cycle().take(40_000).collect();
-        let source = Source::memory(bytes.clone(), Path::new("x"));
-        let mut cursor = Cursor::new(&source, source.span(10, 39_990).unwrap());
-        assert_eq!(cursor.byte().unwrap(), 10);
-        assert_eq!(cursor.array::<3>().unwrap(), [11, 12, 13]);
-        let skipped = cursor.span(20_000).unwrap();
-        assert_eq!((skipped.start, skipped.end()), (14, 20_014));
-        assert_eq!(cursor.bytes(19_000).unwrap(), bytes[20_014..39_014]);
-        assert!(cursor.bytes(u64::MAX).is_err());
-        assert_eq!(cursor.remaining(), 986);
-        assert!(cursor.bytes(987).is_err());
-        assert_eq!(cursor.bytes(986).unwrap(), bytes[39_014..]);
-        assert!(cursor.byte().is_err());
-        assert_eq!(source.span(u64::MAX, 2), None);
-        assert_eq!(source.span(39_999, 2), None);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        std::fs::write(&path, &bytes).unwrap();
+        for source in [
+            Source::memory(bytes.clone(), Path::new("x")),
+            Source::open(&path).unwrap(),
+        ] {
+            let mut cursor = Cursor::new(&source, source.span(10, 39_990).unwrap());
+            assert_eq!(cursor.byte().unwrap(), 10);
+            assert_eq!(cursor.array::<3>().unwrap(), [11, 12, 13]);
+            let skipped = cursor.span(20_000).unwrap();
+            assert_eq!((skipped.start, skipped.end()), (14, 20_014));
+            assert_eq!(cursor.bytes(19_000).unwrap(), bytes[20_014..39_014]);
+            assert!(cursor.bytes(u64::MAX).is_err());
+            assert_eq!(cursor.remaining(), 986);
+            assert!(cursor.bytes(987).is_err());
+            assert_eq!(cursor.bytes(986).unwrap(), bytes[39_014..]);
+            assert!(cursor.byte().is_err());
+            assert_eq!(source.span(u64::MAX, 2), None);
+            assert_eq!(source.span(39_999, 2), None);
+        }
+        assert!(Source::open(folder.path()).is_err());
     }
 
     #[test]

@@ -131,9 +131,9 @@ pub const LEGACY_START: &[u8] =
 /// `torch.save(storage)` before torch 1.6.
 pub fn legacy_storage(values: &[f32]) -> Vec<u8> {
     let mut bytes = LEGACY_START.to_vec();
-    bytes.extend(b"\x80\x02(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\00X\x03\0\0\0cpuJ");
+    bytes.extend(b"\x80\x02(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuJ");
     bytes.extend((values.len() as i32).to_le_bytes());
-    bytes.extend(b"NtQ.\x80\x02]X\x01\0\0\00a.");
+    bytes.extend(b"NtQ.\x80\x02]X\x01\0\0\x000a.");
     bytes.extend((values.len() as u64).to_le_bytes());
     bytes.extend(values.iter().flat_map(|v| v.to_le_bytes()));
     bytes
