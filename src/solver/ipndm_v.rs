@@ -40,10 +40,11 @@ impl IpndmV {
 /// The official code's coefficients for a step from `nodes[0]` to `to`, newest slope first.
 fn official_weights(nodes: &[f64], to: f64) -> Vec<f64> {
     let h = to - nodes[0];
-    // Lengths of the steps before; those that are not there are not used.
+    // Lengths of the steps before. Those that are not there are not used, but no sum of lengths may be 0: all are
+    // negative.
     let back = |i: usize| match nodes.get(i..i + 2) {
         Some(pair) => pair[0] - pair[1],
-        None => 1.0,
+        None => -1.0,
     };
     let (h1, h2, h3) = (back(0), back(1), back(2));
     let q = h1 * (h1 + h2) / (h2 * (h2 + h3));
