@@ -402,7 +402,7 @@ fn shared_trajectories_are_drawn_once() {
 fn an_averaged_student_is_the_average_of_its_rounds() {
     let device = Device::flex();
     let teacher = teacher(0);
-    let half_life = 0.15;
+    let half_life = 0.7;
     let averaged = Recipe {
         average_half_life: Some(half_life),
         ..short()

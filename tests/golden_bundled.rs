@@ -31,7 +31,7 @@ fn all_pass() {
     ];
     let expected = expected.map(|(name, rows)| (name.to_string(), rows));
     assert_eq!(cases, expected);
-    assert_eq!((summary.passed, summary.failed), (70, 0));
+    assert_eq!((summary.passed, summary.failed), (88, 0));
     assert_eq!((summary.unsupported, summary.informational), (0, 0));
     let worst = summary.worst.unwrap();
     assert!(worst.ratio > 0.0 && worst.ratio <= 1.0, "{worst:?}");

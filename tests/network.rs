@@ -15,9 +15,9 @@ use std::time::Instant;
 
 const RECIPE: &str = r#"
 seed = 3
-images = 480
+images = 960
 batch = 8
-learning-rate = 2e-3
+learning-rate = 5e-3
 average-half-life = 50
 sampling = { solver = { kind = "dpm-solver-pp" }, steps = 6, spacing = { kind = "polynomial", rho = 7 }, sigma-max = 80, sigma-min = 0.006, analytic-first-step = false }
 "#;
@@ -60,7 +60,7 @@ fn through_everything(kind: &str) -> (Network, Network) {
         losses.push(trainer.round(&data).unwrap().loss);
     }
     let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
-    let (first, last) = (mean(&losses[..10]), mean(&losses[50..]));
+    let (first, last) = (mean(&losses[..10]), mean(&losses[100..]));
     println!("{kind}: loss {first:.3} -> {last:.3}");
     assert!(last < 0.5 * first, "{kind}: {first} -> {last}");
 

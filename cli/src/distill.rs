@@ -122,8 +122,11 @@ impl Start<'_> {
         let device = &context.device;
         let mut recipe = self.recipe;
         let before = Folder::state_in(self.path);
-        if args.resume && before.exists() {
-            recipe = recipe.with_levels_of(&State::read(&before)?.recipe()?);
+        // What is wrong with the state, or that it is of another run, is said when the folder is opened.
+        if args.resume
+            && let Ok(earlier) = State::read(&before).and_then(|state| state.recipe())
+        {
+            recipe = recipe.with_levels_of(&earlier);
         }
         // What depends on the teacher belongs to the recipe that a checkpoint is compared with.
         let mut recipe = recipe.for_teacher(&self.teacher.card)?;

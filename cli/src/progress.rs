@@ -108,7 +108,8 @@ pub fn figure(value: f64) -> String {
         v if v >= 100.0 => format!("{value:.0}"),
         v if v >= 10.0 => format!("{value:.1}"),
         v if v >= 1.0 => format!("{value:.2}"),
-        v if v >= 0.1 => format!("{value:.3}"),
+        // What rounds to 0.1.
+        v if v >= 0.099_95 => format!("{value:.3}"),
         0.0 => "0".into(),
         _ => format!("{value:.2e}"),
     }
