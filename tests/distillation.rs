@@ -401,7 +401,7 @@ fn shared_trajectories_are_drawn_once() {
 fn an_averaged_student_is_the_average_of_its_rounds() {
     let device = Device::flex();
     let teacher = teacher(0);
-    let half_life = 0.8;
+    let half_life = 1.0;
     let short = Recipe {
         batch: 1,
         ..short()
