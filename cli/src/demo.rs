@@ -112,11 +112,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     let (student, _) = Model::read(&verb.out.join(PRODUCT), &context.device)?;
     let device = &context.device;
     let [of_teacher, of_undistilled, of_student] = [
-        Generator::new(
-            &teacher,
-            recipe.teacher_sampling(&teacher.card, recipe.steps),
-            device,
-        )?,
+        Generator::of(&teacher, device)?,
         Generator::new(&teacher, recipe.sampling(), device)?,
         Generator::of(&student, device)?,
     ];
