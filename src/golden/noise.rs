@@ -20,7 +20,7 @@ enum Kind {
 
 /// A seeded one.
 enum Torch {
-    Cpu(TorchCpu),
+    Cpu(Box<TorchCpu>),
     Cuda(TorchCuda),
 }
 
@@ -39,7 +39,7 @@ impl Kind {
 
     fn seeded(self, seed: u64) -> Torch {
         match self {
-            Self::Cpu => Torch::Cpu(TorchCpu::new(seed)),
+            Self::Cpu => Torch::Cpu(Box::new(TorchCpu::new(seed))),
             Self::Cuda(blocks) => Torch::Cuda(TorchCuda::new(seed, blocks)),
         }
     }

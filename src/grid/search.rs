@@ -20,7 +20,7 @@ pub enum JumpCost {
 
 /// How to search for the levels of a grid on a model: many fine paths are looked at, and the levels are those points
 /// of theirs between which the jumps cost least together. In a recipe:
-/// `{ kind = "searched", cost = "deviation", gamma = 1.15 }`. [GITS]
+/// `{ kind = "searched", cost = "deviation", gamma = 1.15 }`. [GITS Alg. 1]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Search {

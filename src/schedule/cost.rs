@@ -96,7 +96,7 @@ impl CostMatrix {
     }
 
     /// The points of the cheapest way from the first to the last in `steps` jumps, by dynamic programming: the cost of
-    /// a jump counts `gamma` to the power of the jumps before it. Of equal ways, that with the earlier point. [GITS]
+    /// a jump counts `gamma` to the power of the jumps before it. Of equal ways, that with the earlier point. [GITS Alg. 1]
     ///
     /// # Errors
     /// [`Error::InvalidValue`] unless `steps` is from 1 to the number of points less one.

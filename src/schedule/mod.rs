@@ -1,4 +1,4 @@
-//! Searching for noise levels: which few points of a fine path give the best short one. [GITS]
+//! Searching for noise levels: which few points of a fine path give the best short one. [GITS Alg. 1]
 
 mod cost;
 mod insertion;
