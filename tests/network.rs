@@ -129,10 +129,10 @@ fn skips_learn() {
     );
 }
 
-/// The published ImageNet-64 network with the step branch. Takes 3 GiB and, on two cores, half a minute:
+/// The published ImageNet-64 network with the step branch. Takes 2 GiB and, on two cores, half a minute:
 /// `cargo test --release --workspace --test network -- --ignored --nocapture`.
 #[test]
-#[ignore = "needs 3 GiB"]
+#[ignore = "needs 2 GiB"]
 fn imagenet64_runs_at_full_size() {
     let config = NetworkConfig::DhariwalUnet(DhariwalUNetConfig {
         step_branch: true,
