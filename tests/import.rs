@@ -8,38 +8,51 @@ mod torch;
 use burn::tensor::Device;
 use fewstep::Error;
 use fewstep::checkpoint::{Kind, Model};
-use fewstep::import::{Architecture, Checkpoint, Export, Family, Format, Layout, Scalar, open};
-use fewstep::network::parameters;
+use fewstep::import::{Checkpoint, Export, Format, Layout, Scalar, open};
+use fewstep::network::{
+    Decoder, DhariwalUNetConfig, Encoder, NetworkConfig, SongUNetConfig, parameters,
+};
 use fewstep::solver::SolverConfig;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// A network of a few thousand weights.
-fn small() -> Architecture {
-    Architecture {
-        family: Family::Song,
+/// The sizes of a network of a few thousand weights.
+fn sizes() -> SongUNetConfig {
+    SongUNetConfig {
         resolution: 8,
         channels: 3,
         classes: 5,
         model_channels: 8,
-        multipliers: vec![1, 2],
+        channel_multipliers: vec![1, 2],
         blocks: 1,
         attention_resolutions: vec![4],
         augment_labels: 9,
         dropout: 0.1,
-        step_branch: false,
+        ..SongUNetConfig::default()
     }
 }
 
-fn edm(architecture: &Architecture) -> Vec<u8> {
+fn small() -> NetworkConfig {
+    NetworkConfig::SongUnet(sizes())
+}
+
+/// The same without dropout, which only arguments tell.
+fn undropped() -> NetworkConfig {
+    NetworkConfig::SongUnet(SongUNetConfig {
+        dropout: 0.0,
+        ..sizes()
+    })
+}
+
+fn edm(network: &NetworkConfig) -> Vec<u8> {
     let mut bytes = Vec::new();
-    foreign::edm_pickle(&mut bytes, architecture, &mut foreign::values).unwrap();
+    foreign::edm_pickle(&mut bytes, network, &mut foreign::values).unwrap();
     bytes
 }
 
 /// The network as named tensors, in the order of the table.
-fn tensors(architecture: &Architecture) -> Vec<torch::Tensor> {
-    let keys = architecture.keys().into_iter();
+fn tensors(network: &NetworkConfig) -> Vec<torch::Tensor> {
+    let keys = network.keys().into_iter();
     keys.map(|key| (key.name.clone(), key.shape.clone(), foreign::values(&key)))
         .collect()
 }
@@ -55,16 +68,16 @@ fn weights(model: &Model) -> BTreeMap<String, Vec<f32>> {
         .collect()
 }
 
-fn expected(architecture: &Architecture) -> BTreeMap<String, Vec<f32>> {
-    let keys = architecture.keys().into_iter().filter(|key| !key.buffer);
+fn expected(network: &NetworkConfig) -> BTreeMap<String, Vec<f32>> {
+    let keys = network.keys().into_iter().filter(|key| !key.buffer);
     keys.map(|key| (key.name.clone(), foreign::values(&key)))
         .collect()
 }
 
 #[test]
 fn the_same_network_from_every_format() {
-    let architecture = small();
-    let state = tensors(&architecture);
+    let network = small();
+    let state = tensors(&network);
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, bytes: Vec<u8>| -> PathBuf {
         let path = folder.path().join(name);
@@ -72,7 +85,7 @@ fn the_same_network_from_every_format() {
         path
     };
     let files = [
-        (write("a.pkl", edm(&architecture)), Format::EdmPersistent),
+        (write("a.pkl", edm(&network)), Format::EdmPersistent),
         (write("a.ckpt", torch::legacy(&state)), Format::TorchLegacy),
         (
             write("a.pth", torch::zip(&state, "little")),
@@ -83,21 +96,13 @@ fn the_same_network_from_every_format() {
         let checkpoint = Checkpoint::read(path).unwrap();
         assert_eq!(checkpoint.format, *format);
         // Only the pickle of EDM says the dropout rate.
-        let dropout = if *format == Format::EdmPersistent {
-            0.1
-        } else {
-            0.0
+        let wanted = match format {
+            Format::EdmPersistent => small(),
+            _ => undropped(),
         };
-        let found = checkpoint.architecture().unwrap();
-        assert_eq!(
-            found,
-            Architecture {
-                dropout,
-                ..architecture.clone()
-            }
-        );
+        assert_eq!(checkpoint.network_config().unwrap(), wanted);
         let (model, hash) = open(path, &Device::flex()).unwrap();
-        assert_eq!(weights(&model), expected(&architecture));
+        assert_eq!(weights(&model), expected(&network));
         assert_eq!(model.card.kind, Kind::Teacher);
         assert_eq!(model.card.recipe["sha256"], hash.as_str());
         let sampling = &model.card.sampling;
@@ -107,11 +112,11 @@ fn the_same_network_from_every_format() {
 
 #[test]
 fn round_trips_are_exact() {
-    let architecture = small();
+    let network = small();
     let device = Device::flex();
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    std::fs::write(path("in.pkl"), edm(&architecture)).unwrap();
+    std::fs::write(path("in.pkl"), edm(&network)).unwrap();
     let convert = |from: &str, to: &str, layout, scalar| {
         let checkpoint = Checkpoint::read(&path(from)).unwrap();
         let (card, _) = checkpoint.described().unwrap();
@@ -122,7 +127,7 @@ fn round_trips_are_exact() {
     let card = convert("in.pkl", "ours.safetensors", Layout::Model, None);
     let (ours, _) = Model::read(&path("ours.safetensors"), &device).unwrap();
     assert_eq!(ours.card, card);
-    assert_eq!(weights(&ours), expected(&architecture));
+    assert_eq!(weights(&ours), expected(&network));
     // Written in parts or at once, it is the same file.
     ours.write(&path("again.safetensors")).unwrap();
     let bytes = |name: &str| std::fs::read(path(name)).unwrap();
@@ -132,11 +137,8 @@ fn round_trips_are_exact() {
         let layout = Layout::StateDict { step_branch };
         convert("ours.safetensors", "official.safetensors", layout, None);
         let official = Checkpoint::read(&path("official.safetensors")).unwrap();
-        let wanted = Architecture {
-            step_branch,
-            ..architecture.clone()
-        };
-        let keys: BTreeMap<_, _> = wanted
+        let keys: BTreeMap<_, _> = network
+            .with_step_branch(step_branch)
             .keys()
             .into_iter()
             .map(|k| (k.name, k.shape))
@@ -165,7 +167,7 @@ fn round_trips_are_exact() {
         let half = Checkpoint::read(&path("half.safetensors")).unwrap();
         assert!(half.tensors().values().all(|t| t.scalar == scalar));
         let (model, _) = open(&path("half.safetensors"), &device).unwrap();
-        for (name, want) in expected(&architecture) {
+        for (name, want) in expected(&network) {
             let got = &weights(&model)[&name];
             for (got, want) in got.iter().zip(&want) {
                 assert!(
@@ -182,9 +184,9 @@ fn round_trips_are_exact() {
 
 #[test]
 fn differences_are_listed() {
-    let architecture = small();
+    let network = small();
     let of = |change: &dyn Fn(&mut Vec<torch::Tensor>)| {
-        let mut state = tensors(&architecture);
+        let mut state = tensors(&network);
         change(&mut state);
         parse(torch::legacy(&state))
             .unwrap()
@@ -214,10 +216,7 @@ fn differences_are_listed() {
         "{shape}"
     );
     // Half a step branch is none.
-    let branch = tensors(&Architecture {
-        step_branch: true,
-        ..architecture.clone()
-    });
+    let branch = tensors(&network.with_step_branch(true));
     let half = of(&|s| {
         s.extend(
             branch
@@ -228,7 +227,7 @@ fn differences_are_listed() {
     });
     assert!(half.contains("affine_step"), "{half}");
     // Constants may be missing, and other people's prefixes are understood.
-    let plain: Vec<_> = tensors(&architecture)
+    let plain: Vec<_> = tensors(&network)
         .into_iter()
         .filter(|(name, ..)| !name.ends_with("resample_filter"))
         .map(|(name, shape, values)| (name.replace("model.", "module."), shape, values))
@@ -238,43 +237,93 @@ fn differences_are_listed() {
 
 #[test]
 fn the_network_of_imagenet_is_told_as_well() {
-    let architecture = Architecture {
-        family: Family::Dhariwal,
+    let config = DhariwalUNetConfig {
+        resolution: 8,
+        channels: 3,
+        classes: 5,
+        model_channels: 8,
+        channel_multipliers: vec![1, 8],
+        blocks: 1,
         // Blocks of less than 64 channels have no attention, whatever the list says.
         attention_resolutions: vec![4],
-        augment_labels: 0,
-        multipliers: vec![1, 8],
-        ..small()
+        dropout: 0.1,
+        ..DhariwalUNetConfig::default()
     };
-    let checkpoint = parse(edm(&architecture)).unwrap();
+    let network = NetworkConfig::DhariwalUnet(config.clone());
+    let checkpoint = parse(edm(&network)).unwrap();
     assert_eq!(checkpoint.network.as_deref(), Some("DhariwalUNet"));
-    assert_eq!(checkpoint.architecture().unwrap(), architecture);
-    checkpoint.check_keys(&architecture).unwrap();
-    let inferred = parse(torch::zip(&tensors(&architecture), "little")).unwrap();
-    let inferred = inferred.architecture().unwrap();
-    assert_eq!(
-        inferred,
-        Architecture {
-            dropout: 0.0,
-            ..architecture
+    assert_eq!(checkpoint.network_config().unwrap(), network);
+    checkpoint.check_keys(&network).unwrap();
+    let inferred = parse(torch::zip(&tensors(&network), "little")).unwrap();
+    let undropped = NetworkConfig::DhariwalUnet(DhariwalUNetConfig {
+        dropout: 0.0,
+        ..config
+    });
+    assert_eq!(inferred.network_config().unwrap(), undropped);
+}
+
+/// EDM's `ve` files, and the skip variants that its code has as well.
+#[test]
+fn the_variants_of_songunet_are_told_and_go_there_and_back() {
+    let skip = NetworkConfig::SongUnet(SongUNetConfig {
+        encoder: Encoder::Skip,
+        decoder: Decoder::Skip,
+        dropout: 0.0,
+        ..sizes()
+    });
+    let ncsnpp = |dropout| foreign::ncsnpp(SongUNetConfig { dropout, ..sizes() });
+    let told = parse(edm(&ncsnpp(0.1))).unwrap();
+    assert_eq!(told.network_config().unwrap(), ncsnpp(0.1));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("official.safetensors");
+    for network in [ncsnpp(0.0), skip] {
+        let state = tensors(&network);
+        let inferred = parse(torch::zip(&state, "little")).unwrap();
+        assert_eq!(inferred.network_config().unwrap(), network);
+        let card = inferred.card().unwrap();
+        let export = Export {
+            layout: Layout::StateDict { step_branch: false },
+            scalar: None,
+        };
+        export.write(&inferred, Some(&card), &path).unwrap();
+        let written = Checkpoint::read(&path).unwrap();
+        assert_eq!(written.tensors().len(), state.len());
+        for (name, shape, values) in &state {
+            assert_eq!(&written.tensors()[name].shape, shape, "{name}");
+            assert_eq!(&written.values(name).unwrap(), values, "{name}");
         }
-    );
+        let (model, _) = open(&path, &Device::flex()).unwrap();
+        assert_eq!(weights(&model), expected(&network));
+    }
+    // Without its constants a residual encoder is taken for the published one.
+    let mut state = tensors(&ncsnpp(0.0));
+    state.retain(|(name, ..)| !name.ends_with("resample_filter"));
+    let bare = parse(torch::zip(&state, "little")).unwrap();
+    assert_eq!(bare.network_config().unwrap(), ncsnpp(0.0));
 }
 
 #[test]
-fn variants_that_are_not_built_are_named() {
-    let mut state = tensors(&small());
-    let filter = state
-        .iter_mut()
-        .find(|(name, ..)| name.ends_with("resample_filter"))
-        .unwrap();
-    (filter.1, filter.2) = (vec![1, 1, 4, 4], vec![0.1; 16]);
-    let error = parse(torch::legacy(&state))
-        .unwrap()
-        .card()
-        .unwrap_err()
-        .to_string();
-    assert!(error.contains("resample_filter is [1, 1, 4, 4]"), "{error}");
+fn other_filters_are_refused() {
+    let error = |shape: Vec<usize>, values: Vec<f32>| {
+        let mut state = tensors(&small());
+        for (name, s, v) in &mut state {
+            if name.ends_with("resample_filter") {
+                (*s, *v) = (shape.clone(), values.clone());
+            }
+        }
+        let error = parse(torch::legacy(&state)).unwrap().card();
+        error.unwrap_err().to_string()
+    };
+    let taps = error(vec![1, 1, 3, 3], vec![0.1; 9]);
+    assert!(
+        taps.contains("resample_filter: file [1, 1, 3, 3], network [1, 1, 2, 2]"),
+        "{taps}"
+    );
+    let values = error(vec![1, 1, 2, 2], vec![0.1, 0.2, 0.3, 0.4]);
+    assert!(
+        values.contains("resample_filter is [0.1, 0.2, 0.3, 0.4]"),
+        "{values}"
+    );
 }
 
 fn golden(name: &str) -> Option<PathBuf> {

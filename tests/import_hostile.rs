@@ -12,7 +12,8 @@ mod torch;
 use counting::{Counting, peak};
 use explore::explore;
 use fewstep::Error;
-use fewstep::import::{Architecture, Checkpoint, Family, globals, globals_in};
+use fewstep::import::{Checkpoint, globals, globals_in};
+use fewstep::network::{NetworkConfig, SongUNetConfig};
 use std::path::Path;
 
 #[global_allocator]
@@ -25,28 +26,28 @@ fn check_memory(used: usize, len: usize) {
     assert!(used <= limit, "{used} bytes for a file of {len}");
 }
 
-fn architecture() -> Architecture {
-    Architecture {
-        family: Family::Song,
+fn network() -> NetworkConfig {
+    NetworkConfig::SongUnet(SongUNetConfig {
         resolution: 4,
         channels: 1,
         classes: 0,
         model_channels: 4,
-        multipliers: vec![1],
+        channel_multipliers: vec![1],
         blocks: 0,
         attention_resolutions: vec![],
         augment_labels: 0,
         dropout: 0.0,
         step_branch: false,
-    }
+        ..SongUNetConfig::default()
+    })
 }
 
 /// A small whole file of each format, with its name.
 fn seeds() -> Vec<(&'static str, Vec<u8>)> {
-    let architecture = architecture();
+    let network = network();
     let mut edm = Vec::new();
-    foreign::edm_pickle(&mut edm, &architecture, &mut foreign::values).unwrap();
-    let state: Vec<torch::Tensor> = architecture
+    foreign::edm_pickle(&mut edm, &network, &mut foreign::values).unwrap();
+    let state: Vec<torch::Tensor> = network
         .keys()
         .into_iter()
         .map(|key| (key.name.clone(), key.shape.clone(), foreign::values(&key)))

@@ -7,7 +7,8 @@ mod foreign;
 
 use burn::tensor::Device;
 use counting::{Counting, peak};
-use fewstep::import::{Architecture, Checkpoint, Export, Family, Layout, open};
+use fewstep::import::{Checkpoint, Export, Layout, open};
+use fewstep::network::{NetworkConfig, SongUNetConfig};
 use std::io::{BufWriter, Write};
 
 #[global_allocator]
@@ -16,23 +17,23 @@ static ALLOCATOR: Counting = Counting;
 #[test]
 fn loading_and_converting() {
     // The network of CIFAR-10 at half its width: 14 million weights.
-    let architecture = Architecture {
-        family: Family::Song,
+    let network = NetworkConfig::SongUnet(SongUNetConfig {
         resolution: 32,
         channels: 3,
         classes: 0,
         model_channels: 64,
-        multipliers: vec![2, 2, 2],
+        channel_multipliers: vec![2, 2, 2],
         blocks: 4,
         attention_resolutions: vec![16],
         augment_labels: 9,
         dropout: 0.13,
         step_branch: false,
-    };
+        ..SongUNetConfig::default()
+    });
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("half.pkl");
     let mut file = BufWriter::new(std::fs::File::create(&path).unwrap());
-    foreign::edm_pickle(&mut file, &architecture, &mut foreign::values).unwrap();
+    foreign::edm_pickle(&mut file, &network, &mut foreign::values).unwrap();
     file.flush().unwrap();
     let len = std::fs::metadata(&path).unwrap().len() as usize;
     assert!(len > 50 << 20, "{len}");

@@ -30,8 +30,8 @@ fn names(all: Vec<(String, Vec<usize>)>) -> Names {
 }
 
 fn buffers(config: &NetworkConfig) -> Names {
-    let all = config.buffers().into_iter();
-    names(all.map(|b| (b.name, b.shape)).collect())
+    let all = config.keys().into_iter().filter(|key| key.buffer);
+    names(all.map(|key| (key.name, key.shape)).collect())
 }
 
 /// Compares with the list, and the counts with the published ones: tensors and weights, with and without the step

@@ -5,26 +5,27 @@ mod foreign;
 #[path = "support/torch.rs"]
 mod torch;
 
-use fewstep::import::{Architecture, Checkpoint, Export, Family, Layout};
+use fewstep::import::{Checkpoint, Export, Layout};
+use fewstep::network::{NetworkConfig, SongUNetConfig};
 use std::path::Path;
 use std::process::Command;
 
 #[test]
 fn plain_torch_loads_our_export() {
-    let architecture = Architecture {
-        family: Family::Song,
+    let network = NetworkConfig::SongUnet(SongUNetConfig {
         resolution: 8,
         channels: 3,
         classes: 5,
         model_channels: 8,
-        multipliers: vec![1, 2],
+        channel_multipliers: vec![1, 2],
         blocks: 1,
         attention_resolutions: vec![4],
         augment_labels: 9,
         dropout: 0.0,
         step_branch: true,
-    };
-    let keys = architecture.keys().into_iter();
+        ..SongUNetConfig::default()
+    });
+    let keys = network.keys().into_iter();
     let state: Vec<torch::Tensor> = keys
         .map(|key| (key.name.clone(), key.shape.clone(), foreign::values(&key)))
         .collect();

@@ -5,8 +5,9 @@ use crate::generate::solver;
 use crate::levels::{list, to_toml};
 use crate::map::map;
 use clap::{Args, ValueEnum};
-use fewstep::checkpoint::{Model, write_atomically};
+use fewstep::checkpoint::write_atomically;
 use fewstep::grid::{JumpCost, Search, Spacing};
+use fewstep::import::open;
 use fewstep::schedule::{Schedule, ScheduleSearch};
 use fewstep::solver::SolverConfig;
 use std::path::PathBuf;
@@ -78,7 +79,7 @@ pub struct Verb {
 
 /// Runs the verb.
 pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
-    let (model, _) = Model::read(&verb.file, &context.device)?;
+    let (model, _) = open(&verb.file, &context.device)?;
     let sampling = &model.card.sampling;
     let rule = match &sampling.spacing {
         // A student's levels may be a list; what is between them follows its rule.

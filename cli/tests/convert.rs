@@ -4,34 +4,34 @@
 mod foreign;
 mod support;
 
-use fewstep::import::{Architecture, Family};
+use fewstep::network::{NetworkConfig, SongUNetConfig};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
 use support::World;
 
 /// A network of a few thousand weights, 8 x 8 grey images.
-fn architecture() -> Architecture {
-    Architecture {
-        family: Family::Song,
+fn network() -> NetworkConfig {
+    NetworkConfig::SongUnet(SongUNetConfig {
         resolution: 8,
         channels: 1,
         classes: 3,
         model_channels: 8,
-        multipliers: vec![1, 2],
+        channel_multipliers: vec![1, 2],
         blocks: 1,
         attention_resolutions: vec![4],
         augment_labels: 9,
         dropout: 0.1,
         step_branch: false,
-    }
+        ..SongUNetConfig::default()
+    })
 }
 
 /// A world with `edm.pkl`.
 fn world() -> World {
     let world = World::new();
     let mut bytes = Vec::new();
-    foreign::edm_pickle(&mut bytes, &architecture(), &mut foreign::values).unwrap();
+    foreign::edm_pickle(&mut bytes, &network(), &mut foreign::values).unwrap();
     fs::write(world.path("edm.pkl"), bytes).unwrap();
     world
 }
@@ -104,7 +104,7 @@ fn files_say_what_they_are() {
     let globals = edm["globals"].to_string();
     assert!(globals.contains("torch_utils.persistence._reconstruct_persistent_obj (byte "));
     assert!(globals.contains("torch.FloatStorage") && !globals.contains("NOT NEEDED"));
-    let count: usize = architecture()
+    let count: usize = network()
         .keys()
         .iter()
         .filter(|key| !key.buffer)

@@ -3,7 +3,8 @@
 use super::Report;
 use super::case::Case;
 use super::measure::{Measure, Problem};
-use crate::import::{Architecture, Checkpoint, Family, Format, Scalar};
+use crate::import::{Checkpoint, Format, Scalar};
+use crate::network::{Family, NetworkConfig};
 use burn::tensor::{DType, Device, TensorData};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -35,10 +36,10 @@ pub(super) fn run(case: &Case, _: &Device, report: Report<'_>) -> Result<(), Pro
     let whole = checkpoint.tensors().contains_key("model.map_layer0.weight");
     if whole && config["net"].is_object() {
         let found = checkpoint
-            .architecture()
-            .and_then(|a| checkpoint.check_keys(&a).map(|()| a));
+            .network_config()
+            .and_then(|n| checkpoint.check_keys(&n).map(|()| n));
         let result = found.map_err(Problem::from);
-        let result = result.and_then(|a| differences(network(case, &config["net"], &a)?));
+        let result = result.and_then(|n| differences(network(case, &config["net"], &n)?));
         report("network", result);
     }
     report("tensors", tensors(case, &checkpoint).and_then(differences));
@@ -90,9 +91,10 @@ fn same(got: Option<&Value>, want: &Value) -> bool {
 }
 
 /// Sizes of the network that were told or inferred wrong.
-fn network(case: &Case, want: &Value, got: &Architecture) -> Result<usize, Problem> {
+fn network(case: &Case, want: &Value, got: &NetworkConfig) -> Result<usize, Problem> {
+    let got = got.plan();
     let family = match got.family {
-        Family::Song => "song",
+        Family::Song(_) => "song",
         Family::Dhariwal => "adm",
     };
     let counts = [
@@ -108,8 +110,8 @@ fn network(case: &Case, want: &Value, got: &Architecture) -> Result<usize, Probl
         wrong += usize::from(case.count(want, key)? != count);
     }
     for (key, list) in [
-        ("channel_mult", &got.multipliers),
-        ("attn_resolutions", &got.attention_resolutions),
+        ("channel_mult", got.multipliers),
+        ("attn_resolutions", got.attention),
     ] {
         let want = case.list(want, key)?.iter().map(Value::as_u64);
         wrong += usize::from(!want.eq(list.iter().map(|n| Some(*n as u64))));

@@ -23,11 +23,11 @@ impl Checkpoint {
         if let Some(text) = self.metadata.get(CARD) {
             return Card::parse(text, self.path());
         }
-        let architecture = self.architecture()?;
+        let network = self.network_config()?;
         // Names and shapes first: they say more about a wrong file than its settings do.
-        self.check_keys(&architecture)?;
+        self.check_keys(&network)?;
+        self.check_filters(&network)?;
         let wrong = |e: Error| self.source.broken("EDM or SFD model", e);
-        let network = architecture.config().map_err(wrong)?;
         let sigma_data = number(&self.attributes, "sigma_data").unwrap_or(SIGMA_DATA);
         if !(sigma_data > 0.0 && sigma_data.is_finite()) {
             return Err(wrong(Error::invalid(

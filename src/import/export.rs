@@ -1,11 +1,10 @@
 //! Out again: our own file, and safetensors that PyTorch loads, tensor by tensor.
 
-use super::architecture::Architecture;
-use super::key::{FILTER_VALUE, Key};
 use super::scalar::Scalar;
 use super::{CARD, Checkpoint};
 use crate::Error;
 use crate::checkpoint::{Card, write_in_parts};
+use crate::network::Key;
 use safetensors::tensor::{Metadata, TensorInfo as Header};
 use std::collections::HashMap;
 use std::path::Path;
@@ -47,8 +46,8 @@ struct Entry {
 enum From {
     /// The file's tensor of this name.
     File(String),
-    /// The same number everywhere.
-    Constant(f32),
+    /// These numbers.
+    Values(Vec<f32>),
 }
 
 /// All tensors of an export may be this many times as large as its file, since views may share their numbers.
@@ -123,10 +122,10 @@ impl Export {
 
     /// The tensors of the network.
     fn network(&self, checkpoint: &Checkpoint, card: &Card) -> Result<Vec<Entry>, Error> {
-        let architecture = Architecture::of(&card.network)?;
+        let network = &card.network;
         let mut entries = Vec::new();
         let mut common = self.scalar;
-        for (Key { name, shape, .. }, from) in checkpoint.matched(&architecture)? {
+        for (Key { name, shape, .. }, from) in checkpoint.matched(network)? {
             let stored = checkpoint.info(&from)?.scalar;
             if !stored.is_float() {
                 let reason = format!("{from} is {stored}; weights are f16, bf16, f32 or f64");
@@ -148,14 +147,15 @@ impl Export {
         let Layout::StateDict { step_branch } = self.layout else {
             return Ok(entries);
         };
-        let official = Architecture {
-            step_branch: architecture.step_branch || step_branch,
-            ..architecture.clone()
-        };
+        let has_branch = network.has_step_branch();
+        let official = network.with_step_branch(has_branch || step_branch);
         let added = official.keys().into_iter();
-        let added = added.filter(|key| key.buffer || key.step && !architecture.step_branch);
+        let added = added.filter(|key| key.buffer || key.step && !has_branch);
         entries.extend(added.map(|key| Entry {
-            from: From::Constant(if key.buffer { FILTER_VALUE } else { 0.0 }),
+            from: From::Values(match key.buffer {
+                true => network.filter(),
+                false => vec![0.0; key.shape.iter().product()],
+            }),
             scalar: common.unwrap_or(Scalar::F32),
             name: key.name,
             shape: key.shape,
@@ -173,10 +173,7 @@ impl Entry {
         let unknown = || Error::invalid("dtype", self.scalar, "f32, f16 or bf16");
         let name = match &self.from {
             From::File(name) => name,
-            From::Constant(value) => {
-                let count = self.shape.iter().product();
-                return self.scalar.of_f32(&vec![*value; count]).ok_or_else(unknown);
-            }
+            From::Values(values) => return self.scalar.of_f32(values).ok_or_else(unknown),
         };
         if checkpoint.info(name)?.scalar == self.scalar {
             return checkpoint.bytes(name);

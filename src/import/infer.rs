@@ -2,8 +2,11 @@
 //! and shapes of its tensors.
 
 use super::Checkpoint;
-use super::architecture::{Architecture, EMBEDDING_MULTIPLIER, Family};
 use crate::Error;
+use crate::network::{
+    Decoder, EMBEDDING_MULTIPLIER, Embedding, Encoder, Family, NetworkConfig, Plan, ResampleFilter,
+    Variant,
+};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +16,7 @@ pub(super) struct Named<'a> {
     pub(super) tensors: BTreeMap<String, (&'a str, &'a [usize])>,
 }
 
-/// More than any network has; [`Architecture::check`] says so.
+/// More than any network may have; the check of its sizes says so.
 const MOST_LEVELS: usize = 16;
 const MOST_BLOCKS: usize = 100;
 
@@ -45,9 +48,9 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`Error::Malformed`] if that cannot be told, or if it is one of another kind.
-    pub fn architecture(&self) -> Result<Architecture, Error> {
+    pub fn network_config(&self) -> Result<NetworkConfig, Error> {
         if self.has_card() {
-            return Architecture::of(&self.card()?.network);
+            return Ok(self.card()?.network);
         }
         if let Some(class) = self.class.as_deref()
             && !["EDMPrecond", "SongUNet", "DhariwalUNet"].contains(&class)
@@ -57,61 +60,34 @@ impl Checkpoint {
             );
             return Err(self.source.broken("EDM or SFD model", reason));
         }
-        self.check_variants()?;
+        self.check_widths()?;
         let shapes = self.named();
-        let inferred = shapes.infer();
-        let mut architecture = match (inferred, self.init.is_empty()) {
-            (Some(architecture), true) => architecture,
-            (inferred, false) => self.said(inferred)?,
+        let network = match (shapes.infer(), self.init.is_empty()) {
+            (Some(inferred), true) => inferred,
+            (inferred, false) => self.said(inferred.as_ref())?,
             (None, true) => return Err(self.unknown(&shapes)),
         };
-        if let Some(rate) = self
-            .init
-            .get("dropout")
-            .and_then(Value::as_f64)
-            .or(self.dropout)
-        {
-            architecture.dropout = rate;
-        }
-        architecture
-            .check()
-            .map_err(|e| self.source.broken("EDM or SFD model", e))?;
-        Ok(architecture)
+        let told = self.init.get("dropout").and_then(Value::as_f64);
+        let network = match told.or(self.dropout) {
+            Some(dropout) => NetworkConfig::of(&Plan {
+                dropout,
+                ..network.plan()
+            }),
+            None => network,
+        };
+        let wrong = |e| self.source.broken("EDM or SFD model", e);
+        network.check().map_err(wrong)?;
+        Ok(network)
     }
 
-    /// Refuses the variants of the official networks that are not built here, by name.
-    fn check_variants(&self) -> Result<(), Error> {
-        for (key, built) in [
-            ("embedding_type", "positional"),
-            ("encoder_type", "standard"),
-            ("decoder_type", "standard"),
-        ] {
-            if let Some(value) = self.init.get(key).and_then(Value::as_str)
-                && value != built
-            {
-                return Err(self.variant(key, value, built));
+    /// Refuses networks whose embedding has another width than all published ones.
+    fn check_widths(&self) -> Result<(), Error> {
+        match self.count("channel_mult_emb") {
+            Some(value) if value != EMBEDDING_MULTIPLIER => {
+                Err(self.variant("channel_mult_emb", value, EMBEDDING_MULTIPLIER))
             }
+            _ => Ok(()),
         }
-        for (key, built) in [
-            ("channel_mult_noise", 1),
-            ("channel_mult_emb", EMBEDDING_MULTIPLIER),
-        ] {
-            if let Some(value) = self.init.get(key).and_then(Value::as_u64)
-                && value != built as u64
-            {
-                return Err(self.variant(key, value, built));
-            }
-        }
-        let filters = self
-            .tensors
-            .iter()
-            .filter(|(name, _)| name.ends_with("resample_filter"));
-        for (name, info) in filters {
-            if info.shape != super::key::FILTER {
-                return Err(self.variant(name, format!("{:?}", info.shape), "[1, 1, 2, 2]"));
-            }
-        }
-        Ok(())
     }
 
     fn variant(&self, key: &str, value: impl ToString, built: impl ToString) -> Error {
@@ -120,64 +96,113 @@ impl Checkpoint {
         self.source.broken("EDM or SFD model", reason)
     }
 
+    /// An argument that is a count.
+    fn count(&self, key: &str) -> Option<usize> {
+        usize::try_from(self.init.get(key)?.as_u64()?).ok()
+    }
+
+    /// An argument that is a list of counts.
+    fn counts(&self, key: &str) -> Option<Vec<usize>> {
+        let list = self.init.get(key)?.as_array()?.iter();
+        list.map(|n| usize::try_from(n.as_u64()?).ok()).collect()
+    }
+
     /// What the arguments say, and the shapes where they say nothing.
-    fn said(&self, inferred: Option<Architecture>) -> Result<Architecture, Error> {
+    fn said(&self, inferred: Option<&NetworkConfig>) -> Result<NetworkConfig, Error> {
+        let other = inferred.map(NetworkConfig::plan);
         let missing = |key: &str| {
             let reason = format!(
                 "its arguments (_init_kwargs) have no `{key}`, and its tensors do not tell"
             );
             self.source.broken("EDM or SFD model", reason)
         };
-        let count = |key: &str, other: Option<usize>| -> Result<usize, Error> {
-            let said = self.init.get(key).and_then(Value::as_u64);
-            let said = said.and_then(|n| usize::try_from(n).ok());
-            said.or(other).ok_or_else(|| missing(key))
+        let count = |key: &str, other: Option<usize>| {
+            let said = self.count(key).or(other);
+            said.ok_or_else(|| missing(key))
         };
-        let counts = |key: &str, other: Option<&Vec<usize>>| -> Result<Vec<usize>, Error> {
-            let said = self.init.get(key).and_then(Value::as_array);
-            let said = said.and_then(|list| {
-                let list = list.iter().map(|n| usize::try_from(n.as_u64()?).ok());
-                list.collect::<Option<Vec<usize>>>()
-            });
-            said.or_else(|| other.cloned()).ok_or_else(|| missing(key))
+        let counts = |key: &str, other: Option<&[usize]>| {
+            let said = self.counts(key).or_else(|| other.map(<[usize]>::to_vec));
+            said.ok_or_else(|| missing(key))
         };
-        let other = inferred.as_ref();
-        let family = match self
-            .init
-            .get("model_type")
-            .and_then(Value::as_str)
-            .or(self.network.as_deref())
-        {
-            Some("SongUNet") => Family::Song,
-            Some("DhariwalUNet") => Family::Dhariwal,
-            Some(name) => return Err(self.variant("model_type", name, "SongUNet or DhariwalUNet")),
-            None => other
-                .map(|o| o.family)
-                .ok_or_else(|| missing("model_type"))?,
-        };
-        let multipliers = counts("channel_mult", other.map(|o| &o.multipliers))?;
+        let multipliers = counts("channel_mult", other.map(|o| o.multipliers))?;
         let resolution = count("img_resolution", other.map(|o| o.resolution))?;
-        let mut attention = counts("attn_resolutions", other.map(|o| &o.attention_resolutions))?;
+        let mut attention = counts("attn_resolutions", other.map(|o| o.attention))?;
         // Those that the network never reaches say nothing.
-        let levels = 0..multipliers.len().min(16);
+        let levels = 0..multipliers.len().min(MOST_LEVELS);
         let reached: Vec<usize> = levels.map(|level| resolution >> level).collect();
         attention.retain(|r| reached.contains(r));
         attention.sort_unstable_by(|a, b| b.cmp(a));
-        Ok(Architecture {
-            family,
+        let class = self.init.get("model_type").and_then(Value::as_str);
+        let family = match (class.or(self.network.as_deref()), other.map(|o| o.family)) {
+            (Some("SongUNet"), Some(Family::Song(other))) => {
+                Family::Song(self.variant_said(other)?)
+            }
+            (Some("SongUNet"), _) => Family::Song(self.variant_said(Variant::PLAIN)?),
+            (Some("DhariwalUNet"), _) => Family::Dhariwal,
+            (Some(name), _) => {
+                return Err(self.variant("model_type", name, "SongUNet or DhariwalUNet"));
+            }
+            (None, other) => other.ok_or_else(|| missing("model_type"))?,
+        };
+        Ok(NetworkConfig::of(&Plan {
             resolution,
             channels: count("img_channels", other.map(|o| o.channels))?,
             classes: count("label_dim", other.map(|o| o.classes).or(Some(0)))?,
-            model_channels: count("model_channels", other.map(|o| o.model_channels))?,
-            multipliers,
-            blocks: count("num_blocks", other.map(|o| o.blocks))?,
-            attention_resolutions: attention,
             augment_labels: count("augment_dim", other.map(|o| o.augment_labels).or(Some(0)))?,
+            model_channels: count("model_channels", other.map(|o| o.model_channels))?,
+            multipliers: &multipliers,
+            blocks: count("num_blocks", other.map(|o| o.blocks))?,
+            attention: &attention,
             dropout: 0.0,
             step_branch: self
                 .tensors
                 .keys()
                 .any(|name| name.ends_with("map_step_layer0.weight")),
+            family,
+        }))
+    }
+
+    /// What the arguments say of the variant, and `other` where they say nothing.
+    fn variant_said(&self, other: Variant) -> Result<Variant, Error> {
+        let embeddings = [
+            ("positional", Embedding::Positional),
+            ("fourier", Embedding::Fourier),
+        ];
+        let encoders = [
+            ("standard", Encoder::Standard),
+            ("skip", Encoder::Skip),
+            ("residual", Encoder::Residual),
+        ];
+        let decoders = [("standard", Decoder::Standard), ("skip", Decoder::Skip)];
+        let filter = match self.counts("resample_filter").as_deref() {
+            None => other.filter,
+            Some([1, 1]) => ResampleFilter::Box,
+            Some([1, 3, 3, 1]) => ResampleFilter::Binomial,
+            Some(taps) => {
+                let (value, built) = (format!("{taps:?}"), "[1, 1] or [1, 3, 3, 1]");
+                return Err(self.variant("resample_filter", value, built));
+            }
+        };
+        Ok(Variant {
+            embedding: self.choice("embedding_type", other.embedding, &embeddings)?,
+            noise_multiplier: self
+                .count("channel_mult_noise")
+                .unwrap_or(other.noise_multiplier),
+            encoder: self.choice("encoder_type", other.encoder, &encoders)?,
+            decoder: self.choice("decoder_type", other.decoder, &decoders)?,
+            filter,
+        })
+    }
+
+    /// An argument that is one of several words; `other` where it is not there.
+    fn choice<T: Copy>(&self, key: &str, other: T, all: &[(&str, T)]) -> Result<T, Error> {
+        let Some(said) = self.init.get(key).and_then(Value::as_str) else {
+            return Ok(other);
+        };
+        let found = all.iter().find(|(word, _)| *word == said);
+        found.map(|(_, choice)| *choice).ok_or_else(|| {
+            let words: Vec<&str> = all.iter().map(|(word, _)| *word).collect();
+            self.variant(key, said, words.join(" or "))
         })
     }
 
@@ -204,43 +229,42 @@ impl Named<'_> {
         self.shape(name).is_some()
     }
 
+    fn any(&self, end: &str) -> bool {
+        self.tensors.keys().any(|name| name.ends_with(end))
+    }
+
     /// The network, as far as names and shapes tell: all but dropout. `None` if a part that tells is missing.
-    fn infer(&self) -> Option<Architecture> {
-        let family = if self.has("out_norm.weight") {
-            Family::Dhariwal
-        } else if self
-            .tensors
-            .keys()
-            .any(|name| name.ends_with("_aux_norm.weight"))
-        {
-            Family::Song
-        } else {
-            return None;
-        };
+    fn infer(&self) -> Option<NetworkConfig> {
         let resolutions = self.resolutions();
         if resolutions.len() > MOST_LEVELS {
             return None;
         }
         let resolution = *resolutions.last()?;
-        let &[model_channels, channels, 3, 3] =
+        let &[_, channels, 3, 3] =
             self.shape(&format!("enc.{resolution}x{resolution}_conv.weight"))?
         else {
             return None;
         };
-        let &[embedding, input] = self.shape(LANDMARK)? else {
+        let &[embedding, waves] = self.shape(LANDMARK)? else {
             return None;
         };
-        if input != model_channels
-            || Some(embedding) != model_channels.checked_mul(EMBEDDING_MULTIPLIER)
-        {
+        if embedding == 0 || !embedding.is_multiple_of(EMBEDDING_MULTIPLIER) {
             return None;
         }
+        let model_channels = embedding / EMBEDDING_MULTIPLIER;
+        let family = if self.has("out_norm.weight") {
+            Family::Dhariwal
+        } else if self.any("_aux_norm.weight") && waves.is_multiple_of(model_channels) {
+            Family::Song(self.variant(waves / model_channels, &resolutions))
+        } else {
+            return None;
+        };
         let mut multipliers = Vec::new();
         for r in resolutions.iter().rev() {
             let width = *self
                 .shape(&format!("dec.{r}x{r}_block0.conv1.bias"))?
                 .first()?;
-            if model_channels == 0 || !width.is_multiple_of(model_channels) {
+            if !width.is_multiple_of(model_channels) {
                 return None;
             }
             multipliers.push(width / model_channels);
@@ -256,24 +280,58 @@ impl Named<'_> {
             });
             names.any(|name| self.has(&name))
         };
-        let attention = resolutions.iter().rev().filter(attends).copied().collect();
+        let attention: Vec<usize> = resolutions.iter().rev().filter(attends).copied().collect();
         let columns = |name: &str| match self.shape(name) {
             Some(&[_, columns]) => columns,
             _ => 0,
         };
-        Some(Architecture {
-            family,
+        Some(NetworkConfig::of(&Plan {
             resolution,
             channels,
             classes: columns("map_label.weight"),
-            model_channels,
-            multipliers,
-            blocks: blocks.checked_sub(1)?,
-            attention_resolutions: attention,
             augment_labels: columns("map_augment.weight"),
+            model_channels,
+            multipliers: &multipliers,
+            blocks: blocks.checked_sub(1)?,
+            attention: &attention,
             dropout: 0.0,
             step_branch: self.has("map_step_layer0.weight"),
-        })
+            family,
+        }))
+    }
+
+    /// The parts in which DDPM++ and NCSN++ differ.
+    fn variant(&self, noise_multiplier: usize, resolutions: &BTreeSet<usize>) -> Variant {
+        let encoder = if self.any("_aux_residual.weight") {
+            Encoder::Residual
+        } else if self.any("_aux_skip.weight") {
+            Encoder::Skip
+        } else {
+            Encoder::Standard
+        };
+        let ends = resolutions
+            .iter()
+            .filter(|r| self.has(&format!("dec.{r}x{r}_aux_norm.weight")));
+        let filters = self.tensors.iter();
+        let mut filters = filters.filter(|(name, _)| name.ends_with("resample_filter"));
+        let taps = filters.next().and_then(|(_, (_, shape))| shape.last());
+        Variant {
+            embedding: match self.has("map_noise.freqs") {
+                true => Embedding::Fourier,
+                false => Embedding::Positional,
+            },
+            noise_multiplier,
+            encoder,
+            decoder: match ends.count() {
+                0 | 1 => Decoder::Standard,
+                _ => Decoder::Skip,
+            },
+            // Where the constants were left out: what is published with this encoder.
+            filter: match (taps, encoder) {
+                (Some(4), _) | (None, Encoder::Residual) => ResampleFilter::Binomial,
+                _ => ResampleFilter::Box,
+            },
+        }
     }
 
     /// The image sizes in the names of the decoder's layers, smallest first.

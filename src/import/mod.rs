@@ -7,14 +7,12 @@
 //! [`open`] reads a model file of any kind; [`Checkpoint`] is what is known about one; [`globals`] lists the names that
 //! a file mentions without loading it; [`Export`] writes a checkpoint as our file, or for PyTorch.
 
-mod architecture;
 mod archive;
 mod card;
 mod content;
 mod export;
 mod infer;
 mod json;
-mod key;
 mod legacy;
 mod network;
 mod pickle;
@@ -24,9 +22,7 @@ mod source;
 mod survey;
 mod tensor;
 
-pub use architecture::{Architecture, Family};
 pub use export::{Export, Layout};
-pub use key::Key;
 pub use pickle::Global;
 pub use scalar::Scalar;
 pub use survey::{globals, globals_in};
@@ -261,10 +257,6 @@ impl Checkpoint {
 pub fn open(path: &Path, device: &Device) -> Result<(Model, String), Error> {
     let checkpoint = Checkpoint::read(path)?;
     let (card, hash) = checkpoint.described()?;
-    if checkpoint.has_card() && Architecture::of(&card.network).is_err() {
-        // Our own file of a network that the key table does not know.
-        return Model::read(path, device);
-    }
     Ok((checkpoint.model(card, device)?, hash))
 }
 

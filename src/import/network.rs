@@ -1,35 +1,53 @@
 //! From a file to a network: every name and shape is compared before any memory is taken.
 
 use super::Checkpoint;
-use super::architecture::Architecture;
-use super::key::Key;
 use crate::Error;
 use crate::checkpoint::{Card, Model};
 use crate::denoiser::Preconditioned;
-use crate::network::replace;
+use crate::network::{Key, NetworkConfig, replace};
 use burn::tensor::{Device, Tensor, TensorData};
 use std::collections::BTreeMap;
 
 impl Checkpoint {
-    /// Compares the file with the key table of an architecture.
+    /// Compares the file with the key table of a network.
     ///
     /// Constants (`resample_filter`) may be missing. Parameters of the step branch may be missing if all of them are,
-    /// which [`Checkpoint::architecture`] finds out: then the network has no such branch.
+    /// which [`Checkpoint::network_config`] finds out: then the network has no such branch.
     ///
     /// # Errors
-    /// [`Error::Weights`] that lists every difference, or [`Error::Malformed`] if tensors share their numbers.
-    pub fn check_keys(&self, architecture: &Architecture) -> Result<(), Error> {
-        self.matched(architecture).map(|_| ())
+    /// [`Error::Weights`] that lists every difference, [`Error::Malformed`] if tensors share their numbers, or
+    /// [`Error::InvalidValue`] if `network` is not that of a network.
+    pub fn check_keys(&self, network: &NetworkConfig) -> Result<(), Error> {
+        self.matched(network).map(|_| ())
+    }
+
+    /// Checks that the file's constant filters, if it has any, are those that the network applies. Their names and
+    /// shapes must have been compared.
+    pub(super) fn check_filters(&self, network: &NetworkConfig) -> Result<(), Error> {
+        let ours = network.filter();
+        let named = self.named();
+        for key in network.keys().into_iter().filter(|key| key.buffer) {
+            let Some((name, _)) = named.tensors.get(&key.name) else {
+                continue;
+            };
+            let values = self.values(name)?;
+            // Sums of powers of two: exact in every type.
+            if values != ours {
+                let reason = format!("its {name} is {values:?}; the network's is {ours:?}");
+                return Err(self.source.broken("EDM or SFD model", reason));
+            }
+        }
+        Ok(())
     }
 
     /// The file's name of each parameter.
-    pub(super) fn matched(&self, architecture: &Architecture) -> Result<Vec<(Key, String)>, Error> {
-        architecture.check()?;
+    pub(super) fn matched(&self, network: &NetworkConfig) -> Result<Vec<(Key, String)>, Error> {
+        network.check()?;
         let named = self.named();
         let (mut missing, mut mismatched, mut found) = (Vec::new(), Vec::new(), Vec::new());
         let mut rest: BTreeMap<_, _> = named.tensors;
         let mut bytes = 0u64;
-        for key in architecture.keys() {
+        for key in network.keys() {
             match rest.remove(&key.name) {
                 None if key.buffer => {}
                 None => missing.push(key.name),
@@ -69,7 +87,7 @@ impl Checkpoint {
     /// [`Error::Weights`] if they do not fit the card's network, [`Error::Malformed`] or [`Error::File`].
     pub fn model(&self, card: Card, device: &Device) -> Result<Model, Error> {
         let names: BTreeMap<String, String> = self
-            .matched(&Architecture::of(&card.network)?)?
+            .matched(&card.network)?
             .into_iter()
             .map(|(key, name)| (key.name, name))
             .collect();
@@ -94,47 +112,6 @@ impl Checkpoint {
                 denoiser: Preconditioned::new(network, card.sigma_data),
                 card,
             }),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::network::parameters;
-    use std::collections::BTreeSet;
-
-    #[test]
-    fn the_table_names_every_parameter_of_our_networks() {
-        let small = |network: &str| Architecture {
-            model_channels: 64,
-            classes: 10,
-            blocks: 1,
-            ..super::super::key::tests::published(network)
-        };
-        let plain = |network: &str| Architecture {
-            step_branch: false,
-            augment_labels: 0,
-            ..small(network)
-        };
-        for architecture in [
-            plain("cifar10"),
-            small("cifar10"),
-            plain("imagenet64"),
-            small("imagenet64"),
-        ] {
-            let network = architecture
-                .config()
-                .unwrap()
-                .blank(&Device::flex())
-                .unwrap();
-            let ours: BTreeSet<_> = parameters(&network)
-                .into_iter()
-                .map(|p| (p.name, p.shape))
-                .collect();
-            let keys = architecture.keys().into_iter().filter(|key| !key.buffer);
-            let table: BTreeSet<_> = keys.map(|key| (key.name, key.shape)).collect();
-            assert_eq!(ours, table);
         }
     }
 }

@@ -119,13 +119,21 @@ fn probe(answer: &Images) -> Tensor<1> {
 }
 
 #[test]
-fn as_many_parameters_are_built_as_announced() {
+fn what_the_key_table_names_is_built() {
     for (name, config) in configs() {
         for config in [config.with_step_branch(false), config] {
             let network = config.blank(&Device::flex()).unwrap();
-            let sizes = shapes(&network).into_iter();
-            let built: usize = sizes.map(|(_, s)| s.iter().product::<usize>()).sum();
-            assert_eq!(config.parameter_count(), built as u64, "{name}");
+            let built: BTreeSet<_> = shapes(&network).into_iter().collect();
+            let keys = config.keys().into_iter().filter(|key| !key.buffer);
+            let listed: Vec<_> = keys.map(|key| (key.name, key.shape)).collect();
+            assert_eq!(built.len(), listed.len(), "{name}");
+            assert_eq!(built, listed.into_iter().collect(), "{name}");
+            let sizes = built.iter().map(|(_, s)| s.iter().product::<usize>());
+            assert_eq!(
+                config.parameter_count(),
+                sizes.sum::<usize>() as u64,
+                "{name}"
+            );
         }
     }
 }

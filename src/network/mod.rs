@@ -4,6 +4,7 @@ mod dhariwal_unet;
 mod embedding;
 mod fold;
 mod initial;
+mod key;
 mod layers;
 mod outline;
 mod parameter;
@@ -19,9 +20,11 @@ mod law;
 
 pub use dhariwal_unet::{DhariwalUNet, DhariwalUNetConfig};
 pub use fold::{StepUse, fold_step_branch};
+pub use key::Key;
 pub use layers::Dropout;
 pub(crate) use parameter::{Gathered, device, gather, gradients, replace};
 pub use parameter::{Parameter, load, parameters, shapes};
+pub(crate) use plan::{EMBEDDING_MULTIPLIER, Family, Plan, Variant};
 pub use resample::ResampleFilter;
 pub use song_unet::{Decoder, Embedding, Encoder, SongUNet, SongUNetConfig};
 pub use step_branch::{StepInit, add_step_branch, is_step_parameter};
@@ -29,7 +32,6 @@ pub use step_branch::{StepInit, add_step_branch, is_step_parameter};
 use crate::{Error, Images};
 use burn::module::{Module, ModuleMapper, ModuleVisitor};
 use burn::tensor::{DType, Device, Tensor};
-use plan::Plan;
 use serde::{Deserialize, Serialize};
 use unet_body::UNetBody;
 
@@ -85,7 +87,45 @@ impl NetworkConfig {
         }
     }
 
-    fn plan(&self) -> Plan<'_> {
+    /// The network that a plan describes.
+    pub(crate) fn of(plan: &Plan<'_>) -> Self {
+        let (channel_multipliers, attention_resolutions) =
+            (plan.multipliers.to_vec(), plan.attention.to_vec());
+        match plan.family {
+            Family::Song(variant) => Self::SongUnet(SongUNetConfig {
+                resolution: plan.resolution,
+                channels: plan.channels,
+                classes: plan.classes,
+                model_channels: plan.model_channels,
+                channel_multipliers,
+                blocks: plan.blocks,
+                attention_resolutions,
+                augment_labels: plan.augment_labels,
+                dropout: plan.dropout,
+                step_branch: plan.step_branch,
+                embedding: variant.embedding,
+                noise_multiplier: variant.noise_multiplier,
+                encoder: variant.encoder,
+                decoder: variant.decoder,
+                resample_filter: variant.filter,
+            }),
+            Family::Dhariwal => Self::DhariwalUnet(DhariwalUNetConfig {
+                resolution: plan.resolution,
+                channels: plan.channels,
+                classes: plan.classes,
+                model_channels: plan.model_channels,
+                channel_multipliers,
+                blocks: plan.blocks,
+                attention_resolutions,
+                augment_labels: plan.augment_labels,
+                dropout: plan.dropout,
+                step_branch: plan.step_branch,
+            }),
+        }
+    }
+
+    /// The sizes that both families have.
+    pub(crate) fn plan(&self) -> Plan<'_> {
         match self {
             Self::SongUnet(config) => config.plan(),
             Self::DhariwalUnet(config) => config.plan(),
@@ -139,20 +179,20 @@ impl NetworkConfig {
 
     /// Number of parameters, without building the network. Sizes must have passed [`check`](Self::check).
     pub fn parameter_count(&self) -> u64 {
-        self.plan().parameter_count()
+        let keys = self.keys().into_iter().filter(|key| !key.buffer);
+        let counts = keys.map(|key| key.shape.iter().map(|n| *n as u64).product::<u64>());
+        counts.sum()
     }
 
-    /// The constant filters that official weight files hold besides the parameters. Sizes must have passed
+    /// Every entry of the state dict that official files have, without building the network. Sizes must have passed
     /// [`check`](Self::check).
-    pub fn buffers(&self) -> Vec<Parameter> {
-        let plan = self.plan();
-        let (data, taps) = (plan.filter().buffer(), plan.filter().taps());
-        let buffer = |name| Parameter {
-            name,
-            shape: vec![1, 1, taps, taps],
-            data: data.clone(),
-        };
-        plan.filters().into_iter().map(buffer).collect()
+    pub fn keys(&self) -> Vec<Key> {
+        self.plan().keys()
+    }
+
+    /// The numbers of each constant filter (`resample_filter`), row-major.
+    pub fn filter(&self) -> Vec<f32> {
+        self.plan().filter().kernel()
     }
 }
 

@@ -45,7 +45,7 @@ impl Plan<'_> {
         let mut kept = Vec::new();
         let mut side = self.channels;
         let mut width = match self.family {
-            Family::Song { .. } => self.model_channels,
+            Family::Song(_) => self.model_channels,
             Family::Dhariwal => self.model_channels * self.multipliers[0],
         };
         for (level, multiplier) in self.multipliers.iter().enumerate() {
@@ -125,34 +125,5 @@ impl Plan<'_> {
         if let (Family::Dhariwal, Some(head)) = (self.family, layers.last_mut()) {
             head.name = "out".into();
         }
-    }
-
-    /// Official names of the constant filters of convolutions that resample.
-    pub(crate) fn filters(&self) -> Vec<String> {
-        let lowest = self.resolution >> (self.multipliers.len() - 1);
-        let mut names = Vec::new();
-        for layer in self.layers() {
-            let name = layer.name;
-            match layer.part {
-                Part::Encoder(resample, _) | Part::Decoder(resample, _, _)
-                    if resample != Resample::Keep =>
-                {
-                    names.extend([format!("{name}.conv0"), format!("{name}.skip")]);
-                }
-                Part::Side if self.encoder() == Encoder::Skip => {
-                    names.push(name.replace("aux_skip", "aux_down"));
-                }
-                Part::Side => names.push(name),
-                // The answer of the level below is doubled.
-                Part::Head if self.decoder() == Decoder::Skip && layer.resolution != lowest => {
-                    names.push(format!("{name}_up"));
-                }
-                _ => {}
-            }
-        }
-        names
-            .into_iter()
-            .map(|name| format!("model.{name}.resample_filter"))
-            .collect()
     }
 }

@@ -197,7 +197,7 @@ pub fn load(
 
 /// Whether a tensor of an official file is a constant filter.
 fn is_filter(name: &str) -> bool {
-    name.ends_with(".resample_filter")
+    name.ends_with(super::key::FILTER)
 }
 
 /// The plain (autodiff-free) device the parameters are on.

@@ -3,7 +3,7 @@
 use super::layers::groups;
 use super::outline::{Layer, Part};
 use super::resample::{Resample, ResampleFilter};
-use super::song_unet::{Decoder, Encoder};
+use super::song_unet::{Decoder, Embedding, Encoder};
 use crate::Error;
 
 /// What describes a U-Net of either family.
@@ -23,31 +23,47 @@ pub(crate) struct Plan<'a> {
 }
 
 /// Where the two families of U-Nets differ.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Family {
     /// DDPM++ and NCSN++.
-    Song {
-        noise_multiplier: usize,
-        fourier: bool,
-        encoder: Encoder,
-        decoder: Decoder,
-        filter: ResampleFilter,
-    },
+    Song(Variant),
     /// ADM.
     Dhariwal,
+}
+
+/// Where DDPM++ and NCSN++ differ.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Variant {
+    pub(crate) embedding: Embedding,
+    pub(crate) noise_multiplier: usize,
+    pub(crate) encoder: Encoder,
+    pub(crate) decoder: Decoder,
+    pub(crate) filter: ResampleFilter,
+}
+
+impl Variant {
+    /// DDPM++.
+    pub(crate) const PLAIN: Self = Self {
+        embedding: Embedding::Positional,
+        noise_multiplier: 1,
+        encoder: Encoder::Standard,
+        decoder: Decoder::Standard,
+        filter: ResampleFilter::Box,
+    };
 }
 
 /// Channels of one attention head in ADM.
 const HEAD_CHANNELS: usize = 64;
 
 /// Embedding channels as a multiple of the model channels.
-const EMBEDDING_MULTIPLIER: usize = 4;
+pub(crate) const EMBEDDING_MULTIPLIER: usize = 4;
 
 /// The largest width, image size and number of classes: beyond anything published, and far from overflowing.
 const LARGEST: usize = 1 << 16;
 
-/// The most blocks a level.
-const MOST_BLOCKS: usize = 1 << 10;
+/// The most blocks a level, and the most levels: beyond anything published, and the outline stays small.
+const MOST_BLOCKS: usize = 64;
+const MOST_LEVELS: usize = 12;
 
 impl Plan<'_> {
     /// Checks that the sizes fit together.
@@ -63,7 +79,7 @@ impl Plan<'_> {
                 "one or more positive whole numbers",
             ));
         }
-        let divides = levels <= 16 && self.resolution.is_multiple_of(1 << (levels - 1));
+        let divides = levels <= MOST_LEVELS && self.resolution.is_multiple_of(1 << (levels - 1));
         if self.resolution == 0 || self.resolution > LARGEST || !divides {
             return Err(Error::invalid(
                 "resolution",
@@ -126,6 +142,11 @@ impl Plan<'_> {
         ))
     }
 
+    /// Image size of the last level.
+    pub(crate) fn lowest_resolution(&self) -> usize {
+        self.resolution >> (self.multipliers.len() - 1)
+    }
+
     /// Width of the embedding of noise level, class and steps.
     pub(crate) fn embedding(&self) -> usize {
         self.model_channels * EMBEDDING_MULTIPLIER
@@ -134,9 +155,7 @@ impl Plan<'_> {
     /// Width of the waves that embed a noise level or a number of steps.
     pub(crate) fn waves(&self) -> usize {
         match self.family {
-            Family::Song {
-                noise_multiplier, ..
-            } => self.model_channels * noise_multiplier,
+            Family::Song(variant) => self.model_channels * variant.noise_multiplier,
             Family::Dhariwal => self.model_channels,
         }
     }
@@ -144,7 +163,7 @@ impl Plan<'_> {
     /// The filter of halving and doubling.
     pub(crate) fn filter(&self) -> ResampleFilter {
         match self.family {
-            Family::Song { filter, .. } => filter,
+            Family::Song(variant) => variant.filter,
             Family::Dhariwal => ResampleFilter::Box,
         }
     }
@@ -152,7 +171,7 @@ impl Plan<'_> {
     /// How the images enter lower levels besides the blocks.
     pub(crate) fn encoder(&self) -> Encoder {
         match self.family {
-            Family::Song { encoder, .. } => encoder,
+            Family::Song(variant) => variant.encoder,
             Family::Dhariwal => Encoder::Standard,
         }
     }
@@ -160,7 +179,7 @@ impl Plan<'_> {
     /// Whether levels besides the last have an answer of their own.
     pub(crate) fn decoder(&self) -> Decoder {
         match self.family {
-            Family::Song { decoder, .. } => decoder,
+            Family::Song(variant) => variant.decoder,
             Family::Dhariwal => Decoder::Standard,
         }
     }
@@ -169,7 +188,7 @@ impl Plan<'_> {
     pub(crate) fn heads(&self, attends: bool, output: usize) -> usize {
         match self.family {
             _ if !attends => 0,
-            Family::Song { .. } => 1,
+            Family::Song(_) => 1,
             // None in blocks narrower than a head.
             Family::Dhariwal => output / HEAD_CHANNELS,
         }
@@ -178,7 +197,7 @@ impl Plan<'_> {
     /// Whether the shortcut of a block has weights; without, it only resamples.
     pub(crate) fn has_skip_weights(&self, input: usize, output: usize, resample: Resample) -> bool {
         let resampled = resample != Resample::Keep;
-        input != output || resampled && matches!(self.family, Family::Song { .. })
+        input != output || resampled && matches!(self.family, Family::Song(_))
     }
 
     /// Multiply-adds of the convolutions and attention of one forward pass of one image.
@@ -206,49 +225,10 @@ impl Plan<'_> {
         u64::try_from(costs.sum::<u128>()).unwrap_or(u64::MAX)
     }
 
-    /// Number of parameters, without building the network; `self` must have passed [`Plan::check`].
-    pub(crate) fn parameter_count(&self) -> u64 {
-        let embedding = self.embedding() as u64;
-        let branches = if self.step_branch { 2 } else { 1 };
-        let layers = self.layers();
-        let body = layers.iter().map(|layer| {
-            let (i, o) = (layer.input as u64, layer.output as u64);
-            let first = 9 * i * o + o;
-            match layer.part {
-                Part::Side if self.encoder() == Encoder::Skip => i * o + o,
-                Part::Stem | Part::Side => first,
-                Part::Head => 2 * i + first,
-                Part::Encoder(resample, heads) | Part::Decoder(resample, heads, _) => {
-                    let affine = branches * self.affine_width() as u64 * o * (embedding + 1);
-                    let has_skip = self.has_skip_weights(layer.input, layer.output, resample);
-                    let skip = if has_skip { i * o + o } else { 0 };
-                    let attention = match heads {
-                        0 => 0,
-                        _ => 2 * o + 4 * (o * o + o),
-                    };
-                    2 * (i + o) + first + affine + 9 * o * o + o + skip + attention
-                }
-            }
-        });
-        let waves = self.waves() as u64;
-        let two_layers = waves * embedding + embedding + embedding * embedding + embedding;
-        let classes = match (self.family, self.classes as u64) {
-            (_, 0) => 0,
-            (Family::Song { .. }, classes) => (classes + 1) * waves,
-            (Family::Dhariwal, classes) => classes * embedding,
-        };
-        let frequencies = match self.family {
-            Family::Song { fourier: true, .. } => waves / 2,
-            _ => 0,
-        };
-        let augment = self.augment_labels as u64 * waves;
-        body.sum::<u64>() + branches * two_layers + classes + frequencies + augment
-    }
-
     /// Numbers that an embedding gives for each channel: a shift, or a scale and a shift.
     pub(crate) fn affine_width(&self) -> usize {
         match self.family {
-            Family::Song { .. } => 1,
+            Family::Song(_) => 1,
             Family::Dhariwal => 2,
         }
     }

@@ -73,11 +73,11 @@ impl ResampleFilter {
         }
     }
 
-    /// The constant `resample_filter` of official weight files, `[1, 1, taps, taps]`, of sum 1.
-    pub(crate) fn buffer(self) -> TensorData {
-        let (line, taps) = (self.weights(), self.taps());
+    /// The constant `resample_filter` of official weight files, taps x taps, of sum 1.
+    pub(crate) fn kernel(self) -> Vec<f32> {
+        let line = self.weights();
         let values = line.iter().flat_map(|a| line.iter().map(move |b| a * b));
-        TensorData::new(values.collect::<Vec<f32>>(), [1, 1, taps, taps])
+        values.collect()
     }
 }
 
@@ -95,9 +95,9 @@ fn blur(images: Tensor<4>) -> Tensor<4> {
 mod tests {
     use super::*;
     use crate::noise::{Domain, Stream};
+    use burn::tensor::Device;
     use burn::tensor::module::{conv_transpose2d, conv2d};
     use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
-    use burn::tensor::{DType, Device};
 
     const FILTERS: [ResampleFilter; 2] = [ResampleFilter::Box, ResampleFilter::Binomial];
 
@@ -109,7 +109,8 @@ mod tests {
     /// The filter for each of `channels` on its own, times `gain`.
     fn kernel(filter: ResampleFilter, channels: usize, gain: f32) -> Tensor<4> {
         let taps = filter.taps();
-        let one = Tensor::<4>::from_data(filter.buffer(), &Device::flex());
+        let data = TensorData::new(filter.kernel(), [1, 1, taps, taps]);
+        let one = Tensor::<4>::from_data(data, &Device::flex());
         one.mul_scalar(gain).expand([channels, 1, taps, taps])
     }
 
@@ -158,10 +159,10 @@ mod tests {
     #[test]
     fn official_buffers_sum_to_one() {
         for (filter, corner) in FILTERS.into_iter().zip([0.25, 1.0 / 64.0]) {
-            let buffer = filter.buffer();
-            assert_eq!(buffer.dtype(), DType::F32);
-            assert_eq!(buffer.iter::<f32>().next(), Some(corner));
-            assert_eq!(buffer.iter::<f32>().sum::<f32>(), 1.0);
+            let kernel = filter.kernel();
+            assert_eq!(kernel.len(), filter.taps() * filter.taps());
+            assert_eq!(kernel.first(), Some(&corner));
+            assert_eq!(kernel.iter().sum::<f32>(), 1.0);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::embedding::{Endpoint, Fourier, sinusoid};
 use super::layers::Linear;
-use super::plan::{Family, Plan};
+use super::plan::{Family, Plan, Variant};
 use super::resample::ResampleFilter;
 use super::step_branch::StepEmbedding;
 use super::unet_block::BlockStyle;
@@ -159,13 +159,13 @@ impl SongUNetConfig {
             attention: &self.attention_resolutions,
             dropout: self.dropout,
             step_branch: self.step_branch,
-            family: Family::Song {
+            family: Family::Song(Variant {
+                embedding: self.embedding,
                 noise_multiplier: self.noise_multiplier,
-                fourier: self.embedding == Embedding::Fourier,
                 encoder: self.encoder,
                 decoder: self.decoder,
                 filter: self.resample_filter,
-            },
+            }),
         }
     }
 }

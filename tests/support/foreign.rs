@@ -2,7 +2,7 @@
 
 #![allow(dead_code)] // Each test program uses its own part.
 
-use fewstep::import::{Architecture, Family, Key};
+use fewstep::network::{Embedding, Encoder, Key, NetworkConfig, ResampleFilter, SongUNetConfig};
 use std::collections::BTreeMap;
 use std::io::{Result, Write};
 
@@ -142,7 +142,13 @@ pub fn legacy_storage(values: &[f32]) -> Vec<u8> {
 /// Weights that depend on the tensor's name only.
 pub fn values(key: &Key) -> Vec<f32> {
     if key.buffer {
-        return vec![0.25; key.shape.iter().product()];
+        return match key.shape.last() {
+            Some(2) => vec![0.25; 4],
+            _ => [1.0f32, 3.0, 3.0, 1.0]
+                .iter()
+                .flat_map(|a| [1.0f32, 3.0, 3.0, 1.0].map(|b| a * b / 64.0))
+                .collect(),
+        };
     }
     let mut state = key.name.bytes().fold(0x9e37_79b9_7f4a_7c15u64, |h, b| {
         (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
@@ -173,27 +179,66 @@ struct Module<'k> {
     modules: BTreeMap<&'k str, Module<'k>>,
 }
 
+/// What a network of EDM's is made with.
+fn arguments(network: &NetworkConfig) -> serde_json::Value {
+    match network {
+        NetworkConfig::SongUnet(c) => {
+            let mut init = serde_json::json!({
+                "img_resolution": c.resolution,
+                "img_channels": c.channels,
+                "label_dim": c.classes,
+                "model_type": "SongUNet",
+                "model_channels": c.model_channels,
+                "channel_mult": c.channel_multipliers,
+                "dropout": c.dropout,
+                "augment_dim": c.augment_labels,
+            });
+            if c.embedding == Embedding::Fourier {
+                init["embedding_type"] = "fourier".into();
+                init["channel_mult_noise"] = c.noise_multiplier.into();
+            }
+            if c.encoder == Encoder::Residual {
+                init["encoder_type"] = "residual".into();
+            }
+            if c.resample_filter == ResampleFilter::Binomial {
+                init["resample_filter"] = serde_json::json!([1, 3, 3, 1]);
+            }
+            init
+        }
+        NetworkConfig::DhariwalUnet(c) => serde_json::json!({
+            "img_resolution": c.resolution,
+            "img_channels": c.channels,
+            "label_dim": c.classes,
+            "model_type": "DhariwalUNet",
+            "model_channels": c.model_channels,
+            "channel_mult": c.channel_multipliers,
+            "dropout": c.dropout,
+            "augment_dim": c.augment_labels,
+        }),
+        other => panic!("not one of EDM's: {other:?}"),
+    }
+}
+
+/// The arguments of NCSN++, as in EDM's `ve` files.
+pub fn ncsnpp(plain: SongUNetConfig) -> NetworkConfig {
+    NetworkConfig::SongUnet(SongUNetConfig {
+        embedding: Embedding::Fourier,
+        noise_multiplier: 2,
+        encoder: Encoder::Residual,
+        resample_filter: ResampleFilter::Binomial,
+        ..plain
+    })
+}
+
 /// Writes a network as EDM does: `ema` with nested persistent objects.
 pub fn edm_pickle(
     out: &mut dyn Write,
-    architecture: &Architecture,
+    network: &NetworkConfig,
     values: &mut dyn FnMut(&Key) -> Vec<f32>,
 ) -> Result<()> {
-    let class = match architecture.family {
-        Family::Dhariwal => "DhariwalUNet",
-        _ => "SongUNet",
-    };
-    let init = serde_json::json!({
-        "img_resolution": architecture.resolution,
-        "img_channels": architecture.channels,
-        "label_dim": architecture.classes,
-        "model_type": class,
-        "model_channels": architecture.model_channels,
-        "channel_mult": architecture.multipliers,
-        "dropout": architecture.dropout,
-        "augment_dim": architecture.augment_labels,
-    });
-    let keys = architecture.keys();
+    let init = arguments(network);
+    let class = init["model_type"].as_str().unwrap().to_string();
+    let keys = network.keys();
     let mut root = Module::default();
     for key in &keys {
         let mut at = &mut root;
@@ -209,14 +254,14 @@ pub fn edm_pickle(
     p.raw(b"}(")?;
     p.text("ema")?;
     let attributes = serde_json::json!({
-        "img_resolution": architecture.resolution,
+        "img_resolution": init["img_resolution"],
         "sigma_data": 0.5,
         "sigma_min": 0.0,
     });
     module(
         &mut p,
         &root,
-        &["EDMPrecond", class, ""],
+        &["EDMPrecond", &class, ""],
         values,
         &mut |p| {
             for (key, value) in attributes.as_object().unwrap() {

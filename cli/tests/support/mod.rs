@@ -3,6 +3,7 @@
 #![allow(dead_code)] // Each test program uses its own part.
 
 use assert_cmd::Command;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -94,6 +95,16 @@ impl World {
     pub fn bytes(&self, name: impl AsRef<Path>) -> Vec<u8> {
         let path = self.path(name);
         fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    }
+
+    /// The pixels of all PNG files in a folder, by name.
+    pub fn pictures(&self, folder: impl AsRef<Path>) -> BTreeMap<String, Vec<u8>> {
+        let read = |entry: std::io::Result<fs::DirEntry>| {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_string();
+            (name, image::open(&path).unwrap().into_bytes())
+        };
+        fs::read_dir(self.path(folder)).unwrap().map(read).collect()
     }
 
     /// The program with these arguments (split at spaces), in this folder, on one thread.
