@@ -82,7 +82,7 @@ impl Sampler<'_> {
             Evaluation::of(&mut denoise, start, levels[0])
         };
         for index in 0..count - 1 {
-            let step = self.step(index);
+            let step = Step::of(levels, index);
             let images = self.solver.step(&mut denoise, &past, &now, step);
             let end = Evaluation::of(&mut denoise, images, step.to);
             let end = self.solver.correct(&past, &now, end, step);
@@ -92,24 +92,13 @@ impl Sampler<'_> {
                 past.remove(0);
             }
         }
-        let step = self.step(count - 1);
+        let step = Step::of(levels, count - 1);
         let mut images = self.solver.step(&mut denoise, &past, &now, step);
         report(step, &now, &images);
         if self.denoise_to_zero {
             images = denoise(images, self.grid.sigma_min());
         }
         images
-    }
-
-    /// A step of the grid.
-    fn step(&self, index: usize) -> Step {
-        let levels = self.grid.levels();
-        Step {
-            from: levels[index],
-            to: levels[index + 1],
-            index,
-            count: self.grid.steps(),
-        }
     }
 
     /// As [`sample`](Self::sample), keeping every state.

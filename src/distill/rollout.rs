@@ -19,16 +19,6 @@ pub(super) struct MicroBatch {
     starts: Vec<Images>,
 }
 
-/// Step `index` of a grid.
-pub(super) fn step_of(levels: &[f64], index: usize) -> Step {
-    Step {
-        from: levels[index],
-        to: levels[index + 1],
-        index,
-        count: levels.len() - 1,
-    }
-}
-
 /// The images of the whole batch.
 pub(super) fn images(parts: &[MicroBatch]) -> Images {
     let images = parts.iter().map(|p| p.images.clone());
@@ -68,7 +58,7 @@ impl Distiller {
         let analytic = index == 0 && recipe.analytic_first_step;
         let images = if analytic {
             let now = Evaluation::analytic(part.images.clone(), levels[0]);
-            Euler.step(&mut |images, _| images, &[], &now, step_of(levels, 0))
+            Euler.step(&mut |images, _| images, &[], &now, Step::of(levels, 0))
         } else {
             self.walk(part, levels, index)
         };
@@ -96,7 +86,7 @@ impl Distiller {
         let first = first.max(free);
         let mut images = part.starts[first].clone().autodiff();
         for index in first..=index {
-            let step = step_of(levels, index);
+            let step = Step::of(levels, index);
             let dropout = self.dropout(part, index);
             let mut denoise = |images: Images, sigma: f64| {
                 self.student

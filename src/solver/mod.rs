@@ -91,6 +91,18 @@ pub struct Step {
     pub count: usize,
 }
 
+impl Step {
+    /// Step `index` of the grid with these levels.
+    pub(crate) fn of(levels: &[f64], index: usize) -> Self {
+        Self {
+            from: levels[index],
+            to: levels[index + 1],
+            index,
+            count: levels.len() - 1,
+        }
+    }
+}
+
 /// A numerical method for the probability flow ODE. One step is the primitive; sampling folds over it.
 ///
 /// Solvers are stateless and differentiable; their coefficients are computed in f64 on the host, and the images
