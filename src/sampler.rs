@@ -23,8 +23,9 @@ pub struct Sampler<'a> {
 impl Sampler<'_> {
     /// Model calls for one batch, called NFE in the literature.
     pub fn evaluations(&self) -> usize {
-        self.grid.steps() * self.solver.evaluations_per_step() + usize::from(self.denoise_to_zero)
-            - usize::from(self.analytic_first_step)
+        let steps = self.grid.steps();
+        let walk = self.solver.evaluations(steps, self.analytic_first_step);
+        walk + usize::from(self.denoise_to_zero)
     }
 
     /// Checks that the settings go together.

@@ -41,9 +41,8 @@ impl<'a> TrajectorySource<'a> {
     /// # Errors
     /// None for a recipe that passed its check.
     pub fn evaluations(&self) -> Result<usize, Error> {
-        let sampling = self.recipe.teacher_sampling(self.card, self.recipe.steps);
-        let calls = sampling.steps * sampling.solver.build()?.evaluations_per_step();
-        Ok(calls - usize::from(sampling.analytic_first_step))
+        let recipe = &self.recipe;
+        recipe.teacher_sampling(self.card, recipe.steps).evaluations()
     }
 
     /// The trajectory of a round on the student's grid, and the classes that both are told; what they are told of the

@@ -62,12 +62,6 @@ const ROUND: u64 = u64::MAX;
 const BATCH: usize = 32;
 
 impl ScheduleSearch<'_> {
-    /// Calls of the model for the whole search, a batch counted as many times as it has images.
-    pub fn evaluations(&self) -> usize {
-        let a_path = self.search.candidates * self.solver.evaluations_per_step();
-        self.search.trajectories * a_path
-    }
-
     /// Searches, and calls `report` with the number of paths after each batch of them.
     ///
     /// # Errors

@@ -125,6 +125,12 @@ pub trait Solver: std::fmt::Debug + Send + Sync {
         1
     }
 
+    /// Model calls of `steps` steps, one less if the first slope is [analytical](Evaluation::analytic).
+    fn evaluations(&self, steps: usize, analytic_first_step: bool) -> usize {
+        let calls = steps.saturating_mul(self.evaluations_per_step());
+        calls.saturating_sub(usize::from(analytic_first_step))
+    }
+
     /// Images at `step.to`, from the evaluation at `step.from` and those before it.
     ///
     /// `denoise` is for methods that call the model inside a step. `past` is ordered oldest to newest and may be
