@@ -159,6 +159,12 @@ pub trait Solver: std::fmt::Debug + Send + Sync {
     }
 }
 
+/// The noise levels at `now` and before, newest first: as many as a method of this order uses, or as there are.
+fn nodes(past: &[Evaluation], now: &Evaluation, order: usize) -> Vec<f64> {
+    let newest_first = std::iter::once(now).chain(past.iter().rev());
+    newest_first.take(order).map(|e| e.sigma).collect()
+}
+
 /// The images at `now`, moved along the slopes there and before, each times its weight in units of sigma; the weights are
 /// ordered from the newest slope to the oldest.
 fn follow(past: &[Evaluation], now: &Evaluation, weights: &[f64]) -> Images {
