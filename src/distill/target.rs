@@ -42,7 +42,9 @@ impl<'a> TrajectorySource<'a> {
     /// None for a recipe that passed its check.
     pub fn evaluations(&self) -> Result<usize, Error> {
         let recipe = &self.recipe;
-        recipe.teacher_sampling(self.card, recipe.steps).evaluations()
+        recipe
+            .teacher_sampling(self.card, recipe.steps)
+            .evaluations()
     }
 
     /// The trajectory of a round on the student's grid, and the classes that both are told; what they are told of the

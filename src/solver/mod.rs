@@ -8,6 +8,7 @@ mod euler;
 mod heun;
 mod ipndm;
 mod ipndm_v;
+mod multistep;
 mod quadrature;
 mod uni_pc;
 
@@ -18,12 +19,13 @@ mod law;
 
 pub use config::SolverConfig;
 pub use deis::{Deis, DeisTime};
-pub use dpm_solver_pp::{DpmSolverPp, Prediction};
+pub use dpm_solver_pp::DpmSolverPp;
 pub use dpm2::Dpm2;
 pub use euler::Euler;
 pub use heun::Heun;
 pub use ipndm::Ipndm;
 pub use ipndm_v::IpndmV;
+pub use multistep::Prediction;
 pub use uni_pc::{UniPc, UniPcVariant};
 
 use crate::Images;
