@@ -112,8 +112,8 @@ mod tests {
     use crate::checkpoint::{Card, Kind, Model};
     use crate::denoiser::Preconditioned;
     use crate::distill::{Recipe, TrajectorySource};
-    use crate::network::{NetworkConfig, SongUNetConfig, replace};
-    use crate::noise::{Domain, Stream};
+    use crate::network::law::filled;
+    use crate::network::{NetworkConfig, SongUNetConfig};
     use burn::module::Module;
     use burn::tensor::{DType, Device};
 
@@ -134,15 +134,7 @@ mod tests {
             step_branch: false,
             ..SongUNetConfig::default()
         });
-        let device = Device::flex();
-        let fresh = config.init(1, &device).unwrap();
-        let network = replace(fresh, &mut |i, _, shape| {
-            let len: usize = shape.iter().product();
-            let scale = (len as f32 / shape[0] as f32).sqrt();
-            let values = Stream::new(8, Domain::Test, i as u64).normals(len);
-            let values: Vec<f32> = values.into_iter().map(|v| v / scale).collect();
-            Some(Tensor::from_data(values.as_slice(), &device))
-        });
+        let network = filled(&config, 8);
         Model {
             card: Card {
                 format: 1,
