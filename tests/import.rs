@@ -14,34 +14,10 @@ use fewstep::solver::SolverConfig;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// A network of a few thousand weights.
-fn small() -> Architecture {
-    Architecture {
-        family: Family::Song,
-        resolution: 8,
-        channels: 3,
-        classes: 5,
-        model_channels: 8,
-        multipliers: vec![1, 2],
-        blocks: 1,
-        attention_resolutions: vec![4],
-        augment_labels: 9,
-        dropout: 0.1,
-        step_branch: false,
-    }
-}
-
 fn edm(architecture: &Architecture) -> Vec<u8> {
     let mut bytes = Vec::new();
     foreign::edm_pickle(&mut bytes, architecture, &mut foreign::values).unwrap();
     bytes
-}
-
-/// The network as named tensors, in the order of the table.
-fn tensors(architecture: &Architecture) -> Vec<torch::Tensor> {
-    let keys = architecture.keys().into_iter();
-    keys.map(|key| (key.name.clone(), key.shape.clone(), foreign::values(&key)))
-        .collect()
 }
 
 fn parse(bytes: Vec<u8>) -> Result<Checkpoint, Error> {
@@ -63,8 +39,8 @@ fn expected(architecture: &Architecture) -> BTreeMap<String, Vec<f32>> {
 
 #[test]
 fn the_same_network_from_every_format() {
-    let architecture = small();
-    let state = tensors(&architecture);
+    let architecture = foreign::small();
+    let state = torch::state(&architecture);
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, bytes: Vec<u8>| -> PathBuf {
         let path = folder.path().join(name);
@@ -107,7 +83,7 @@ fn the_same_network_from_every_format() {
 
 #[test]
 fn round_trips_are_exact() {
-    let architecture = small();
+    let architecture = foreign::small();
     let device = Device::flex();
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
@@ -182,9 +158,9 @@ fn round_trips_are_exact() {
 
 #[test]
 fn differences_are_listed() {
-    let architecture = small();
+    let architecture = foreign::small();
     let of = |change: &dyn Fn(&mut Vec<torch::Tensor>)| {
-        let mut state = tensors(&architecture);
+        let mut state = torch::state(&architecture);
         change(&mut state);
         parse(torch::legacy(&state))
             .unwrap()
@@ -214,7 +190,7 @@ fn differences_are_listed() {
         "{shape}"
     );
     // Half a step branch is none.
-    let branch = tensors(&Architecture {
+    let branch = torch::state(&Architecture {
         step_branch: true,
         ..architecture.clone()
     });
@@ -228,7 +204,7 @@ fn differences_are_listed() {
     });
     assert!(half.contains("affine_step"), "{half}");
     // Constants may be missing, and other people's prefixes are understood.
-    let plain: Vec<_> = tensors(&architecture)
+    let plain: Vec<_> = torch::state(&architecture)
         .into_iter()
         .filter(|(name, ..)| !name.ends_with("resample_filter"))
         .map(|(name, shape, values)| (name.replace("model.", "module."), shape, values))
@@ -244,13 +220,13 @@ fn the_network_of_imagenet_is_told_as_well() {
         attention_resolutions: vec![4],
         augment_labels: 0,
         multipliers: vec![1, 8],
-        ..small()
+        ..foreign::small()
     };
     let checkpoint = parse(edm(&architecture)).unwrap();
     assert_eq!(checkpoint.network.as_deref(), Some("DhariwalUNet"));
     assert_eq!(checkpoint.architecture().unwrap(), architecture);
     checkpoint.check_keys(&architecture).unwrap();
-    let inferred = parse(torch::zip(&tensors(&architecture), "little")).unwrap();
+    let inferred = parse(torch::zip(&torch::state(&architecture), "little")).unwrap();
     let inferred = inferred.architecture().unwrap();
     assert_eq!(
         inferred,
@@ -263,7 +239,7 @@ fn the_network_of_imagenet_is_told_as_well() {
 
 #[test]
 fn variants_that_are_not_built_are_named() {
-    let mut state = tensors(&small());
+    let mut state = torch::state(&foreign::small());
     let filter = state
         .iter_mut()
         .find(|(name, ..)| name.ends_with("resample_filter"))

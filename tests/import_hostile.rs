@@ -49,11 +49,7 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     let architecture = architecture();
     let mut edm = Vec::new();
     foreign::edm_pickle(&mut edm, &architecture, &mut foreign::values).unwrap();
-    let state: Vec<torch::Tensor> = architecture
-        .keys()
-        .into_iter()
-        .map(|key| (key.name.clone(), key.shape.clone(), foreign::values(&key)))
-        .collect();
+    let state = torch::state(&architecture);
     let few = &state[..3.min(state.len())];
     let bundled = |name: &str| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))

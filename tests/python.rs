@@ -5,29 +5,17 @@ mod foreign;
 #[path = "support/torch.rs"]
 mod torch;
 
-use fewstep::import::{Architecture, Checkpoint, Export, Family, Layout};
+use fewstep::import::{Architecture, Checkpoint, Export, Layout};
 use std::path::Path;
 use std::process::Command;
 
 #[test]
 fn plain_torch_loads_our_export() {
-    let architecture = Architecture {
-        family: Family::Song,
-        resolution: 8,
-        channels: 3,
-        classes: 5,
-        model_channels: 8,
-        multipliers: vec![1, 2],
-        blocks: 1,
-        attention_resolutions: vec![4],
-        augment_labels: 9,
+    let state = torch::state(&Architecture {
         dropout: 0.0,
         step_branch: true,
-    };
-    let keys = architecture.keys().into_iter();
-    let state: Vec<torch::Tensor> = keys
-        .map(|key| (key.name.clone(), key.shape.clone(), foreign::values(&key)))
-        .collect();
+        ..foreign::small()
+    });
     let folder = tempfile::tempdir().unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/load_export.py");
     for (name, bytes) in [
