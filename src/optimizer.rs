@@ -1,6 +1,7 @@
 //! Adam and the exponential moving average, over flattened parameters, with a state that can be saved.
 
 use crate::Error;
+use crate::error::positive;
 use crate::network::{Gathered, Network, gather, replace};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -184,10 +185,7 @@ impl AdamConfig {
                 return Err(Error::invalid(name, value, "in [0, 1)"));
             }
         }
-        if !(self.epsilon.is_finite() && self.epsilon > 0.0) {
-            return Err(Error::invalid("adam.epsilon", self.epsilon, "positive"));
-        }
-        Ok(())
+        positive("adam.epsilon", self.epsilon)
     }
 }
 

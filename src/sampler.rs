@@ -23,8 +23,9 @@ pub struct Sampler<'a> {
 impl Sampler<'_> {
     /// Model calls for one batch, called NFE in the literature.
     pub fn evaluations(&self) -> usize {
-        self.grid.steps() * self.solver.evaluations_per_step() + usize::from(self.denoise_to_zero)
-            - usize::from(self.analytic_first_step)
+        let steps = self.grid.steps();
+        let walk = self.solver.evaluations(steps, self.analytic_first_step);
+        walk + usize::from(self.denoise_to_zero)
     }
 
     /// Checks that the settings go together.
@@ -82,7 +83,7 @@ impl Sampler<'_> {
             Evaluation::of(&mut denoise, start, levels[0])
         };
         for index in 0..count - 1 {
-            let step = self.step(index);
+            let step = Step::of(levels, index);
             let images = self.solver.step(&mut denoise, &past, &now, step);
             let end = Evaluation::of(&mut denoise, images, step.to);
             let end = self.solver.correct(&past, &now, end, step);
@@ -92,24 +93,13 @@ impl Sampler<'_> {
                 past.remove(0);
             }
         }
-        let step = self.step(count - 1);
+        let step = Step::of(levels, count - 1);
         let mut images = self.solver.step(&mut denoise, &past, &now, step);
         report(step, &now, &images);
         if self.denoise_to_zero {
             images = denoise(images, self.grid.sigma_min());
         }
         images
-    }
-
-    /// A step of the grid.
-    fn step(&self, index: usize) -> Step {
-        let levels = self.grid.levels();
-        Step {
-            from: levels[index],
-            to: levels[index + 1],
-            index,
-            count: self.grid.steps(),
-        }
     }
 
     /// As [`sample`](Self::sample), keeping every state.

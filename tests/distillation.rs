@@ -1,93 +1,18 @@
-//! Distillation as a whole: several step counts, a second stage, averages, shared trajectories, resuming.
+//! Distillation as a whole: several step counts, a second stage, averages, shared trajectories, a teacher in parts.
 
-use burn::tensor::{Device, TensorData};
-use fewstep::checkpoint::{Card, File, Kind, Model, State};
-use fewstep::denoiser::{Condition, Preconditioned};
-use fewstep::distill::{Distance, Distiller, Recipe, Schedule, Target, TrajectorySource};
-use fewstep::network::{NetworkConfig, SongUNetConfig, StepInit, load, parameters};
-use fewstep::noise::{Domain, Stream, latents};
+#[path = "support/student.rs"]
+mod student;
+
+use burn::tensor::Device;
+use fewstep::Images;
+use fewstep::checkpoint::Model;
+use fewstep::denoiser::Condition;
+use fewstep::distill::{Distiller, Recipe, TrajectorySource};
+use fewstep::network::parameters;
+use fewstep::noise::latents;
 use fewstep::sampler::{Sampler, Trajectory};
 use fewstep::solver::SolverConfig;
-use fewstep::{Error, Images};
-use std::path::Path;
-
-const SIDE: usize = 8;
-
-/// A network with every weight random: in a fresh one many gradients are zero.
-fn teacher(classes: usize) -> Model {
-    let config = NetworkConfig::SongUnet(SongUNetConfig {
-        resolution: SIDE,
-        channels: 1,
-        classes,
-        model_channels: 8,
-        channel_multipliers: vec![1, 2],
-        blocks: 1,
-        attention_resolutions: vec![4],
-        augment_labels: 0,
-        dropout: 0.1,
-        step_branch: false,
-        ..SongUNetConfig::default()
-    });
-    let fresh = config.init(1, &Device::flex()).unwrap();
-    let weights = parameters(&fresh).into_iter().enumerate().map(|(i, p)| {
-        let len = p.data.num_elements();
-        let scale = (len as f32 / p.shape[0] as f32).sqrt();
-        let values = Stream::new(2, Domain::Test, i as u64).normals(len);
-        let values: Vec<f32> = values.into_iter().map(|v| v / scale).collect();
-        (p.name, TensorData::new(values, p.shape))
-    });
-    let network = load(fresh, &weights.collect(), &|_| false, Path::new("x")).unwrap();
-    Model {
-        card: Card {
-            format: 1,
-            kind: Kind::Teacher,
-            network: config,
-            sigma_data: 0.5,
-            sampling: Recipe::default().sampling(),
-            recipe: serde_json::Value::Null,
-            trained_on: 0,
-            parent: None,
-            version: "test".into(),
-        },
-        denoiser: Preconditioned::new(network, 0.5),
-    }
-}
-
-/// A short run's settings.
-fn short() -> Recipe {
-    Recipe {
-        seed: 3,
-        trajectories: 24,
-        batch: 4,
-        substeps: 2,
-        learning_rate: 1e-3,
-        ..Recipe::default()
-    }
-}
-
-fn several() -> Recipe {
-    Recipe {
-        variable_steps: Some([3, 6]),
-        ..short()
-    }
-}
-
-/// Runs `rounds` rounds, or all.
-fn run(distiller: &mut Distiller, source: &TrajectorySource<'_>, rounds: Option<u64>) {
-    let end = rounds.map_or(distiller.recipe().rounds(), |n| distiller.rounds() + n);
-    while distiller.rounds() < end {
-        let (target, condition) = source.round(distiller.rounds()).unwrap();
-        distiller.round(&target, &condition).unwrap();
-    }
-}
-
-fn distilled(recipe: &Recipe, teacher: &Model) -> Model {
-    let device = Device::flex();
-    let source = TrajectorySource::new(recipe, teacher, &device).unwrap();
-    let mut distiller = Distiller::new(recipe.clone(), teacher, "p".into(), &device).unwrap();
-    run(&mut distiller, &source, None);
-    distiller.model().unwrap()
-}
+use student::{SIDE, distilled, run, several, short, teacher};
 
 fn weights(model: &Model) -> Vec<f32> {
     let all = parameters(&model.denoiser.network).into_iter();
@@ -120,129 +45,6 @@ fn images(model: &Model, evaluations: usize) -> Images {
         ..Condition::default()
     };
     sampler.sample(noise.mul_scalar(grid.sigma_max()), &condition)
-}
-
-#[test]
-fn a_resumed_run_ends_in_the_same_bytes() {
-    let device = Device::flex();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("state.safetensors");
-    let teacher = teacher(3);
-    let recipes = [
-        several(),
-        Recipe {
-            average_half_life: Some(10.0),
-            reuse: 2,
-            learning_rate_schedule: Schedule::Cosine,
-            micro_batch: Some(3),
-            step_branch_init: StepInit::Zero,
-            ..several()
-        },
-        Recipe {
-            target: Target::Local,
-            distance: Distance::PseudoHuber,
-            step_condition: Some(true),
-            ..short()
-        },
-        Recipe {
-            gradient_steps: 2,
-            distance: Distance::L2,
-            step_weights: Some(vec![0.0, 0.5, 2.0]),
-            learning_rate_schedule: Schedule::Constant,
-            ..short()
-        },
-    ];
-    for recipe in recipes {
-        let source = TrajectorySource::new(&recipe, &teacher, &device).unwrap();
-        let whole = distilled(&recipe, &teacher)
-            .to_file()
-            .unwrap()
-            .to_bytes()
-            .unwrap();
-        let mut first = Distiller::new(recipe.clone(), &teacher, "p".into(), &device).unwrap();
-        // Three rounds: with shared trajectories in the middle of a pair.
-        run(&mut first, &source, Some(3));
-        first.state().unwrap().write(&path).unwrap();
-        drop(first);
-        let fresh = TrajectorySource::new(&recipe, &teacher, &device).unwrap();
-        let state = State::read(&path).unwrap();
-        let mut second = Distiller::resume(&state, &teacher, "p".into(), &device).unwrap();
-        assert_eq!(second.rounds(), 3);
-        run(&mut second, &fresh, None);
-        let bytes = second
-            .model()
-            .unwrap()
-            .to_file()
-            .unwrap()
-            .to_bytes()
-            .unwrap();
-        assert!(bytes == whole, "{recipe:?}");
-    }
-}
-
-/// Breaks a state file.
-type Spoil<'a> = &'a dyn Fn(&mut File);
-
-#[test]
-fn a_state_with_bad_moments_is_refused() {
-    let device = Device::flex();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("state.safetensors");
-    let teacher = teacher(0);
-    let recipe = Recipe {
-        average_half_life: Some(10.0),
-        ..short()
-    };
-    let source = TrajectorySource::new(&recipe, &teacher, &device).unwrap();
-    let mut distiller = Distiller::new(recipe, &teacher, "p".into(), &device).unwrap();
-    run(&mut distiller, &source, Some(1));
-    distiller.state().unwrap().write(&path).unwrap();
-    let good = File::read(&path).unwrap();
-    let name = "model.map_layer0.bias";
-    let stub = || TensorData::new(vec![0f32], [1]);
-    let bad: [(&str, Spoil<'_>); 8] = [
-        ("incomplete", &|f| {
-            drop(f.tensors.remove(&format!("mean/{name}")))
-        }),
-        ("incomplete", &|f| {
-            drop(f.tensors.remove(&format!("square/{name}")))
-        }),
-        ("incomplete", &|f| {
-            drop(f.tensors.remove(&format!("time/{name}")))
-        }),
-        ("1 numbers for the 32", &|f| {
-            drop(f.tensors.insert(format!("mean/{name}"), stub()))
-        }),
-        ("1 numbers for the 32", &|f| {
-            drop(f.tensors.insert(format!("average/{name}"), stub()))
-        }),
-        ("incomplete", &|f| {
-            let time = TensorData::new(vec![-1i64], [1]);
-            f.tensors.insert(format!("time/{name}"), time);
-        }),
-        ("moving average", &|f| {
-            drop(f.tensors.remove(&format!("average/{name}")))
-        }),
-        ("odd", &|f| {
-            drop(f.tensors.insert("mean/odd".into(), stub()))
-        }),
-    ];
-    for (word, spoil) in bad {
-        let mut file = good.clone();
-        spoil(&mut file);
-        file.write(&path).unwrap();
-        let state = State::read(&path).unwrap();
-        let error = Distiller::resume(&state, &teacher, "p".into(), &device).unwrap_err();
-        assert!(matches!(error, Error::Malformed { .. }), "{error}");
-        let message = error.to_string();
-        assert!(
-            message.contains(word) && message.contains("state.safetensors"),
-            "{message}"
-        );
-    }
-    good.write(&path).unwrap();
-    let state = State::read(&path).unwrap();
-    Distiller::resume(&state, &teacher, "p".into(), &device).unwrap();
 }
 
 #[test]
@@ -298,17 +100,6 @@ fn one_student_for_several_numbers_of_steps() {
     }
     let error = read.fold(6, hash).unwrap_err().to_string();
     assert!(error.contains("2 to 5"), "{error}");
-}
-
-#[test]
-fn a_card_that_asks_for_a_branch_that_is_not_there_is_refused() {
-    let mut model = teacher(0);
-    model.card.sampling.step_condition = true;
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("x.safetensors");
-    model.write(&path).unwrap();
-    let error = Model::read(&path, &Device::flex()).unwrap_err().to_string();
-    assert!(error.contains("no step branch"), "{error}");
 }
 
 #[test]

@@ -16,31 +16,11 @@ use fewstep::solver::SolverConfig;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The sizes of a network of a few thousand weights.
-fn sizes() -> SongUNetConfig {
-    SongUNetConfig {
-        resolution: 8,
-        channels: 3,
-        classes: 5,
-        model_channels: 8,
-        channel_multipliers: vec![1, 2],
-        blocks: 1,
-        attention_resolutions: vec![4],
-        augment_labels: 9,
-        dropout: 0.1,
-        ..SongUNetConfig::default()
-    }
-}
-
-fn small() -> NetworkConfig {
-    NetworkConfig::SongUnet(sizes())
-}
-
 /// The same without dropout, which only arguments tell.
 fn undropped() -> NetworkConfig {
     NetworkConfig::SongUnet(SongUNetConfig {
         dropout: 0.0,
-        ..sizes()
+        ..foreign::sizes()
     })
 }
 
@@ -48,13 +28,6 @@ fn edm(network: &NetworkConfig) -> Vec<u8> {
     let mut bytes = Vec::new();
     foreign::edm_pickle(&mut bytes, network, &mut foreign::values).unwrap();
     bytes
-}
-
-/// The network as named tensors, in the order of the table.
-fn tensors(network: &NetworkConfig) -> Vec<torch::Tensor> {
-    let keys = network.keys().into_iter();
-    keys.map(|key| (key.name.clone(), key.shape.clone(), foreign::values(&key)))
-        .collect()
 }
 
 fn parse(bytes: Vec<u8>) -> Result<Checkpoint, Error> {
@@ -76,8 +49,8 @@ fn expected(network: &NetworkConfig) -> BTreeMap<String, Vec<f32>> {
 
 #[test]
 fn the_same_network_from_every_format() {
-    let network = small();
-    let state = tensors(&network);
+    let network = foreign::small();
+    let state = torch::state(&network);
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, bytes: Vec<u8>| -> PathBuf {
         let path = folder.path().join(name);
@@ -97,7 +70,7 @@ fn the_same_network_from_every_format() {
         assert_eq!(checkpoint.format, *format);
         // Only the pickle of EDM says the dropout rate.
         let wanted = match format {
-            Format::EdmPersistent => small(),
+            Format::EdmPersistent => foreign::small(),
             _ => undropped(),
         };
         assert_eq!(checkpoint.network_config().unwrap(), wanted);
@@ -112,7 +85,7 @@ fn the_same_network_from_every_format() {
 
 #[test]
 fn round_trips_are_exact() {
-    let network = small();
+    let network = foreign::small();
     let device = Device::flex();
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
@@ -184,9 +157,9 @@ fn round_trips_are_exact() {
 
 #[test]
 fn differences_are_listed() {
-    let network = small();
+    let network = foreign::small();
     let of = |change: &dyn Fn(&mut Vec<torch::Tensor>)| {
-        let mut state = tensors(&network);
+        let mut state = torch::state(&network);
         change(&mut state);
         parse(torch::legacy(&state))
             .unwrap()
@@ -216,7 +189,7 @@ fn differences_are_listed() {
         "{shape}"
     );
     // Half a step branch is none.
-    let branch = tensors(&network.with_step_branch(true));
+    let branch = torch::state(&network.with_step_branch(true));
     let half = of(&|s| {
         s.extend(
             branch
@@ -227,7 +200,7 @@ fn differences_are_listed() {
     });
     assert!(half.contains("affine_step"), "{half}");
     // Constants may be missing, and other people's prefixes are understood.
-    let plain: Vec<_> = tensors(&network)
+    let plain: Vec<_> = torch::state(&network)
         .into_iter()
         .filter(|(name, ..)| !name.ends_with("resample_filter"))
         .map(|(name, shape, values)| (name.replace("model.", "module."), shape, values))
@@ -254,7 +227,7 @@ fn the_network_of_imagenet_is_told_as_well() {
     assert_eq!(checkpoint.network.as_deref(), Some("DhariwalUNet"));
     assert_eq!(checkpoint.network_config().unwrap(), network);
     checkpoint.check_keys(&network).unwrap();
-    let inferred = parse(torch::zip(&tensors(&network), "little")).unwrap();
+    let inferred = parse(torch::zip(&torch::state(&network), "little")).unwrap();
     let undropped = NetworkConfig::DhariwalUnet(DhariwalUNetConfig {
         dropout: 0.0,
         ..config
@@ -269,15 +242,20 @@ fn the_variants_of_songunet_are_told_and_go_there_and_back() {
         encoder: Encoder::Skip,
         decoder: Decoder::Skip,
         dropout: 0.0,
-        ..sizes()
+        ..foreign::sizes()
     });
-    let ncsnpp = |dropout| foreign::ncsnpp(SongUNetConfig { dropout, ..sizes() });
+    let ncsnpp = |dropout| {
+        foreign::ncsnpp(SongUNetConfig {
+            dropout,
+            ..foreign::sizes()
+        })
+    };
     let told = parse(edm(&ncsnpp(0.1))).unwrap();
     assert_eq!(told.network_config().unwrap(), ncsnpp(0.1));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("official.safetensors");
     for network in [ncsnpp(0.0), skip] {
-        let state = tensors(&network);
+        let state = torch::state(&network);
         let inferred = parse(torch::zip(&state, "little")).unwrap();
         assert_eq!(inferred.network_config().unwrap(), network);
         let card = inferred.card().unwrap();
@@ -296,7 +274,7 @@ fn the_variants_of_songunet_are_told_and_go_there_and_back() {
         assert_eq!(weights(&model), expected(&network));
     }
     // Without its constants a residual encoder is taken for the published one.
-    let mut state = tensors(&ncsnpp(0.0));
+    let mut state = torch::state(&ncsnpp(0.0));
     state.retain(|(name, ..)| !name.ends_with("resample_filter"));
     let bare = parse(torch::zip(&state, "little")).unwrap();
     assert_eq!(bare.network_config().unwrap(), ncsnpp(0.0));
@@ -305,7 +283,7 @@ fn the_variants_of_songunet_are_told_and_go_there_and_back() {
 #[test]
 fn other_filters_are_refused() {
     let error = |shape: Vec<usize>, values: Vec<f32>| {
-        let mut state = tensors(&small());
+        let mut state = torch::state(&foreign::small());
         for (name, s, v) in &mut state {
             if name.ends_with("resample_filter") {
                 (*s, *v) = (shape.clone(), values.clone());

@@ -6,6 +6,8 @@ mod counting;
 mod explore;
 #[path = "support/foreign.rs"]
 mod foreign;
+#[path = "support/mutation.rs"]
+mod mutation;
 #[path = "support/torch.rs"]
 mod torch;
 
@@ -14,6 +16,7 @@ use explore::explore;
 use fewstep::Error;
 use fewstep::import::{Checkpoint, globals, globals_in};
 use fewstep::network::{NetworkConfig, SongUNetConfig};
+use mutation::{Dice, mutate};
 use std::path::Path;
 
 #[global_allocator]
@@ -47,11 +50,7 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     let network = network();
     let mut edm = Vec::new();
     foreign::edm_pickle(&mut edm, &network, &mut foreign::values).unwrap();
-    let state: Vec<torch::Tensor> = network
-        .keys()
-        .into_iter()
-        .map(|key| (key.name.clone(), key.shape.clone(), foreign::values(&key)))
-        .collect();
+    let state = torch::state(&network);
     let few = &state[..3.min(state.len())];
     let bundled = |name: &str| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -67,70 +66,6 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         ("tricky-zip.pt", bundled("ckpt_zip_tricky.pt")),
         ("tricky.safetensors", bundled("ckpt_zip_tricky.safetensors")),
     ]
-}
-
-/// A counter-free generator (SplitMix64): the corpus is the same everywhere.
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit.max(1) as u64) as usize
-    }
-}
-
-/// Numbers that lengths, offsets and counts do not expect.
-const ODD: [u64; 8] = [
-    0,
-    1,
-    0x7f,
-    0xffff,
-    0x7fff_ffff,
-    0xffff_ffff,
-    i64::MAX as u64,
-    u64::MAX,
-];
-
-/// Changes a file in one to three places.
-fn mutate(bytes: &mut Vec<u8>, other: &[u8], dice: &mut Dice) {
-    for _ in 0..=dice.below(3) {
-        if bytes.is_empty() {
-            return;
-        }
-        let at = dice.below(bytes.len());
-        let len = (1 + dice.below(64)).min(bytes.len() - at);
-        match dice.below(8) {
-            0 => bytes.truncate(at),
-            1 => bytes[at] ^= 1 << dice.below(8),
-            2 => bytes[at] = dice.next() as u8,
-            3 => {
-                let word = ODD[dice.below(ODD.len())].to_le_bytes();
-                let width = [1, 2, 4, 8][dice.below(4)].min(bytes.len() - at);
-                bytes[at..at + width].copy_from_slice(&word[..width]);
-            }
-            4 => drop(bytes.drain(at..at + len)),
-            5 => {
-                let copy = bytes[at..at + len].to_vec();
-                bytes.splice(at..at, copy);
-            }
-            6 => {
-                let from = dice.below(other.len());
-                let piece = other[from..(from + len).min(other.len())].to_vec();
-                bytes.splice(at..at, piece);
-            }
-            _ => {
-                let (a, b) = (at, dice.below(bytes.len()));
-                bytes.swap(a, b);
-            }
-        }
-    }
 }
 
 /// Mutated files of each reader, and of the largest seed: together above 100,000.

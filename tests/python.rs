@@ -13,22 +13,11 @@ use std::process::Command;
 #[test]
 fn plain_torch_loads_our_export() {
     let network = NetworkConfig::SongUnet(SongUNetConfig {
-        resolution: 8,
-        channels: 3,
-        classes: 5,
-        model_channels: 8,
-        channel_multipliers: vec![1, 2],
-        blocks: 1,
-        attention_resolutions: vec![4],
-        augment_labels: 9,
         dropout: 0.0,
         step_branch: true,
-        ..SongUNetConfig::default()
+        ..foreign::sizes()
     });
-    let keys = network.keys().into_iter();
-    let state: Vec<torch::Tensor> = keys
-        .map(|key| (key.name.clone(), key.shape.clone(), foreign::values(&key)))
-        .collect();
+    let state = torch::state(&network);
     let folder = tempfile::tempdir().unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/load_export.py");
     for (name, bytes) in [

@@ -186,7 +186,8 @@ fn dry_run(
     let mut recipe = recipe.clone();
     let mut facts = Vec::new();
     if let Some(search) = recipe.spacing.to_search().cloned() {
-        let calls = search.candidates * recipe.teacher_solver.build()?.evaluations_per_step();
+        let solver = recipe.teacher_solver.build()?;
+        let calls = solver.evaluations(search.candidates, false);
         let paths = search.trajectories;
         facts.push((
             "search before the run",
@@ -227,7 +228,7 @@ fn dry_run(
             ..recipe.clone()
         };
         let of_teacher = TrajectorySource::new(&of, teacher, device)?.evaluations()?;
-        Ok([of_teacher, steps - usize::from(recipe.analytic_first_step)])
+        Ok([of_teacher, of.sampling().evaluations()?])
     };
     let (least, largest) = (calls(fewest)?, calls(most)?);
     let range = |i: usize| match least[i] == largest[i] {

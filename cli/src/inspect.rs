@@ -211,11 +211,12 @@ fn kind_of(card: Option<&Value>) -> &'static str {
 
 fn model_facts(card: &Card) -> anyhow::Result<Vec<(&'static str, Value)>> {
     let sampling = &card.sampling;
-    let per_step = sampling.solver.build()?.evaluations_per_step();
-    let calls = |steps: usize| steps * per_step - usize::from(sampling.analytic_first_step);
     let evaluations = match sampling.step_range {
-        Some([smallest, largest]) => json!([calls(smallest), calls(largest)]),
-        None => json!(calls(sampling.steps)),
+        Some(_) => {
+            let (smallest, largest) = sampling.allowed_evaluations()?.into_inner();
+            json!([smallest, largest])
+        }
+        None => json!(sampling.evaluations()?),
     };
     let json = |value: serde_json::Result<Value>| value.context("cannot print the card");
     let mut facts = vec![

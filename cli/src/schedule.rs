@@ -114,7 +114,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         device: &context.device,
     };
     let reporter = context.reporter;
-    let calls = verb.candidates * solver.evaluations_per_step();
+    let calls = solver.evaluations(verb.candidates, false);
     reporter.say(format!(
         "{}: {} paths of {calls} evaluations ({config})",
         verb.file.display(),

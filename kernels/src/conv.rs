@@ -1,11 +1,12 @@
 //! Convolution on slices: 3x3 with padding 1 and 1x1, stride 1, NCHW.
 //!
-//! 3x3 goes through a Winograd transform along the columns ([`strip`]), which halves the
+//! 3x3 goes through a Winograd transform along the columns ([`strip`], [`scheme`]), which halves the
 //! multiplications; the products, like a 1x1 convolution, are sums over input channels held in
 //! registers ([`tile`]). No im2col matrix is built. The gradient with respect to the input is the same
 //! convolution with flipped, transposed weights; the weight gradient is in [`weight`].
 
 mod forward;
+mod scheme;
 mod strip;
 mod tile;
 mod weight;

@@ -86,6 +86,26 @@ impl Sampling {
         smallest..=largest
     }
 
+    /// Network calls for one batch, called NFE in the literature.
+    ///
+    /// # Errors
+    /// [`Error::InvalidValue`] if the solver cannot be built.
+    pub fn evaluations(&self) -> Result<usize, Error> {
+        let solver = self.solver.build()?;
+        Ok(solver.evaluations(self.steps, self.analytic_first_step))
+    }
+
+    /// The smallest and the largest number of network calls that the model was made for.
+    ///
+    /// # Errors
+    /// [`Error::InvalidValue`] if the solver cannot be built.
+    pub fn allowed_evaluations(&self) -> Result<RangeInclusive<usize>, Error> {
+        let solver = self.solver.build()?;
+        let of = |steps: usize| solver.evaluations(steps, self.analytic_first_step);
+        let steps = self.allowed_steps();
+        Ok(of(*steps.start())..=of(*steps.end()))
+    }
+
     /// What the network is told of the number of steps: the number of *timestamps*, if anything. [SFD Sec. 3.3]
     pub fn told_steps(&self) -> Option<usize> {
         self.step_condition.then_some(self.steps + 1)
@@ -102,12 +122,14 @@ impl Card {
         let sampling = &self.sampling;
         let per_step = sampling.solver.build()?.evaluations_per_step();
         let free = usize::from(sampling.analytic_first_step);
-        let calls = |steps: usize| (steps * per_step).saturating_sub(free);
-        let range = sampling.allowed_steps();
-        let steps = evaluations.saturating_add(free) / per_step;
-        let exact = evaluations > 0 && calls(steps) == evaluations;
-        if self.kind == Kind::Student && !(exact && range.contains(&steps)) {
-            let (smallest, largest) = (calls(*range.start()), calls(*range.end()));
+        let wanted = Sampling {
+            steps: evaluations.saturating_add(free) / per_step,
+            ..sampling.clone()
+        };
+        let exact = evaluations > 0 && wanted.evaluations()? == evaluations;
+        let made_for = sampling.allowed_steps().contains(&wanted.steps);
+        if self.kind == Kind::Student && !(exact && made_for) {
+            let (smallest, largest) = sampling.allowed_evaluations()?.into_inner();
             let range = match smallest == largest {
                 true => format!("{smallest}, the number that this student was distilled for"),
                 false => format!("{smallest} to {largest}, which this student was distilled for"),
@@ -119,10 +141,7 @@ impl Card {
             let range = format!("a number that {solver} can have: {per_step} a step, less {free}");
             return Err(Error::invalid("nfe", evaluations, range));
         }
-        Ok(Sampling {
-            steps,
-            ..sampling.clone()
-        })
+        Ok(wanted)
     }
 }
 

@@ -14,8 +14,9 @@ pub use mixture::Mixture;
 pub use precondition::Preconditioned;
 pub use threshold::Thresholded;
 
-use crate::Images;
+use crate::{Images, noise};
 use burn::tensor::{Device, Tensor, TensorData};
+use std::ops::Range;
 
 /// What the model is told besides image and noise level.
 #[derive(Clone, Debug, Default)]
@@ -31,7 +32,7 @@ pub struct Condition {
 
 impl Condition {
     /// The condition of some of the samples.
-    pub fn samples(&self, samples: &std::ops::Range<usize>) -> Self {
+    pub fn samples(&self, samples: &Range<usize>) -> Self {
         let rows = |t: &Tensor<2>| {
             let columns = t.dims()[1];
             t.clone().slice([samples.clone(), 0..columns])
@@ -42,6 +43,28 @@ impl Condition {
             steps: self.steps,
         }
     }
+}
+
+/// What samples of a round of a run start from: standard normal noise `[samples, channels, height, width]`, and random
+/// classes unless there are none. Each sample's are a function of the seed, the round and its own number alone.
+pub(crate) fn draw_round(
+    seed: u64,
+    round: u64,
+    samples: Range<u64>,
+    shape: [usize; 3],
+    classes: usize,
+    device: &Device,
+) -> (Images, Condition) {
+    let labels = (classes > 0).then(|| {
+        let drawn = noise::labels_keyed(seed, round, samples.clone(), classes);
+        one_hot(&drawn, classes, device)
+    });
+    let condition = Condition {
+        labels,
+        ..Condition::default()
+    };
+    let noise = noise::latents_keyed(seed, round, samples, shape, device);
+    (noise, condition)
 }
 
 /// Class numbers as rows of `[labels, classes]` with a single one.

@@ -19,16 +19,6 @@ pub(super) struct MicroBatch {
     starts: Vec<Images>,
 }
 
-/// Step `index` of a grid.
-pub(super) fn step_of(levels: &[f64], index: usize) -> Step {
-    Step {
-        from: levels[index],
-        to: levels[index + 1],
-        index,
-        count: levels.len() - 1,
-    }
-}
-
 /// The images of the whole batch.
 pub(super) fn images(parts: &[MicroBatch]) -> Images {
     let images = parts.iter().map(|p| p.images.clone());
@@ -68,7 +58,7 @@ impl Distiller {
         let analytic = index == 0 && recipe.analytic_first_step;
         let images = if analytic {
             let now = Evaluation::analytic(part.images.clone(), levels[0]);
-            Euler.step(&mut |images, _| images, &[], &now, step_of(levels, 0))
+            Euler.step(&mut |images, _| images, &[], &now, Step::of(levels, 0))
         } else {
             self.walk(part, levels, index)
         };
@@ -96,7 +86,7 @@ impl Distiller {
         let first = first.max(free);
         let mut images = part.starts[first].clone().autodiff();
         for index in first..=index {
-            let step = step_of(levels, index);
+            let step = Step::of(levels, index);
             let dropout = self.dropout(part, index);
             let mut denoise = |images: Images, sigma: f64| {
                 self.student
@@ -122,8 +112,8 @@ mod tests {
     use crate::checkpoint::{Card, Kind, Model};
     use crate::denoiser::Preconditioned;
     use crate::distill::{Recipe, TrajectorySource};
-    use crate::network::{NetworkConfig, SongUNetConfig, replace};
-    use crate::noise::{Domain, Stream};
+    use crate::network::law::filled;
+    use crate::network::{NetworkConfig, SongUNetConfig};
     use burn::module::Module;
     use burn::tensor::{DType, Device};
 
@@ -144,15 +134,7 @@ mod tests {
             step_branch: false,
             ..SongUNetConfig::default()
         });
-        let device = Device::flex();
-        let fresh = config.init(1, &device).unwrap();
-        let network = replace(fresh, &mut |i, _, shape| {
-            let len: usize = shape.iter().product();
-            let scale = (len as f32 / shape[0] as f32).sqrt();
-            let values = Stream::new(8, Domain::Test, i as u64).normals(len);
-            let values: Vec<f32> = values.into_iter().map(|v| v / scale).collect();
-            Some(Tensor::from_data(values.as_slice(), &device))
-        });
+        let network = filled(&config, 8);
         Model {
             card: Card {
                 format: 1,

@@ -2,9 +2,9 @@
 
 use super::Recipe;
 use crate::checkpoint::{Card, Model};
-use crate::denoiser::{Condition, Denoiser, one_hot};
+use crate::denoiser::{Condition, Denoiser, draw_round};
 use crate::sampler::{Sampler, Trajectory};
-use crate::{Error, Images, noise};
+use crate::{Error, Images};
 use burn::tensor::{Device, Tensor};
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
@@ -41,9 +41,10 @@ impl<'a> TrajectorySource<'a> {
     /// # Errors
     /// None for a recipe that passed its check.
     pub fn evaluations(&self) -> Result<usize, Error> {
-        let sampling = self.recipe.teacher_sampling(self.card, self.recipe.steps);
-        let calls = sampling.steps * sampling.solver.build()?.evaluations_per_step();
-        Ok(calls - usize::from(sampling.analytic_first_step))
+        let recipe = &self.recipe;
+        recipe
+            .teacher_sampling(self.card, recipe.steps)
+            .evaluations()
     }
 
     /// The trajectory of a round on the student's grid, and the classes that both are told; what they are told of the
@@ -63,12 +64,10 @@ impl<'a> TrajectorySource<'a> {
             return Ok((target.clone(), condition.clone()));
         }
         let samples = 0..recipe.batch as u64;
-        let shape = self.card.network.image_shape();
-        let noise = noise::latents_keyed(recipe.seed, drawn, samples, shape, &self.device);
-        let condition = Condition {
-            labels: self.labels(drawn),
-            ..Condition::default()
-        };
+        let network = &self.card.network;
+        let (shape, classes) = (network.image_shape(), network.classes());
+        let (noise, condition) =
+            draw_round(recipe.seed, drawn, samples, shape, classes, &self.device);
         let start = noise.mul_scalar(recipe.sigma_max);
         let target = self.solve(start, &condition, recipe.steps_at(round))?;
         if shared {
@@ -104,17 +103,6 @@ impl<'a> TrajectorySource<'a> {
             parts.push(fine.thin(self.recipe.substeps)?);
         }
         Ok(join(parts, grid.every(self.recipe.substeps)?))
-    }
-
-    /// Random classes, one-hot `[batch, classes]`; `None` for an unconditional teacher.
-    fn labels(&self, drawn: u64) -> Option<Tensor<2>> {
-        let classes = self.card.network.classes();
-        if classes == 0 {
-            return None;
-        }
-        let samples = 0..self.recipe.batch as u64;
-        let labels = noise::labels_keyed(self.recipe.seed, drawn, samples, classes);
-        Some(one_hot(&labels, classes, &self.device))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Feature networks in files.
 
+use super::card::read_card;
 use super::network::{FeatureConfig, FeatureNetwork};
 use crate::checkpoint::{File, hash_file};
 use crate::{Error, Images};
@@ -57,17 +58,8 @@ impl Features {
     /// # Errors
     /// [`Error::File`], [`Error::Malformed`] (not safetensors, no card, another kind or format), [`Error::Weights`].
     pub fn read(path: &Path, device: &Device) -> Result<Self, Error> {
-        let malformed = |reason: String| Error::malformed(path, "feature network", reason);
         let file = File::read(path)?;
-        let json = file.json.as_deref();
-        let json =
-            json.ok_or_else(|| malformed("it has no card (metadata key `fewstep`)".into()))?;
-        let card: FeatureCard = serde_json::from_str(json)
-            .map_err(|error| malformed(format!("its card cannot be understood: {error}")))?;
-        if (card.format, card.kind.as_str()) != (1, "features") {
-            let reason = format!("it is a `{}` file of format {}", card.kind, card.format);
-            return Err(malformed(reason));
-        }
+        let card: FeatureCard = read_card(&file, "features", "feature network", path)?;
         card.network.check()?;
         let network = load(&card.network, file.tensors, path, device)?;
         let hash = hash_file(path)?;

@@ -1,5 +1,6 @@
 //! How good images are: features, their moments, and distances between sets of images.
 
+mod card;
 mod classifier;
 mod features;
 mod frechet;

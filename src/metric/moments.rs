@@ -1,6 +1,7 @@
 //! Mean and covariance of features.
 
 use super::Features;
+use super::card::read_card;
 use crate::Error;
 use crate::checkpoint::File;
 use crate::data::Dataset;
@@ -70,15 +71,7 @@ impl Moments {
     pub fn read(path: &Path) -> Result<Self, Error> {
         let malformed = |reason: String| Error::malformed(path, "moments file", reason);
         let file = File::read(path)?;
-        let json = file.json.as_deref();
-        let json =
-            json.ok_or_else(|| malformed("it has no card (metadata key `fewstep`)".into()))?;
-        let card: MomentsCard = serde_json::from_str(json)
-            .map_err(|error| malformed(format!("its card cannot be understood: {error}")))?;
-        if (card.format, card.kind.as_str()) != (1, "moments") {
-            let reason = format!("it is a `{}` file of format {}", card.kind, card.format);
-            return Err(malformed(reason));
-        }
+        let card: MomentsCard = read_card(&file, "moments", "moments file", path)?;
         let tensor = |name: &str| {
             let data = file.tensors.get(name);
             let data = data.ok_or_else(|| malformed(format!("it has no tensor `{name}`")))?;

@@ -166,24 +166,23 @@ impl FeatureNetwork {
 
     /// The parameters in order, with all their digits.
     pub(super) fn weights(&self) -> Vec<(String, TensorData)> {
-        let mut weights = Vec::new();
-        self.conv0.weights("conv0", &mut weights);
-        self.conv1.weights("conv1", &mut weights);
-        self.conv2.weights("conv2", &mut weights);
-        self.hidden.weights("hidden", &mut weights);
-        self.output.weights("output", &mut weights);
-        weights
+        self.parameters(DType::F32)
     }
 
     /// The parameters by name, as stored: rounded to f16.
     pub(super) fn tensors(&self) -> BTreeMap<String, TensorData> {
-        let mut tensors = BTreeMap::new();
-        self.conv0.store("conv0", &mut tensors);
-        self.conv1.store("conv1", &mut tensors);
-        self.conv2.store("conv2", &mut tensors);
-        self.hidden.store("hidden", &mut tensors);
-        self.output.store("output", &mut tensors);
-        tensors
+        self.parameters(DType::F16).into_iter().collect()
+    }
+
+    fn parameters(&self, dtype: DType) -> Vec<(String, TensorData)> {
+        let layers = [
+            self.conv0.parameters("conv0", dtype),
+            self.conv1.parameters("conv1", dtype),
+            self.conv2.parameters("conv2", dtype),
+            self.hidden.parameters("hidden", dtype),
+            self.output.parameters("output", dtype),
+        ];
+        layers.into_iter().flatten().collect()
     }
 }
 
@@ -201,20 +200,13 @@ impl<const D: usize> Layer<D> {
         }
     }
 
-    fn weights(&self, name: &str, weights: &mut Vec<(String, TensorData)>) {
+    fn parameters(&self, name: &str, dtype: DType) -> [(String, TensorData); 2] {
         let weight = self.weight.val().without_autodiff();
         let bias = self.bias.val().without_autodiff();
-        let data = weight.into_data_dtype(DType::F32);
-        weights.push((format!("{name}.weight"), data));
-        let data = bias.into_data_dtype(DType::F32);
-        weights.push((format!("{name}.bias"), data));
-    }
-
-    fn store(&self, name: &str, tensors: &mut BTreeMap<String, TensorData>) {
-        let weight = self.weight.val().into_data_dtype(DType::F16);
-        let bias = self.bias.val().into_data_dtype(DType::F16);
-        tensors.insert(format!("{name}.weight"), weight);
-        tensors.insert(format!("{name}.bias"), bias);
+        [
+            (format!("{name}.weight"), weight.into_data_dtype(dtype)),
+            (format!("{name}.bias"), bias.into_data_dtype(dtype)),
+        ]
     }
 }
 

@@ -109,10 +109,9 @@ fn numbers(tensor: Tensor<1>) -> Vec<f64> {
 mod tests {
     use super::*;
     use crate::Images;
-    use crate::network::{
-        DhariwalUNetConfig, Inputs, SongUNetConfig, StepInit, add_step_branch, parameters,
-    };
-    use crate::noise::{Domain, Stream, latents};
+    use crate::network::law::filled;
+    use crate::network::{DhariwalUNetConfig, Inputs, SongUNetConfig, parameters};
+    use crate::noise::latents;
     use burn::tensor::Device;
 
     /// A DDPM++ and an ADM network, the second wide enough for attention.
@@ -146,26 +145,6 @@ mod tests {
         ]
     }
 
-    fn config(step_branch: bool) -> NetworkConfig {
-        configs(step_branch)[0].clone()
-    }
-
-    /// Every weight random: in a fresh network the ends of the blocks are zero.
-    fn network(step_branch: bool) -> Network {
-        filled(&config(step_branch))
-    }
-
-    fn filled(config: &NetworkConfig) -> Network {
-        let fresh = config.init(1, &Device::flex()).unwrap();
-        replace(fresh, &mut |i, _, shape| {
-            let len: usize = shape.iter().product();
-            let scale = (len as f32 / shape[0] as f32).sqrt();
-            let values = Stream::new(3, Domain::Test, i as u64).normals(len);
-            let values: Vec<f32> = values.into_iter().map(|v| v / scale).collect();
-            Some(Tensor::from_data(values.as_slice(), &Device::flex()))
-        })
-    }
-
     fn answer(network: &Network, steps: Option<usize>) -> Vec<f32> {
         let images: Images = latents(&[1, 2], [2, 8, 8], &Device::flex());
         let inputs = Inputs {
@@ -189,12 +168,12 @@ mod tests {
     #[test]
     fn a_folded_network_does_the_same_without_the_branch() {
         for (with, without) in configs(true).iter().zip(configs(false)) {
-            let whole = filled(with);
+            let whole = filled(with, 3);
             for timestamps in [3, 4, 7] {
                 let (folded_config, folded) = fold_step_branch(with, &whole, timestamps).unwrap();
                 assert_eq!(folded_config, without);
                 let names = |network| parameters(network).into_iter().map(|p| p.name);
-                assert!(names(&folded).eq(names(&filled(&without))));
+                assert!(names(&folded).eq(names(&filled(&without, 3))));
                 let wanted = answer(&whole, Some(timestamps));
                 let error = difference(&answer(&folded, None), &wanted);
                 // A few roundings of f32 in each of some ten layers.
@@ -204,37 +183,12 @@ mod tests {
                 assert!(difference(&answer(&whole, None), &wanted) > 1e-2);
             }
         }
-        let error = fold_step_branch(&config(false), &network(false), 4).unwrap_err();
+        let plain = &configs(false)[0];
+        let error = fold_step_branch(plain, &filled(plain, 3), 4).unwrap_err();
         assert!(
             error.to_string().contains("without a step branch"),
             "{error}"
         );
-    }
-
-    #[test]
-    fn a_branch_is_added_to_the_teachers_weights() {
-        let plain = network(false);
-        let wanted = answer(&plain, None);
-        let add = |seed, init| add_step_branch(&config(false), plain.clone(), seed, init).unwrap();
-        let (with, silent) = add(5, StepInit::Zero);
-        assert_eq!(with, config(true));
-        assert_eq!(answer(&silent, Some(4)), wanted);
-        assert_eq!(answer(&silent, None), wanted);
-        let (_, random) = add(5, StepInit::Official);
-        assert_eq!(answer(&random, None), wanted);
-        assert!(difference(&answer(&random, Some(4)), &wanted) > 1e-3);
-        assert_eq!(
-            answer(&add(5, StepInit::Official).1, Some(4)),
-            answer(&random, Some(4))
-        );
-        assert_ne!(
-            answer(&add(6, StepInit::Official).1, Some(4)),
-            answer(&random, Some(4))
-        );
-        // A branch that is there keeps its weights.
-        let whole = network(true);
-        let (_, same) = add_step_branch(&config(true), whole.clone(), 5, StepInit::Zero).unwrap();
-        assert_eq!(answer(&same, Some(4)), answer(&whole, Some(4)));
     }
 
     #[test]

@@ -71,6 +71,20 @@ fn stirred(config: &NetworkConfig) -> Network {
     })
 }
 
+/// A network with every weight random, of a size that keeps the activations near 1: in a fresh one the ends of the blocks
+/// are zero, and with them many gradients.
+pub(crate) fn filled(config: &NetworkConfig, seed: u64) -> Network {
+    let device = Device::flex();
+    let fresh = config.init(1, &device).unwrap();
+    replace(fresh, &mut |i, _, shape| {
+        let len: usize = shape.iter().product();
+        let scale = (len as f32 / shape[0] as f32).sqrt();
+        let values = Stream::new(seed, Domain::Test, i as u64).normals(len);
+        let values: Vec<f32> = values.into_iter().map(|v| v / scale).collect();
+        Some(Tensor::from_data(values.as_slice(), &device))
+    })
+}
+
 /// Images, labels and augmentation labels of a batch of two.
 struct Batch {
     images: Images,
@@ -213,6 +227,10 @@ fn a_new_step_branch_starts_as_asked() {
                     assert_eq!(ours.data, fresh.data, "{which} {}", ours.name);
                 }
             }
+            // Another seed, another branch; but one that is there keeps its weights.
+            let (_, other) = add_step_branch(&plain, network.clone(), 8, init).unwrap();
+            let other = values(&batch.answer(&other, Some(4)));
+            assert_eq!(other == told, init == StepInit::Zero, "{which} {init:?}");
             let (_, same) = add_step_branch(&grown_config, grown, 8, init).unwrap();
             assert_eq!(values(&batch.answer(&same, Some(4))), told);
         }

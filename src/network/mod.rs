@@ -16,7 +16,7 @@ mod unet_block;
 mod unet_body;
 
 #[cfg(test)]
-mod law;
+pub(crate) mod law;
 
 pub use dhariwal_unet::{DhariwalUNet, DhariwalUNetConfig};
 pub use fold::{StepUse, fold_step_branch};

@@ -6,11 +6,11 @@ mod insertion;
 pub use cost::CostMatrix;
 pub use insertion::insert_first_step;
 
-use crate::denoiser::{Condition, Denoiser, one_hot};
+use crate::denoiser::{Condition, Denoiser, draw_round};
 use crate::grid::{JumpCost, Search, SigmaGrid};
 use crate::sampler::Sampler;
 use crate::solver::{Evaluation, Solver};
-use crate::{Error, Images, noise};
+use crate::{Error, Images};
 use burn::tensor::Device;
 use cost::Path;
 
@@ -62,12 +62,6 @@ const ROUND: u64 = u64::MAX;
 const BATCH: usize = 32;
 
 impl ScheduleSearch<'_> {
-    /// Calls of the model for the whole search, a batch counted as many times as it has images.
-    pub fn evaluations(&self) -> usize {
-        let a_path = self.search.candidates * self.solver.evaluations_per_step();
-        self.search.trajectories * a_path
-    }
-
     /// Searches, and calls `report` with the number of paths after each batch of them.
     ///
     /// # Errors
@@ -101,22 +95,10 @@ impl ScheduleSearch<'_> {
         while done < search.trajectories {
             let samples = done..(done + BATCH).min(search.trajectories);
             let keys = samples.start as u64..samples.end as u64;
-            let start = noise::latents_keyed(
-                self.seed,
-                ROUND,
-                keys.clone(),
-                self.image_shape,
-                self.device,
-            )
-            .mul_scalar(self.sigma_max);
-            let labels = (self.classes > 0).then(|| {
-                let drawn = noise::labels_keyed(self.seed, ROUND, keys, self.classes);
-                one_hot(&drawn, self.classes, self.device)
-            });
-            let condition = Condition {
-                labels,
-                ..Condition::default()
-            };
+            let (shape, classes) = (self.image_shape, self.classes);
+            let (noise, condition) =
+                draw_round(self.seed, ROUND, keys, shape, classes, self.device);
+            let start = noise.mul_scalar(self.sigma_max);
             costs.add(&costs_of(
                 &sampler,
                 start,
@@ -164,6 +146,7 @@ pub(crate) fn costs_of(
 mod tests {
     use super::*;
     use crate::denoiser::{Counted, Mixture};
+    use crate::noise;
     use crate::solver::{Euler, Ipndm, SolverConfig};
     use burn::tensor::{DType, Tensor};
 

@@ -1,7 +1,7 @@
 //! DEIS: the slope extrapolated in a time of one's choice.
 
 use super::quadrature::{basis, weights};
-use super::{Evaluation, Solver, Step, follow};
+use super::{Evaluation, Solver, Step, follow, nodes};
 use crate::{Error, Images};
 use serde::{Deserialize, Serialize};
 
@@ -137,8 +137,7 @@ impl Solver for Deis {
         now: &Evaluation,
         step: Step,
     ) -> Images {
-        let before = past.iter().rev().take(self.order - 1).map(|e| e.sigma);
-        let nodes: Vec<f64> = std::iter::once(step.from).chain(before).collect();
+        let nodes = nodes(past, now, self.order);
         let process = Process::new();
         let exact = |time: &dyn Fn(f64) -> f64| weights(&nodes, step.from, step.to, time, |_| 1.0);
         let weights = match self.time {

@@ -1,54 +1,8 @@
 //! DPM-Solver++ (multistep), and its variant that extrapolates the noise.
 
-use super::{Evaluation, Solver, Step};
-use crate::denoiser::threshold::{QUANTILE, dynamic_threshold};
+use super::multistep::Multistep;
+use super::{Evaluation, Prediction, Solver, Step};
 use crate::{Error, Images};
-use serde::{Deserialize, Serialize};
-
-/// What a multistep method extrapolates.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Prediction {
-    /// The denoised images D (`predict_x0` in the official code).
-    #[default]
-    Data,
-    /// The noise (x - D) / sigma. The better choice for latents, which have no fixed range.
-    Noise,
-}
-
-impl Prediction {
-    /// Whether dynamic thresholding may be switched `on`.
-    pub(super) fn allows_thresholding(self, on: bool) -> Result<(), Error> {
-        if on && self == Self::Noise {
-            return Err(Error::Incompatible {
-                first: "thresholding = true".into(),
-                second: "prediction = \"noise\"".into(),
-                remedy: "use data prediction, or leave thresholding out".into(),
-            });
-        }
-        Ok(())
-    }
-}
-
-/// How many answers of the model a multistep method uses where.
-pub(super) struct Lowering {
-    /// In the middle of a grid.
-    pub(super) stages: usize,
-    /// Whether there are fewer at its end.
-    pub(super) lower_order_final: bool,
-}
-
-impl Lowering {
-    /// How many this step uses, with `past` evaluations at hand.
-    pub(super) fn stages_now(&self, past: usize, step: Step) -> usize {
-        let available = past + 1;
-        if available < self.stages || !self.lower_order_final {
-            available.min(self.stages)
-        } else {
-            self.stages.min(step.count - step.index)
-        }
-    }
-}
 
 /// The exponential integrator in lambda = -ln sigma: with h the step in lambda, the model's answer is extrapolated
 /// as a polynomial of degree `order` - 1 and integrated exactly. [DPM-Solver++ Alg. 2]
@@ -58,10 +12,7 @@ impl Lowering {
 /// because published numbers come from it; [`corrected`](Self::corrected) gives the true third order.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DpmSolverPp {
-    stages: usize,
-    prediction: Prediction,
-    lower_order_final: bool,
-    thresholding: bool,
+    method: Multistep,
     corrected: bool,
 }
 
@@ -76,28 +27,25 @@ impl DpmSolverPp {
             return Err(Error::invalid("order", order, "1 to 3 for DPM-Solver++"));
         }
         Ok(Self {
-            stages: order,
-            prediction,
-            lower_order_final: true,
-            thresholding: false,
+            method: Multistep::new(order, prediction),
             corrected: false,
         })
     }
 
     /// Whether the last steps use order 2 and 1, which is steadier on short grids. On by default.
     pub fn lower_order_final(mut self, on: bool) -> Self {
-        self.lower_order_final = on;
+        self.method.lower_order_final = on;
         self
     }
 
     /// Whether every denoised estimate, the analytical one included, passes through
-    /// [`dynamic_threshold`]. Off by default; right only for pixels in -1..1.
+    /// [`dynamic_threshold`](crate::denoiser::threshold::dynamic_threshold). Off by default; right only for pixels in
+    /// -1..1.
     ///
     /// # Errors
     /// [`Error::Incompatible`] with [`Prediction::Noise`], which has no denoised estimate to bound.
     pub fn thresholding(mut self, on: bool) -> Result<Self, Error> {
-        self.prediction.allows_thresholding(on)?;
-        self.thresholding = on;
+        self.method = self.method.thresholding(on)?;
         Ok(self)
     }
 
@@ -106,10 +54,10 @@ impl DpmSolverPp {
     /// # Errors
     /// [`Error::Incompatible`] with order 1 or 2, which have no second difference.
     pub fn corrected(mut self, on: bool) -> Result<Self, Error> {
-        if on && self.stages != 3 {
+        if on && self.method.stages != 3 {
             return Err(Error::Incompatible {
                 first: "corrected = true".into(),
-                second: format!("order = {}", self.stages),
+                second: format!("order = {}", self.method.stages),
                 remedy: "use order 3, the only one with something to correct".into(),
             });
         }
@@ -117,38 +65,12 @@ impl DpmSolverPp {
         Ok(self)
     }
 
-    /// How many answers this step uses.
-    fn stages_now(&self, past: usize, step: Step) -> usize {
-        let lowering = Lowering {
-            stages: self.stages,
-            lower_order_final: self.lower_order_final,
-        };
-        lowering.stages_now(past, step)
-    }
-
-    /// Adds `weight` times the extrapolated quantity to `images`.
-    fn add(&self, images: Images, evaluation: &Evaluation, weight: f64) -> Images {
-        let term = match self.prediction {
-            Prediction::Noise => evaluation.scaled_direction(weight),
-            Prediction::Data => {
-                let denoised = evaluation.denoised.clone();
-                let denoised = if self.thresholding {
-                    dynamic_threshold(denoised, QUANTILE)
-                } else {
-                    denoised
-                };
-                denoised.mul_scalar(weight)
-            }
-        };
-        images + term
-    }
-
     /// How much of the images stays in a step from `now` to `to`, and the weights of the model's answers at `now`
     /// and at the `past` levels (newest first).
     fn weights(&self, now: f64, past: &[f64], to: f64) -> (f64, Vec<f64>) {
         let h = (now / to).ln();
         // Weights of the newest answer, of its first and of its second difference.
-        let (keep, value, first, second) = match self.prediction {
+        let (keep, value, first, second) = match self.method.prediction {
             Prediction::Data => {
                 let phi1 = (-h).exp_m1();
                 let phi2 = phi1 / h + 1.0;
@@ -186,14 +108,14 @@ impl DpmSolverPp {
 
 impl Solver for DpmSolverPp {
     fn order(&self) -> usize {
-        match self.stages {
+        match self.method.stages {
             3 if !self.corrected => 2,
             stages => stages,
         }
     }
 
     fn history(&self) -> usize {
-        self.stages - 1
+        self.method.stages - 1
     }
 
     fn step(
@@ -203,23 +125,10 @@ impl Solver for DpmSolverPp {
         now: &Evaluation,
         step: Step,
     ) -> Images {
-        let newest_first: Vec<_> = past
-            .iter()
-            .rev()
-            .take(self.stages_now(past.len(), step) - 1)
-            .collect();
-        let sigmas: Vec<_> = newest_first.iter().map(|e| e.sigma).collect();
-        let (keep, weights) = self.weights(step.from, &sigmas, step.to);
-        let images = match self.prediction {
-            Prediction::Data => now.images.clone().mul_scalar(keep),
-            Prediction::Noise => now.images.clone(),
-        };
-        std::iter::once(now)
-            .chain(newest_first)
-            .zip(weights)
-            .fold(images, |images, (evaluation, weight)| {
-                self.add(images, evaluation, weight)
-            })
+        let others = self.method.used(past, step);
+        let sigmas: Vec<f64> = others.iter().map(|e| e.sigma).collect();
+        let (keep, weights) = self.weights(now.sigma, &sigmas, step.to);
+        self.method.combine(now, &others, keep, &weights)
     }
 }
 
@@ -236,34 +145,6 @@ mod tests {
         let noise = DpmSolverPp::new(2, Prediction::Noise).unwrap();
         assert!(noise.thresholding(true).is_err());
         assert!(noise.corrected(true).is_err());
-    }
-
-    #[test]
-    fn the_last_steps_are_of_lower_order() {
-        let stages = |solver: DpmSolverPp, count| -> Vec<usize> {
-            (0..count)
-                .map(|index| {
-                    let step = Step {
-                        from: 2.0,
-                        to: 1.0,
-                        index,
-                        count,
-                    };
-                    solver.stages_now(index.min(solver.history()), step)
-                })
-                .collect()
-        };
-        let third = DpmSolverPp::new(3, Prediction::Data).unwrap();
-        assert_eq!(stages(third, 6), [1, 2, 3, 3, 2, 1]);
-        assert_eq!(
-            stages(third.lower_order_final(false), 6),
-            [1, 2, 3, 3, 3, 3]
-        );
-        let second = DpmSolverPp::new(2, Prediction::Data).unwrap();
-        assert_eq!(stages(second, 4), [1, 2, 2, 1]);
-        // As published: order 3 does not lower a step that is still warming up.
-        assert_eq!(stages(third, 2), [1, 2]);
-        assert_eq!(stages(second, 2), [1, 1]);
     }
 
     #[test]

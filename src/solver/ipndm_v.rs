@@ -1,7 +1,7 @@
 //! iPNDM with the coefficients of the steps at hand.
 
 use super::quadrature::weights;
-use super::{Evaluation, Solver, Step, follow};
+use super::{Evaluation, Solver, Step, follow, nodes};
 use crate::{Error, Images};
 
 /// Variable-step Adams-Bashforth: the slope is extrapolated as the polynomial in sigma through the last `order` ones,
@@ -91,8 +91,7 @@ impl Solver for IpndmV {
         now: &Evaluation,
         step: Step,
     ) -> Images {
-        let before = past.iter().rev().take(self.order - 1).map(|e| e.sigma);
-        let nodes: Vec<f64> = std::iter::once(step.from).chain(before).collect();
+        let nodes = nodes(past, now, self.order);
         let weights = if self.official {
             official_weights(&nodes, step.to)
         } else {

@@ -8,6 +8,7 @@ mod euler;
 mod heun;
 mod ipndm;
 mod ipndm_v;
+mod multistep;
 mod quadrature;
 mod uni_pc;
 
@@ -18,12 +19,13 @@ mod law;
 
 pub use config::SolverConfig;
 pub use deis::{Deis, DeisTime};
-pub use dpm_solver_pp::{DpmSolverPp, Prediction};
+pub use dpm_solver_pp::DpmSolverPp;
 pub use dpm2::Dpm2;
 pub use euler::Euler;
 pub use heun::Heun;
 pub use ipndm::Ipndm;
 pub use ipndm_v::IpndmV;
+pub use multistep::Prediction;
 pub use uni_pc::{UniPc, UniPcVariant};
 
 use crate::Images;
@@ -91,6 +93,18 @@ pub struct Step {
     pub count: usize,
 }
 
+impl Step {
+    /// Step `index` of the grid with these levels.
+    pub(crate) fn of(levels: &[f64], index: usize) -> Self {
+        Self {
+            from: levels[index],
+            to: levels[index + 1],
+            index,
+            count: levels.len() - 1,
+        }
+    }
+}
+
 /// A numerical method for the probability flow ODE. One step is the primitive; sampling folds over it.
 ///
 /// Solvers are stateless and differentiable; their coefficients are computed in f64 on the host, and the images
@@ -111,6 +125,12 @@ pub trait Solver: std::fmt::Debug + Send + Sync {
     /// Model calls a step costs, the one at its start included.
     fn evaluations_per_step(&self) -> usize {
         1
+    }
+
+    /// Model calls of `steps` steps, one less if the first slope is [analytical](Evaluation::analytic).
+    fn evaluations(&self, steps: usize, analytic_first_step: bool) -> usize {
+        let calls = steps.saturating_mul(self.evaluations_per_step());
+        calls.saturating_sub(usize::from(analytic_first_step))
     }
 
     /// Images at `step.to`, from the evaluation at `step.from` and those before it.
@@ -139,6 +159,12 @@ pub trait Solver: std::fmt::Debug + Send + Sync {
     ) -> Evaluation {
         end
     }
+}
+
+/// The noise levels at `now` and before, newest first: as many as a method of this order uses, or as there are.
+fn nodes(past: &[Evaluation], now: &Evaluation, order: usize) -> Vec<f64> {
+    let newest_first = std::iter::once(now).chain(past.iter().rev());
+    newest_first.take(order).map(|e| e.sigma).collect()
 }
 
 /// The images at `now`, moved along the slopes there and before, each times its weight in units of sigma; the weights are

@@ -1,9 +1,8 @@
 //! UniPC: a predictor and a corrector for the price of one evaluation.
 
-use super::dpm_solver_pp::Lowering;
+use super::multistep::Multistep;
 use super::quadrature::weights;
 use super::{Evaluation, Prediction, Solver, Step};
-use crate::denoiser::threshold::{QUANTILE, dynamic_threshold};
 use crate::{Error, Images};
 use serde::{Deserialize, Serialize};
 
@@ -25,11 +24,8 @@ pub enum UniPcVariant {
 /// the predicted ones is kept. The last step has no corrector, because nothing is evaluated at its end. [UniPC Sec. 3]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct UniPc {
-    stages: usize,
-    prediction: Prediction,
+    method: Multistep,
     variant: UniPcVariant,
-    lower_order_final: bool,
-    thresholding: bool,
 }
 
 impl UniPc {
@@ -42,53 +38,40 @@ impl UniPc {
             return Err(Error::invalid("order", order, "1 to 3 for UniPC"));
         }
         Ok(Self {
-            stages: order,
-            prediction,
+            method: Multistep::new(order, prediction),
             variant,
-            lower_order_final: true,
-            thresholding: false,
         })
     }
 
     /// Whether the last steps use order 2 and 1, which is steadier on short grids. On by default.
     pub fn lower_order_final(mut self, on: bool) -> Self {
-        self.lower_order_final = on;
+        self.method.lower_order_final = on;
         self
     }
 
-    /// Whether every denoised estimate, the analytical one included, passes through [`dynamic_threshold`]. Off by
-    /// default; right only for pixels in -1..1.
+    /// Whether every denoised estimate, the analytical one included, passes through
+    /// [`dynamic_threshold`](crate::denoiser::threshold::dynamic_threshold). Off by default; right only for pixels in
+    /// -1..1.
     ///
     /// # Errors
     /// [`Error::Incompatible`] with [`Prediction::Noise`], which has no denoised estimate to bound.
     pub fn thresholding(mut self, on: bool) -> Result<Self, Error> {
-        self.prediction.allows_thresholding(on)?;
-        self.thresholding = on;
+        self.method = self.method.thresholding(on)?;
         Ok(self)
-    }
-
-    /// The past evaluations that this step uses, newest first.
-    fn used<'a>(&self, past: &'a [Evaluation], step: Step) -> Vec<&'a Evaluation> {
-        let lowering = Lowering {
-            stages: self.stages,
-            lower_order_final: self.lower_order_final,
-        };
-        let stages = lowering.stages_now(past.len(), step);
-        past.iter().rev().take(stages - 1).collect()
     }
 
     /// How much of the images stays in a step, and the weights of the model's answers at `from` and at the `others`.
     fn weights(&self, from: f64, others: &[f64], to: f64) -> (f64, Vec<f64>) {
         let h = (from / to).ln();
         // What a constant answer gives, and the integral's density over sigma.
-        let (keep, total, density): (_, _, &dyn Fn(f64) -> f64) = match self.prediction {
+        let (keep, total, density): (_, _, &dyn Fn(f64) -> f64) = match self.method.prediction {
             Prediction::Data => (to / from, -(-h).exp_m1(), &|sigma| -to / (sigma * sigma)),
             Prediction::Noise => (1.0, to - from, &|_| 1.0),
         };
         let weights = match *others {
             [] => vec![total],
             [other] => {
-                let whole = match (self.prediction, self.variant) {
+                let whole = match (self.method.prediction, self.variant) {
                     (Prediction::Data, UniPcVariant::Bh1) => h,
                     (Prediction::Noise, UniPcVariant::Bh1) => -to * h,
                     (_, UniPcVariant::Bh2) => total,
@@ -110,33 +93,18 @@ impl UniPc {
     fn integrate(&self, now: &Evaluation, others: &[&Evaluation], to: f64) -> Images {
         let sigmas: Vec<f64> = others.iter().map(|e| e.sigma).collect();
         let (keep, weights) = self.weights(now.sigma, &sigmas, to);
-        let images = match self.prediction {
-            Prediction::Data => now.images.clone().mul_scalar(keep),
-            Prediction::Noise => now.images.clone(),
-        };
-        let all = std::iter::once(now).chain(others.iter().copied());
-        all.zip(weights)
-            .fold(images, |images, (evaluation, weight)| {
-                let term = match self.prediction {
-                    Prediction::Noise => evaluation.scaled_direction(weight),
-                    Prediction::Data if self.thresholding => {
-                        dynamic_threshold(evaluation.denoised.clone(), QUANTILE).mul_scalar(weight)
-                    }
-                    Prediction::Data => evaluation.denoised.clone().mul_scalar(weight),
-                };
-                images + term
-            })
+        self.method.combine(now, others, keep, &weights)
     }
 }
 
 impl Solver for UniPc {
     /// That of the corrected step, one more than in the method's name.
     fn order(&self) -> usize {
-        self.stages + 1
+        self.method.stages + 1
     }
 
     fn history(&self) -> usize {
-        self.stages - 1
+        self.method.stages - 1
     }
 
     fn step(
@@ -146,7 +114,7 @@ impl Solver for UniPc {
         now: &Evaluation,
         step: Step,
     ) -> Images {
-        self.integrate(now, &self.used(past, step), step.to)
+        self.integrate(now, &self.method.used(past, step), step.to)
     }
 
     fn correct(
@@ -156,12 +124,12 @@ impl Solver for UniPc {
         end: Evaluation,
         step: Step,
     ) -> Evaluation {
-        let mut others = self.used(past, step);
+        let mut others = self.method.used(past, step);
         others.push(&end);
         let images = self.integrate(now, &others, step.to);
         // What is extrapolated from here is the answer at the predicted images; as data it is the denoised images, as
         // noise it is the direction, which stays if both images move alike.
-        let denoised = match self.prediction {
+        let denoised = match self.method.prediction {
             Prediction::Data => end.denoised.clone(),
             Prediction::Noise => end.denoised.clone() + (images.clone() - end.images.clone()),
         };

@@ -139,6 +139,26 @@ pub fn legacy_storage(values: &[f32]) -> Vec<u8> {
     bytes
 }
 
+/// The sizes of a network of a few thousand weights.
+pub fn sizes() -> SongUNetConfig {
+    SongUNetConfig {
+        resolution: 8,
+        channels: 3,
+        classes: 5,
+        model_channels: 8,
+        channel_multipliers: vec![1, 2],
+        blocks: 1,
+        attention_resolutions: vec![4],
+        augment_labels: 9,
+        dropout: 0.1,
+        ..SongUNetConfig::default()
+    }
+}
+
+pub fn small() -> NetworkConfig {
+    NetworkConfig::SongUnet(sizes())
+}
+
 /// Weights that depend on the tensor's name only.
 pub fn values(key: &Key) -> Vec<f32> {
     if key.buffer {

@@ -1,11 +1,19 @@
 //! State dicts in PyTorch's two formats.
 
-use super::foreign::{LEGACY_START, Pickler};
+use super::foreign::{LEGACY_START, Pickler, values};
+use fewstep::network::NetworkConfig;
 use std::io::{Cursor, Result, Write};
 use zip::write::{SimpleFileOptions, ZipWriter};
 
 /// Name, shape and numbers.
 pub type Tensor = (String, Vec<usize>, Vec<f32>);
+
+/// A network as named tensors, in the order of the table.
+pub fn state(network: &NetworkConfig) -> Vec<Tensor> {
+    let keys = network.keys().into_iter();
+    keys.map(|key| (key.name.clone(), key.shape.clone(), values(&key)))
+        .collect()
+}
 
 /// The dictionary, with a storage of its own for each tensor.
 fn dictionary(p: &mut Pickler<'_>, tensors: &[Tensor]) -> Result<()> {

@@ -1,7 +1,8 @@
 //! Forward convolution and its input gradient.
 
 use super::Shape;
-use super::strip::{FOUR_FROM, Four, Scheme, Strips, Two};
+use super::scheme::{FOUR_FROM, Four, Scheme, Two};
+use super::strip::Strips;
 use super::tile::{self, Product};
 use crate::buffer::{Out, filled, with_scratch};
 use crate::simd::{LANES, Lanes, dispatch};

@@ -5,7 +5,8 @@
 //! of threads.
 
 use super::Shape;
-use super::strip::{FOUR_FROM, Four, MOST, Scheme, Strips, Two};
+use super::scheme::{FOUR_FROM, Four, MOST, Scheme, Two};
+use super::strip::Strips;
 use super::tile::{COLUMNS, Correlation, ROWS};
 use crate::buffer::{Out, add_up, chunks, filled, with_scratch};
 use crate::simd::{LANES, Lanes, dispatch};

@@ -4,7 +4,7 @@ use super::ClassifierRecipe;
 use crate::Images;
 use crate::data::Dataset;
 use crate::noise::{Domain, Stream};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, TensorData};
 
 /// Images in [-1, 1], mirrored and shifted over black; each change is keyed by the position in the training.
 pub(super) fn augmented(
@@ -34,20 +34,6 @@ pub(super) fn augmented(
     }
     let shape = [indices.len(), channels, height, width];
     Images::from_data(TensorData::new(values, shape), device)
-}
-
-/// `[indices, classes]`.
-pub(super) fn one_hot(
-    labels: &[usize],
-    indices: &[usize],
-    classes: usize,
-    device: &Device,
-) -> Tensor<2> {
-    let mut values = vec![0f32; indices.len() * classes];
-    for (row, &index) in values.chunks_mut(classes).zip(indices) {
-        row[labels[index]] = 1.0;
-    }
-    Tensor::from_data(TensorData::new(values, [indices.len(), classes]), device)
 }
 
 #[cfg(test)]

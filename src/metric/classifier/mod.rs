@@ -11,8 +11,9 @@ use super::network::{FeatureConfig, FeatureNetwork};
 use crate::Error;
 use crate::checkpoint::{Progress, State};
 use crate::data::Dataset;
+use crate::denoiser::one_hot;
 use crate::noise::epoch_index;
-use augment::{augmented, one_hot};
+use augment::augmented;
 use burn::module::Module;
 use burn::optim::{Adam, AdamConfig, AdamState, AdaptiveMomentumState};
 use burn::tensor::{DType, Device, Gradients, Tensor, TensorData, activation};
@@ -27,6 +28,8 @@ pub struct ClassifierTrainer {
     config: FeatureConfig,
     /// With autodiff.
     network: FeatureNetwork,
+    /// Burn's, not [`crate::optimizer::Adam`]: that one is for denoising networks and rounds in another order, so that
+    /// a recipe would end in other weights than those of the bundled feature network. Its state is saved here likewise.
     optimizer: Adam,
     /// Of each parameter, flattened, in the network's order; empty before the first step.
     moments: Vec<AdamState<1>>,
@@ -80,7 +83,8 @@ impl ClassifierTrainer {
         let index = |&position: &u64| epoch_index(self.recipe.seed, position, data.len());
         let indices: Vec<usize> = positions.iter().map(index).collect();
         let images = augmented(&self.recipe, data, &positions, &indices, &self.device);
-        let targets = one_hot(labels, &indices, self.config.classes, &self.device);
+        let classes: Vec<usize> = indices.iter().map(|&index| labels[index]).collect();
+        let targets = one_hot(&classes, self.config.classes, &self.device);
         let scores = activation::log_softmax(self.network.scores(images), 1);
         let loss = (scores * targets).sum().div_scalar(-(batch as f64));
         let value: f32 = loss.clone().into_scalar();

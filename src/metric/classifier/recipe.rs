@@ -2,6 +2,7 @@
 
 use crate::Error;
 use crate::data::Dataset;
+use crate::error::positive;
 use crate::metric::FeatureConfig;
 use serde::{Deserialize, Serialize};
 
@@ -39,13 +40,7 @@ impl ClassifierRecipe {
         if !(1..=65536).contains(&self.batch) {
             return Err(Error::invalid("batch", self.batch, "in 1..=65536"));
         }
-        if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {
-            return Err(Error::invalid(
-                "learning-rate",
-                self.learning_rate,
-                "positive",
-            ));
-        }
+        positive("learning-rate", self.learning_rate)?;
         if self.shift > 8 {
             return Err(Error::invalid("shift", self.shift, "in 0..=8 pixels"));
         }
