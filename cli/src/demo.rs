@@ -102,6 +102,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         teacher: &teacher,
         hash: hash.clone(),
         perceptual: None,
+        cache: None,
         path: &verb.out,
     };
     let (outcome, seconds_before) = start.run(&verb.run_args(), context)?;

@@ -7,12 +7,15 @@ use crate::failure::wrong;
 use crate::folder::{Folder, default_folder, recipe_json};
 use crate::generate::Generator;
 use crate::levels::list;
+use crate::progress::bytes;
 use crate::recipe::{Kind, Source, to_toml};
 use crate::run::{Job, Measure, Outcome, catch_interrupts, drive};
 use crate::sheet;
 use clap::Args;
 use fewstep::checkpoint::{Model, State};
-use fewstep::distill::{Distance, Distiller, Perceptual, Recipe, TrajectorySource};
+use fewstep::distill::{
+    Distance, Distiller, Perceptual, Recipe, TrajectoryCache, TrajectorySource, Usage,
+};
 use fewstep::{Device, Error, Images, import};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -25,6 +28,7 @@ Examples:
   fewstep distill fashion-mnist-nfe2 --teacher teacher.safetensors --dry-run
   fewstep distill fashion-mnist-nfe2 --teacher teacher.safetensors --out runs/nfe2
   fewstep distill my.toml --teacher teacher.safetensors --set steps=4 --set teacher-solver.order=2
+  fewstep distill my.toml --teacher teacher.safetensors --cache trajectories --set learning-rate=1e-4
   fewstep distill fashion-mnist-nfe2 --teacher teacher.safetensors --out runs/nfe2 --resume";
 
 #[derive(Args, Debug)]
@@ -38,6 +42,9 @@ pub struct Verb {
     /// Weights for distance = "l1-lpips": safetensors with VGG16 and the LPIPS heads, in one file or several
     #[arg(long, value_name = "FILE")]
     perceptual: Vec<PathBuf>,
+    /// Keep the teacher's trajectories in a folder, and take from it those that an earlier run has left there
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -57,7 +64,13 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     let mut recipe = recipe.for_teacher(&teacher.card)?;
     let perceptual = perceptual(&mut recipe, &verb.perceptual, context)?;
     if verb.run.dry_run {
-        return dry_run(&recipe, &teacher, perceptual.as_ref(), context);
+        return dry_run(
+            verb,
+            &recipe,
+            (&teacher, &hash),
+            perceptual.as_ref(),
+            context,
+        );
     }
     let path = verb
         .run
@@ -70,6 +83,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         teacher: &teacher,
         hash,
         perceptual,
+        cache: verb.cache.as_deref(),
         path: &path,
     };
     let (outcome, _) = start.run(&verb.run, context)?;
@@ -112,6 +126,8 @@ pub struct Start<'a> {
     pub hash: String,
     /// The network of a perceptual distance.
     pub perceptual: Option<Perceptual>,
+    /// Where trajectories are kept between runs.
+    pub cache: Option<&'a Path>,
     /// The run's folder.
     pub path: &'a Path,
 }
@@ -136,7 +152,12 @@ impl Start<'_> {
             recipe = searched(recipe, self.teacher, context)?;
         }
         let text = to_toml(Kind::Distillation, &recipe)?;
-        let source = TrajectorySource::new(&recipe, self.teacher, device)?;
+        let mut source = TrajectorySource::new(&recipe, self.teacher, device)?;
+        if let Some(folder) = self.cache {
+            source = source.with_cache(TrajectoryCache::open(folder, &self.hash)?);
+            let (what, size) = cached(&source)?;
+            context.reporter.say(format!("{what}: {size}"));
+        }
         let distiller = match &state {
             Some(state) => Distiller::resume(state, self.teacher, self.hash, device)?,
             None => Distiller::new(recipe, self.teacher, self.hash, device)?,
@@ -154,8 +175,40 @@ impl Start<'_> {
             device: device.clone(),
         };
         let outcome = drive(&mut job, &folder, args.options(), context.reporter)?;
+        if let Some(cache) = job.source.cache() {
+            context.reporter.say(used(&cache.usage()));
+        }
         Ok((outcome, folder.seconds_before))
     }
+}
+
+/// What is in the folder of trajectories, and how large it will be.
+fn cached(source: &TrajectorySource<'_>) -> anyhow::Result<(&'static str, String)> {
+    let cached = source.cached()?;
+    let folder = source.cache().map(|cache| cache.folder().display());
+    let folder = folder.map_or_else(String::new, |folder| format!(" in {folder}"));
+    let (there, batches) = (cached.there, cached.batches);
+    Ok((
+        "trajectory cache",
+        format!(
+            "{there} of {batches} batches are there{folder}; {} for all of them",
+            bytes(cached.bytes)
+        ),
+    ))
+}
+
+/// What the folder of trajectories was good for.
+fn used(usage: &Usage) -> String {
+    let mut text = format!("trajectory cache: {} batches read", usage.read);
+    for (count, what) in [(usage.written, "written"), (usage.broken, "were broken")] {
+        if count > 0 {
+            text += &format!(", {count} {what}");
+        }
+    }
+    if let Some(trouble) = &usage.trouble {
+        text += &format!("; warning: nothing more was kept: {trouble}");
+    }
+    text
 }
 
 /// Finds the levels of a recipe that wants them searched for.
@@ -176,8 +229,9 @@ fn searched(recipe: Recipe, teacher: &Model, context: &Context) -> anyhow::Resul
 }
 
 fn dry_run(
+    verb: &Verb,
     recipe: &Recipe,
-    teacher: &Model,
+    (teacher, hash): (&Model, &str),
     perceptual: Option<&Perceptual>,
     context: &Context,
 ) -> anyhow::Result<ExitCode> {
@@ -197,6 +251,15 @@ fn dry_run(
         recipe.spacing = *search.spacing;
     }
     let recipe = &recipe;
+    if let Some(folder) = &verb.cache {
+        let source = TrajectorySource::new(recipe, teacher, device)?;
+        // A dry run writes nothing, not even the folder.
+        let source = match folder.is_dir() {
+            true => source.with_cache(TrajectoryCache::open(folder, hash)?),
+            false => source,
+        };
+        facts.push(cached(&source)?);
+    }
     let micro = recipe.micro_batch.unwrap_or(recipe.batch);
     // A recipe for several numbers of steps is measured at the middle one.
     let [fewest, most] = recipe.variable_steps.unwrap_or([recipe.steps; 2]);

@@ -270,3 +270,29 @@ fn the_demo_compares_teacher_and_student() {
     world.prints(&format!("{demo} --out mine"));
     world.says(&format!("{demo} --out mine"), 2, "--overwrite");
 }
+
+#[test]
+fn trajectories_are_kept_between_runs() {
+    let world = World::with_teacher();
+    let distill = "distill student.toml --teacher teacher.safetensors";
+    world.prints(&format!("{distill} --out plain"));
+    let dry = world.prints(&format!("{distill} --cache cache --dry-run"));
+    assert!(
+        dry.contains("# trajectory cache: 0 of 20 batches are there; 122.9 kB for all of them"),
+        "{dry}"
+    );
+    assert!(!world.path("cache").exists());
+    let first = world.fails(&format!("{distill} --cache cache --out first"), 0);
+    assert!(first.contains("0 batches read, 20 written"), "{first}");
+    let second = world.fails(&format!("{distill} --cache cache --out second"), 0);
+    assert!(
+        second.contains("20 of 20 batches are there in "),
+        "{second}"
+    );
+    assert!(
+        second.contains("trajectory cache: 20 batches read"),
+        "{second}"
+    );
+    let student = |run: &str| world.bytes(format!("{run}/student.safetensors"));
+    assert!(student("plain") == student("first") && student("first") == student("second"));
+}

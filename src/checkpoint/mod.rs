@@ -10,6 +10,6 @@ mod state;
 
 pub(crate) use card::recipe_json;
 pub use card::{Card, Kind, Model, Sampling};
-pub(crate) use file::write_in_parts;
 pub use file::{File, hash_bytes, hash_file, write_atomically};
+pub(crate) use file::{hexadecimal, write_in_parts};
 pub use state::{Progress, State};

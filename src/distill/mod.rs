@@ -1,6 +1,7 @@
 //! Simple and Fast Distillation: the student learns, along its *own* few-step path, to land on the teacher's
 //! many-step trajectory. [SFD Alg. 2]
 
+mod cache;
 mod check;
 mod distance;
 mod perceptual;
@@ -10,11 +11,12 @@ mod schedule;
 mod search;
 mod target;
 
+pub use cache::{TrajectoryCache, TrajectoryType, Usage};
 pub use distance::Distance;
 pub use perceptual::{InputRange, Perceptual, PerceptualConfig};
 pub use recipe::{Recipe, Target};
 pub use schedule::Schedule;
-pub use target::TrajectorySource;
+pub use target::{Cached, TrajectorySource};
 
 use crate::checkpoint::{Card, Kind, Model, Progress, State, recipe_json};
 use crate::denoiser::{Condition, Preconditioned};

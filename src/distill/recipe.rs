@@ -1,10 +1,10 @@
 //! The settings of a distillation.
 
-use super::{Distance, PerceptualConfig, Schedule};
+use super::{Distance, PerceptualConfig, Schedule, TrajectoryType};
 use crate::Error;
 use crate::checkpoint::{Card, Sampling};
 use crate::grid::{SigmaGrid, Spacing};
-use crate::network::StepInit;
+use crate::network::{StepInit, is_default};
 use crate::noise::{Domain, Stream};
 use crate::optimizer::{AdamConfig, average_decay};
 use crate::solver::SolverConfig;
@@ -68,6 +68,9 @@ pub struct Recipe {
     /// The teacher is a student itself and is sampled as its card says: with its analytical first step and its step
     /// condition. `steps` x `substeps` must be a number of steps that it was distilled for.
     pub second_stage: bool,
+    /// To how many digits the states of the teacher's trajectories are rounded, the noise they start from excepted.
+    #[serde(skip_serializing_if = "is_default")]
+    pub trajectory_type: TrajectoryType,
     /// Where the student's steps start.
     pub target: Target,
     /// Steps of the student that each update's gradient goes through; 1 is the paper's. With more, the steps before are
@@ -118,6 +121,7 @@ impl Default for Recipe {
             analytic_first_step: true,
             teacher_solver: SolverConfig::default(),
             second_stage: false,
+            trajectory_type: TrajectoryType::F32,
             target: Target::OwnPath,
             gradient_steps: 1,
             distance: Distance::L1,

@@ -1,6 +1,7 @@
 //! The teacher's trajectories of a round.
 
-use super::Recipe;
+use super::cache::Key;
+use super::{Recipe, TrajectoryCache};
 use crate::checkpoint::{Card, Model};
 use crate::denoiser::{Condition, Denoiser, draw_round};
 use crate::sampler::{Sampler, Trajectory};
@@ -15,6 +16,8 @@ pub struct TrajectorySource<'a> {
     card: &'a Card,
     recipe: Recipe,
     device: Device,
+    /// Where trajectories are kept between runs.
+    cache: Option<TrajectoryCache>,
     /// The newest draw and its number, where rounds share trajectories: a cache, which no result depends on.
     newest: Mutex<Option<(u64, Trajectory, Condition)>>,
 }
@@ -32,8 +35,62 @@ impl<'a> TrajectorySource<'a> {
             card: &teacher.card,
             recipe,
             device: device.clone().inner(),
+            cache: None,
             newest: Mutex::new(None),
         })
+    }
+
+    /// Takes trajectories from a folder where they are there, and keeps them there where they are not.
+    #[must_use]
+    pub fn with_cache(self, cache: TrajectoryCache) -> Self {
+        Self {
+            cache: Some(cache),
+            ..self
+        }
+    }
+
+    /// The folder of trajectories, if there is one.
+    pub fn cache(&self) -> Option<&TrajectoryCache> {
+        self.cache.as_ref()
+    }
+
+    /// Batches of trajectories in the whole run, how many of them the cache has, and the bytes of all in a cache
+    /// (without the headers of its files, some 1000 each).
+    ///
+    /// # Errors
+    /// None for a recipe that passed its check.
+    pub fn cached(&self) -> Result<Cached, Error> {
+        let recipe = &self.recipe;
+        let mut cached = Cached::default();
+        for draw in 0..recipe.rounds().div_ceil(recipe.reuse.max(1)) {
+            let key = self.key(draw, recipe.steps_at(draw * recipe.reuse.max(1)))?;
+            let numbers = key.shape.iter().map(|n| *n as u64).product::<u64>();
+            cached.batches += 1;
+            cached.bytes += numbers * key.steps as u64 * key.kind.size();
+            let there = self.cache.as_ref().is_some_and(|cache| cache.has(&key));
+            cached.there += u64::from(there);
+        }
+        Ok(cached)
+    }
+
+    /// What the trajectories of a draw depend on.
+    fn key(&self, draw: u64, steps: usize) -> Result<Key, Error> {
+        let recipe = &self.recipe;
+        let sampling = recipe.teacher_sampling(self.card, steps);
+        let [c, h, w] = self.card.network.image_shape();
+        let shape = [recipe.batch, c, h, w];
+        let json = serde_json::json!({
+            "seed": recipe.seed,
+            "draw": draw,
+            "micro-batch": recipe.micro_batch.unwrap_or(recipe.batch).min(recipe.batch),
+            "solver": sampling.solver,
+            "levels": sampling.grid()?.levels(),
+            "substeps": recipe.substeps,
+            "analytic-first-step": sampling.analytic_first_step,
+            "told-steps": sampling.told_steps(),
+            "device": format!("{:?}", self.device),
+        });
+        Ok(Key::new(json, shape, steps, recipe.trajectory_type))
     }
 
     /// Calls of the teacher for one trajectory, while the student takes its usual number of steps.
@@ -69,11 +126,35 @@ impl<'a> TrajectorySource<'a> {
         let (noise, condition) =
             draw_round(recipe.seed, drawn, samples, shape, classes, &self.device);
         let start = noise.mul_scalar(recipe.sigma_max);
-        let target = self.solve(start, &condition, recipe.steps_at(round))?;
+        let target = self.kept(start, &condition, drawn, recipe.steps_at(round))?;
         if shared {
             *newest() = Some((drawn, target.clone(), condition.clone()));
         }
         Ok((target, condition))
+    }
+
+    /// The trajectories of a draw, from the cache if they are there.
+    fn kept(
+        &self,
+        start: Images,
+        condition: &Condition,
+        draw: u64,
+        steps: usize,
+    ) -> Result<Trajectory, Error> {
+        let Some(cache) = &self.cache else {
+            return self.solve(start, condition, steps);
+        };
+        let key = self.key(draw, steps)?;
+        if let Some(states) = cache.read(&key, &self.device) {
+            let sampling = self.recipe.teacher_sampling(self.card, steps);
+            return Ok(Trajectory {
+                grid: sampling.grid()?.every(self.recipe.substeps)?,
+                states: std::iter::once(start).chain(states).collect(),
+            });
+        }
+        let target = self.solve(start, condition, steps)?;
+        cache.write(&key, &target.states[1..]);
+        Ok(target)
     }
 
     /// The teacher's trajectory from `start` (noise at the largest level), on the grid of a student with `steps` steps.
@@ -102,8 +183,24 @@ impl<'a> TrajectorySource<'a> {
             let fine = sampler.trajectory(slice(&start, &samples), &told);
             parts.push(fine.thin(self.recipe.substeps)?);
         }
-        Ok(join(parts, grid.every(self.recipe.substeps)?))
+        let mut whole = join(parts, grid.every(self.recipe.substeps)?);
+        let rounding = self.recipe.trajectory_type;
+        for state in whole.states.iter_mut().skip(1) {
+            *state = rounding.round(state.clone());
+        }
+        Ok(whole)
     }
+}
+
+/// What a cache has, or would have, of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cached {
+    /// Batches of trajectories in the run.
+    pub batches: u64,
+    /// Those that are there.
+    pub there: u64,
+    /// Bytes of all.
+    pub bytes: u64,
 }
 
 impl Recipe {

@@ -197,7 +197,7 @@ impl NetworkConfig {
 }
 
 /// For settings that are left out of a card where they are the default.
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 

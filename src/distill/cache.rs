@@ -1,0 +1,260 @@
+//! Teacher trajectories on disk: a second run from the same teacher skips what costs most.
+
+use crate::checkpoint::{File, hash_bytes};
+use crate::{Error, Images};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// To how many digits the states of a teacher's trajectory are rounded before anything is done with them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum TrajectoryType {
+    /// Not at all: single precision.
+    #[default]
+    F32,
+    /// Half precision, which halves a [`TrajectoryCache`].
+    F16,
+}
+
+impl TrajectoryType {
+    fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::F16 => DType::F16,
+        }
+    }
+
+    /// Bytes of a number.
+    pub(super) fn size(self) -> u64 {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+        }
+    }
+
+    pub(super) fn round(self, images: Images) -> Images {
+        match self {
+            Self::F32 => images,
+            Self::F16 => images.cast(DType::F16).cast(DType::F32),
+        }
+    }
+}
+
+/// A folder of trajectories, a file for each batch, in a sub-folder for each teacher.
+///
+/// A file's name is the hash of everything that its trajectories depend on, the version of this program included: a run
+/// gets what it would have computed, bit for bit. Files that are broken are computed and written again. Several
+/// processes may use one folder, since files appear whole or not at all. Nothing is ever deleted: remove the folder, or
+/// a part of it, at any time.
+#[derive(Debug)]
+pub struct TrajectoryCache {
+    folder: PathBuf,
+    teacher: String,
+    usage: Mutex<Usage>,
+}
+
+/// What a cache has been used for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Batches that were there.
+    pub read: u64,
+    /// Batches that were computed and written.
+    pub written: u64,
+    /// Files that were broken, and are mended.
+    pub broken: u64,
+    /// Why nothing could be written any more, such as a full disk.
+    pub trouble: Option<String>,
+}
+
+/// What one batch of trajectories depends on besides teacher and program.
+#[derive(Debug)]
+pub(super) struct Key {
+    json: Value,
+    /// Shape of each state.
+    pub(super) shape: [usize; 4],
+    /// States after the first, which is drawn and not kept.
+    pub(super) steps: usize,
+    /// How the states are written.
+    pub(super) kind: TrajectoryType,
+}
+
+impl Key {
+    pub(super) fn new(json: Value, shape: [usize; 4], steps: usize, kind: TrajectoryType) -> Self {
+        Self {
+            json,
+            shape,
+            steps,
+            kind,
+        }
+    }
+}
+
+/// The text in a file's header.
+#[derive(Serialize, Deserialize)]
+struct Header {
+    /// Of which trajectories.
+    key: String,
+    /// SHA-256 of the states, one after the other.
+    states: String,
+}
+
+/// Tells programs that make backups to leave the folder out (bford.info/cachedir).
+const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# Teacher trajectories of `fewstep distill --cache`. May be deleted.\n";
+
+impl TrajectoryCache {
+    /// Uses, and if need be creates, a folder; `teacher` is the SHA-256 of the teacher's file.
+    ///
+    /// # Errors
+    /// [`Error::File`] if it cannot be created.
+    pub fn open(folder: &Path, teacher: &str) -> Result<Self, Error> {
+        std::fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
+        let tag = folder.join("CACHEDIR.TAG");
+        if !tag.exists() {
+            std::fs::write(&tag, TAG).map_err(Error::file("write", &tag))?;
+        }
+        Ok(Self {
+            folder: folder.join(&teacher[..teacher.len().min(SHORT)]),
+            teacher: teacher.to_string(),
+            usage: Mutex::default(),
+        })
+    }
+
+    /// Where the trajectories of this teacher are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// What has been read and written so far.
+    pub fn usage(&self) -> Usage {
+        self.note(|usage| usage.clone())
+    }
+
+    fn note<T>(&self, note: impl FnOnce(&mut Usage) -> T) -> T {
+        note(&mut self.usage.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The whole key as a text.
+    fn text(&self, key: &Key) -> String {
+        let whole = serde_json::json!({
+            "format": 1,
+            "version": env!("CARGO_PKG_VERSION"),
+            "teacher": self.teacher,
+            "shape": key.shape,
+            "states": key.steps,
+            "type": key.kind,
+            "trajectories": key.json,
+        });
+        whole.to_string()
+    }
+
+    fn path(&self, text: &str) -> PathBuf {
+        let name = hash_bytes(text.as_bytes());
+        self.folder.join(format!("{name}.safetensors"))
+    }
+
+    /// Whether there is a file.
+    pub(super) fn has(&self, key: &Key) -> bool {
+        self.path(&self.text(key)).exists()
+    }
+
+    /// The states of a batch, if they are there and whole.
+    pub(super) fn read(&self, key: &Key, device: &Device) -> Option<Vec<Images>> {
+        let text = self.text(key);
+        let path = self.path(&text);
+        if !path.exists() {
+            return None;
+        }
+        let states = File::read(&path)
+            .ok()
+            .and_then(|file| check(file, &text, key));
+        let Some(states) = states else {
+            self.note(|usage| usage.broken += 1);
+            return None;
+        };
+        self.note(|usage| usage.read += 1);
+        let states = states.into_iter().map(|data| {
+            let data = data.convert::<f32>();
+            Tensor::from_data(data, device)
+        });
+        Some(states.collect())
+    }
+
+    /// Keeps the states of a batch. A cache that cannot be written is no reason to stop: it is noted, and not tried
+    /// again.
+    pub(super) fn write(&self, key: &Key, states: &[Images]) {
+        if self.note(|usage| usage.trouble.is_some()) {
+            return;
+        }
+        let done = self.put(key, states);
+        self.note(|usage| match done {
+            Ok(()) => usage.written += 1,
+            Err(error) => usage.trouble = Some(error.to_string()),
+        });
+    }
+
+    fn put(&self, key: &Key, states: &[Images]) -> Result<(), Error> {
+        let text = self.text(key);
+        let path = self.path(&text);
+        let data: Vec<TensorData> = states
+            .iter()
+            .map(|state| state.clone().into_data().convert_dtype(key.kind.dtype()))
+            .collect();
+        let header = Header {
+            key: text,
+            states: hash(&data),
+        };
+        let json = serde_json::to_string(&header);
+        let file = File {
+            tensors: (1..).map(name).zip(data).collect(),
+            json: Some(json.map_err(|e| Error::invalid("key", e, "representable as JSON"))?),
+            metadata: BTreeMap::new(),
+        };
+        let bytes = file.to_bytes()?;
+        std::fs::create_dir_all(&self.folder).map_err(Error::file("create", &self.folder))?;
+        // Not synced: what a power cut leaves is found out by its hash.
+        let mut out = tempfile::Builder::new()
+            .prefix(".fewstep-")
+            .tempfile_in(&self.folder)
+            .map_err(Error::file("create a file in", &self.folder))?;
+        out.write_all(&bytes).map_err(Error::file("write", &path))?;
+        out.persist(&path)
+            .map_err(|e| Error::file("rename a file to", &path)(e.error))?;
+        Ok(())
+    }
+}
+
+/// Digits of the teacher's hash in the name of its folder.
+const SHORT: usize = 16;
+
+/// The name of the state after so many steps; in the order of the steps.
+fn name(step: usize) -> String {
+    format!("{step:04}")
+}
+
+/// The states of a file, if it is what it should be.
+fn check(mut file: File, text: &str, key: &Key) -> Option<Vec<TensorData>> {
+    let header: Header = serde_json::from_str(file.json.as_deref()?).ok()?;
+    let states: Vec<TensorData> = (1..=key.steps)
+        .map(|step| file.tensors.remove(&name(step)))
+        .collect::<Option<_>>()?;
+    let fits = |data: &TensorData| {
+        data.shape().as_slice() == key.shape && data.dtype() == key.kind.dtype()
+    };
+    let whole = header.key == text && states.iter().all(fits) && header.states == hash(&states);
+    whole.then_some(states)
+}
+
+fn hash(states: &[TensorData]) -> String {
+    let mut digest = Sha256::new();
+    for state in states {
+        digest.update(state.as_bytes());
+    }
+    crate::checkpoint::hexadecimal(&digest.finalize())
+}
