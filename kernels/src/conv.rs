@@ -6,12 +6,14 @@
 //! convolution with flipped, transposed weights; the weight gradient is in [`weight`].
 
 mod forward;
+mod pack;
 mod scheme;
 mod strip;
 mod tile;
 mod weight;
 
 pub(crate) use forward::{forward, input_gradient};
+pub(crate) use pack::pack;
 pub(crate) use weight::{bias_gradient, weight_gradient};
 
 /// Sizes of one convolution: `side` x `side` taps, padding `side / 2`, stride 1.

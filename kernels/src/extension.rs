@@ -1,6 +1,6 @@
 //! The operations as an extension of Burn's Flex backend.
 
-use crate::{activation, conv, norm, resample};
+use crate::{activation, conv, frozen, norm, resample};
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Flex, backend_extension};
@@ -92,7 +92,8 @@ impl Kernels for Flex {
     fn conv2d_same(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
         let (x, weight, bias) = (dense(x), dense(weight), dense(bias));
         let s = conv_shape(&x, &weight);
-        let y = conv::forward(s, values(&x), values(&weight), Some(values(&bias)));
+        let packed = frozen::packed(&weight, || conv::pack(s, values(&weight)));
+        let y = conv::forward(s, values(&x), &packed, Some(values(&bias)));
         tensor(y, Shape::new([s.batch, s.cout, s.height, s.width]))
     }
 

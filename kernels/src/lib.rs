@@ -10,6 +10,7 @@ mod activation;
 mod buffer;
 mod conv;
 mod extension;
+mod frozen;
 mod gradient;
 mod memory;
 mod norm;
@@ -18,5 +19,6 @@ mod resample;
 mod simd;
 
 pub use extension::Kernels;
+pub use frozen::{Frozen, freeze};
 pub use memory::keep_freed_memory;
 pub use operation::{conv2d_1x1, conv2d_3x3, downsample_2x, group_norm_silu, silu, upsample_2x};

@@ -7,6 +7,7 @@ use crate::denoiser::{Condition, Denoiser, draw_round};
 use crate::sampler::{Sampler, Trajectory};
 use crate::{Error, Images};
 use burn::tensor::{Device, Tensor};
+use fewstep_kernels::Frozen;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
@@ -18,6 +19,8 @@ pub struct TrajectorySource<'a> {
     device: Device,
     /// Where trajectories are kept between runs.
     cache: Option<TrajectoryCache>,
+    /// The teacher does not change.
+    _frozen: Frozen,
     /// The newest draw and its number, where rounds share trajectories: a cache, which no result depends on.
     newest: Mutex<Option<(u64, Trajectory, Condition)>>,
 }
@@ -36,6 +39,7 @@ impl<'a> TrajectorySource<'a> {
             recipe,
             device: device.clone().inner(),
             cache: None,
+            _frozen: teacher.denoiser.network.freeze(),
             newest: Mutex::new(None),
         })
     }

@@ -32,6 +32,7 @@ pub use step_branch::{StepInit, add_step_branch, is_step_parameter};
 use crate::{Error, Images};
 use burn::module::{Module, ModuleMapper, ModuleVisitor};
 use burn::tensor::{DType, Device, Tensor};
+use fewstep_kernels::Frozen;
 use serde::{Deserialize, Serialize};
 use unet_body::UNetBody;
 
@@ -234,6 +235,12 @@ impl Network {
             Self::SongUnet(network) => network.forward(images, inputs),
             Self::DhariwalUnet(network) => network.forward(images, inputs),
         }
+    }
+
+    /// Keeps what the CPU's convolutions make of the weights while the result lives: for networks that are called many
+    /// times and do not change. No result depends on it.
+    pub fn freeze(&self) -> Frozen {
+        fewstep_kernels::freeze(parameter::kernels(self))
     }
 
     fn body(&self) -> &UNetBody {

@@ -97,6 +97,22 @@ fn collect(network: &Network, gradients: Option<&Gradients>) -> Vec<Gathered> {
     reader.found
 }
 
+/// The weights of all convolutions, sharing the memory of the network's.
+pub(super) fn kernels(network: &Network) -> Vec<Tensor<4>> {
+    struct Reader(Vec<Tensor<4>>);
+    impl ModuleVisitor for Reader {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let value = param.val();
+            if let [output, input, height, width] = *value.dims().as_slice() {
+                self.0.push(value.reshape([output, input, height, width]));
+            }
+        }
+    }
+    let mut reader = Reader(Vec::new());
+    network.visit_with(&mut reader);
+    reader.0
+}
+
 /// The new value, flattened, of the parameter at a position with a name and a shape, if it has one.
 pub(crate) type NewValue<'a> = dyn FnMut(usize, &str, &[usize]) -> Option<Tensor<1>> + 'a;
 

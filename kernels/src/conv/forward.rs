@@ -1,6 +1,7 @@
 //! Forward convolution and its input gradient.
 
 use super::Shape;
+use super::pack::{pack_taps, packed_len};
 use super::scheme::{FOUR_FROM, Four, Scheme, Two};
 use super::strip::Strips;
 use super::tile::{self, Product};
@@ -15,13 +16,25 @@ const ENOUGH: usize = 36;
 
 /// `y[b, o] = bias[o] + sum_i w[o, i] * x[b, i]`.
 ///
-/// `x` is [batch, cin, height, width], `w` [cout, cin, side, side], `bias` [cout]; all dense.
+/// `x` is [batch, cin, height, width], `bias` [cout], both dense; `w` [cout, cin, side, side] as
+/// [`pack`] gives it.
 pub(crate) fn forward(s: Shape, x: &[f32], w: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
-    let taps = s.taps();
-    run(s, x, bias, |o, i, t| w[(o * s.cin + i) * taps + t])
+    assert_eq!(
+        x.len(),
+        s.batch * s.cin * s.pixels(),
+        "input of the declared shape"
+    );
+    assert_eq!(w.len(), packed_len(&s), "weights of the declared shape");
+    assert!(bias.is_none_or(|b| b.len() == s.cout));
+    match s.side {
+        1 => run_1(s, x, bias, w),
+        _ if s.cin < FOUR_FROM => run_3::<Two>(s, x, bias, w),
+        _ => run_3::<Four>(s, x, bias, w),
+    }
 }
 
-/// Gradient with respect to `x`, given the gradient `g` [batch, cout, height, width] of the output.
+/// Gradient with respect to `x`, given the gradient `g` [batch, cout, height, width] of the output and
+/// the weights `w` [cout, cin, side, side].
 ///
 /// It is the convolution with the taps turned round and the channels swapped.
 pub(crate) fn input_gradient(s: Shape, g: &[f32], w: &[f32]) -> Vec<f32> {
@@ -31,52 +44,15 @@ pub(crate) fn input_gradient(s: Shape, g: &[f32], w: &[f32]) -> Vec<f32> {
         cout: s.cin,
         ..s
     };
-    run(swapped, g, None, |i, o, t| {
-        w[(o * s.cin + i) * taps + taps - 1 - t]
-    })
-}
-
-fn run(
-    s: Shape,
-    x: &[f32],
-    bias: Option<&[f32]>,
-    tap: impl Fn(usize, usize, usize) -> f32 + Sync,
-) -> Vec<f32> {
-    assert_eq!(
-        x.len(),
-        s.batch * s.cin * s.pixels(),
-        "input of the declared shape"
-    );
-    assert!(bias.is_none_or(|b| b.len() == s.cout));
-    match s.side {
-        1 => run_1(s, x, bias, tap),
-        _ if s.cin < FOUR_FROM => run_3::<Two>(s, x, bias, tap),
-        _ => run_3::<Four>(s, x, bias, tap),
-    }
+    let packed = pack_taps(swapped, |i, o, t| w[(o * s.cin + i) * taps + taps - 1 - t]);
+    forward(swapped, g, &packed, None)
 }
 
 /// 3x3, strip by strip.
-fn run_3<S: Scheme>(
-    s: Shape,
-    x: &[f32],
-    bias: Option<&[f32]>,
-    tap: impl Fn(usize, usize, usize) -> f32 + Sync,
-) -> Vec<f32> {
+fn run_3<S: Scheme>(s: Shape, x: &[f32], bias: Option<&[f32]>, packed: &[f32]) -> Vec<f32> {
     let strips = Strips::<S>::new(&s);
-    let (count, depth) = (strips.count(s.batch), s.cin * 3);
-    let packed_point = s.cout * depth;
-    let mut packed = vec![0.0; S::POINTS * packed_point];
-    for (first, rows) in tile::blocks(s.cout) {
-        for (r, i) in (0..rows).flat_map(|r| (0..s.cin).map(move |i| (r, i))) {
-            for kx in 0..3 {
-                let column = core::array::from_fn(|ky| tap(first + r, i, ky * 3 + kx));
-                let at = first * depth + (i * 3 + kx) * rows + r;
-                for (j, w) in S::weight(column).into_iter().enumerate().take(S::POINTS) {
-                    packed[j * packed_point + at] = w;
-                }
-            }
-        }
-    }
+    let count = strips.count(s.batch);
+    let packed_point = s.cout * s.cin * 3;
     let bytes = S::POINTS * (s.cin * strips.padded() + s.cout * strips.dense()) * size_of::<f32>();
     let most = (CACHE / bytes.max(1)).min(ENOUGH.div_ceil(strips.vectors.max(1)));
     // Not so many that a small batch leaves threads without work.
@@ -167,18 +143,7 @@ unsafe fn strips_3_lanes<S: Scheme, V: Lanes>(
 }
 
 /// 1x1: each task some pixels of an image.
-fn run_1(
-    s: Shape,
-    x: &[f32],
-    bias: Option<&[f32]>,
-    tap: impl Fn(usize, usize, usize) -> f32 + Sync,
-) -> Vec<f32> {
-    let mut packed = vec![0.0; s.cout * s.cin];
-    for (first, rows) in tile::blocks(s.cout) {
-        for (r, i) in (0..rows).flat_map(|r| (0..s.cin).map(move |i| (r, i))) {
-            packed[(first * s.cin) + i * rows + r] = tap(first + r, i, 0);
-        }
-    }
+fn run_1(s: Shape, x: &[f32], bias: Option<&[f32]>, packed: &[f32]) -> Vec<f32> {
     let pixels = s.pixels();
     let size =
         (CACHE / 4 / (s.cin * size_of::<f32>()).max(1)).clamp(2 * LANES, 32 * LANES) & !(LANES - 1);
