@@ -2,6 +2,7 @@
 //! many-step trajectory. [SFD Alg. 2]
 
 mod check;
+mod cost;
 mod distance;
 mod perceptual;
 mod recipe;
@@ -10,6 +11,7 @@ mod schedule;
 mod search;
 mod target;
 
+pub use cost::Cost;
 pub use distance::Distance;
 pub use perceptual::{InputRange, Perceptual, PerceptualConfig};
 pub use recipe::{Recipe, Target};
