@@ -2,11 +2,11 @@
 
 use crate::folder::Policy;
 use crate::run::{Options, Tick};
-use crate::{convert, demo, distill, evaluate, inspect, sample, schedule, train, verify};
+use crate::{convert, demo, distill, evaluate, fetch, inspect, sample, schedule, train, verify};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
@@ -18,7 +18,8 @@ Examples:
   fewstep evaluate runs/nfe2/student.safetensors --reference assets/fashion-mnist-statistics.safetensors
   fewstep convert runs/several/student.safetensors nfe3.safetensors --nfe 3
   fewstep inspect runs/nfe2/student.safetensors
-  fewstep convert edm-cifar10-32x32-uncond-vp.pkl teacher.safetensors
+  fewstep fetch edm-cifar10
+  fewstep convert weights/edm-cifar10-32x32-uncond-vp.pkl teacher.safetensors
   fewstep verify
 
 Exit status: 0 done, 1 the run failed, 2 the command or recipe was wrong, 130 interrupted.";
@@ -51,6 +52,26 @@ pub struct Global {
     /// Show no progress
     #[arg(long, short, global = true)]
     pub quiet: bool,
+}
+
+/// Which recipe; it can be given with the option or without.
+#[derive(Args, Clone, Debug)]
+#[group(required = true, multiple = false)]
+pub struct RecipeArg {
+    /// A recipe file, or the name of a bundled one
+    #[arg(value_name = "RECIPE")]
+    recipe: Option<PathBuf>,
+    /// The same, as an option
+    #[arg(long = "recipe", value_name = "RECIPE")]
+    named: Option<PathBuf>,
+}
+
+impl RecipeArg {
+    /// What was typed.
+    pub fn typed(&self) -> &Path {
+        let typed = self.recipe.as_deref().or(self.named.as_deref());
+        typed.unwrap_or(Path::new(""))
+    }
 }
 
 /// Options of every training.
@@ -101,6 +122,8 @@ impl RunArgs {
 pub enum Command {
     /// Distil the bundled teacher to 2 evaluations and show the result; needs no data
     Demo(demo::Verb),
+    /// Download pre-trained weights
+    Fetch(fetch::Verb),
     /// Train a teacher, or a feature network, from images
     Train(train::Verb),
     /// Distil a teacher into a few-step student

@@ -1,6 +1,6 @@
 //! `fewstep distill`: a few-step student of a teacher.
 
-use crate::args::RunArgs;
+use crate::args::{RecipeArg, RunArgs};
 use crate::device::Context;
 use crate::estimate::{Calibration, print_estimate};
 use crate::failure::wrong;
@@ -14,9 +14,10 @@ use crate::sheet;
 use clap::Args;
 use fewstep::checkpoint::{Model, State};
 use fewstep::distill::{
-    Distance, Distiller, Perceptual, Recipe, TrajectoryCache, TrajectorySource, Usage,
+    Cost, Distance, Distiller, Perceptual, Recipe, TrajectoryCache, TrajectorySource, Usage,
 };
 use fewstep::{Device, Error, Images, import};
+use indicatif::HumanCount;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -27,6 +28,7 @@ const EXAMPLES: &str = "\
 Examples:
   fewstep distill fashion-mnist-nfe2 --teacher teacher.safetensors --dry-run
   fewstep distill fashion-mnist-nfe2 --teacher teacher.safetensors --out runs/nfe2
+  fewstep distill --recipe cifar10-nfe2 --teacher weights/edm-cifar10-32x32-uncond-vp.pkl
   fewstep distill my.toml --teacher teacher.safetensors --set steps=4 --set teacher-solver.order=2
   fewstep distill my.toml --teacher teacher.safetensors --cache trajectories --set learning-rate=1e-4
   fewstep distill fashion-mnist-nfe2 --teacher teacher.safetensors --out runs/nfe2 --resume";
@@ -34,8 +36,8 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Verb {
-    /// A recipe file (kind = "distillation"), or the name of a bundled one
-    recipe: PathBuf,
+    #[command(flatten)]
+    recipe: RecipeArg,
     /// The teacher's file: ours, or an EDM, SFD or PyTorch one; for a second stage (second-stage = true) a student's
     #[arg(long, value_name = "FILE")]
     teacher: PathBuf,
@@ -51,7 +53,7 @@ pub struct Verb {
 
 /// Runs the verb.
 pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
-    let source = Source::read(&verb.recipe)?;
+    let source = Source::read(verb.recipe.typed())?;
     if source.kind != Kind::Distillation {
         let name = &source.name;
         return Err(wrong(format!(
@@ -300,9 +302,21 @@ fn dry_run(
     };
     let evaluations = format!("teacher {}, student {}", range(0), range(1));
     facts.insert(0, ("evaluations a trajectory", evaluations));
+    let cost = recipe.cost(&teacher.card)?;
+    facts.insert(1, ("network forwards", forwards(&cost)));
     let updates = recipe.rounds() * (least[1] + largest[1]) as u64 / 2;
     print_estimate(&text, &facts, recipe.rounds(), updates, &calibration);
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a run costs whatever the machine.
+fn forwards(cost: &Cost) -> String {
+    format!(
+        "{} (teacher {}, student {}; a backward pass counts as two)",
+        HumanCount(cost.forwards()),
+        HumanCount(cost.teacher),
+        HumanCount(cost.forwards() - cost.teacher)
+    )
 }
 
 /// A distillation.

@@ -40,8 +40,10 @@ pub fn run(verb: &Verb) -> anyhow::Result<ExitCode> {
         let text = serde_json::to_string_pretty(&facts).context("cannot print")?;
         println!("{text}");
     } else {
-        for (name, value) in &facts {
+        // The whole card is for programs; its parts stand in lines of their own.
+        for (name, value) in facts.iter().filter(|(name, _)| name != "card") {
             match value {
+                Value::Array(none) if none.is_empty() => println!("{name:<16}none"),
                 Value::String(text) => println!("{name:<16}{text}"),
                 Value::Array(lines) if lines.iter().any(Value::is_string) => {
                     for (i, line) in lines.iter().enumerate() {
@@ -76,20 +78,32 @@ fn of_safetensors(file: &Checkpoint) -> anyhow::Result<Facts> {
     let kind = kind_of(card.as_ref());
     put("kind", json!(kind));
     if matches!(kind, "teacher" | "student") {
-        for (name, value) in model_facts(&file.card()?)? {
+        for (name, value) in model_facts(file, &file.card()?)? {
             put(name, value);
         }
     } else if let Some(Value::Object(card)) = card {
+        if kind == "training state" {
+            for (name, value) in state_facts(&card["recipe"]) {
+                put(name, value);
+            }
+        }
         for (name, value) in card.into_iter().filter(|(name, _)| name != "kind") {
             put(&name, value);
         }
-    } else if let Ok(card) = file.card() {
-        // Official names: it can be sampled and converted.
-        for (name, value) in model_facts(&card)? {
-            put(name, value);
+    } else {
+        match file.card() {
+            // Official names: it can be sampled and converted.
+            Ok(card) => {
+                for (name, value) in model_facts(file, &card)? {
+                    put(name, value);
+                }
+            }
+            Err(error) => put("not-loadable", json!(error.to_string())),
         }
     }
-    facts.extend(tensor_facts(file));
+    facts.extend(tensor_facts(file, kind == "training state"));
+    // There is nothing in such a file that could name code.
+    facts.push(("globals".into(), json!([])));
     if !metadata.is_empty() {
         facts.push(("metadata".into(), json!(metadata)));
     }
@@ -115,10 +129,8 @@ fn of_pickle(file: &Checkpoint) -> anyhow::Result<Facts> {
     }
     match file.card() {
         Ok(card) => {
-            for (name, value) in model_facts(&card)? {
-                if name != "recipe" {
-                    put(name, value);
-                }
+            for (name, value) in model_facts(file, &card)? {
+                put(name, value);
             }
         }
         // Not everything that PyTorch saves is a model of ours.
@@ -133,7 +145,7 @@ fn of_pickle(file: &Checkpoint) -> anyhow::Result<Facts> {
             put(name, json!(map));
         }
     }
-    facts.extend(tensor_facts(file));
+    facts.extend(tensor_facts(file, false));
     facts.push(("globals".into(), global_facts(&file.globals)));
     Ok(facts)
 }
@@ -151,13 +163,14 @@ fn refused(path: &Path, error: Error) -> anyhow::Result<Facts> {
     ])
 }
 
-/// Parameters are counted without constants.
-fn tensor_facts(file: &Checkpoint) -> Facts {
+/// Parameters are counted without constants and, in a training state, without moments and averages.
+fn tensor_facts(file: &Checkpoint, is_state: bool) -> Facts {
     let mut types: BTreeMap<String, usize> = BTreeMap::new();
     let mut parameters = 0;
     for (name, info) in file.tensors() {
         *types.entry(info.scalar.to_string()).or_default() += 1;
-        if !name.ends_with("resample_filter") {
+        let is_weight = !is_state || name.starts_with("weight/");
+        if is_weight && !name.ends_with("resample_filter") {
             parameters += info.count();
         }
     }
@@ -209,7 +222,24 @@ fn kind_of(card: Option<&Value>) -> &'static str {
     }
 }
 
-fn model_facts(card: &Card) -> anyhow::Result<Vec<(&'static str, Value)>> {
+/// What a training state's recipe says of the model that is made.
+fn state_facts(recipe: &Value) -> Vec<(&'static str, Value)> {
+    let mut facts = Vec::new();
+    if recipe["network"].is_object() {
+        facts.push(("network", recipe["network"].clone()));
+    }
+    for sampling in [&recipe["sampling"], recipe] {
+        let [smallest, largest] = ["sigma-min", "sigma-max"].map(|key| sampling[key].clone());
+        if smallest.is_number() && largest.is_number() {
+            facts.push(("sigma-range", json!([smallest, largest])));
+            break;
+        }
+    }
+    facts
+}
+
+/// What a card says: the file's own, or one that follows from what a foreign file holds.
+fn model_facts(file: &Checkpoint, card: &Card) -> anyhow::Result<Vec<(&'static str, Value)>> {
     let sampling = &card.sampling;
     let evaluations = match sampling.step_range {
         Some(_) => {
@@ -229,14 +259,21 @@ fn model_facts(card: &Card) -> anyhow::Result<Vec<(&'static str, Value)>> {
         ),
         ("evaluations", evaluations),
         ("sampling", json(serde_json::to_value(sampling))?),
-        ("trained-on", json!(card.trained_on)),
-        ("recipe", card.recipe.clone()),
     ];
-    if let Some(parent) = &card.parent {
-        facts.push(("parent", json!(parent)));
-    }
-    facts.push(("version", json!(card.version)));
-    facts.push(("format", json!(card.format)));
+    let from = if file.has_card() {
+        facts.push(("trained-on", json!(card.trained_on)));
+        facts.push(("recipe", card.recipe.clone()));
+        if let Some(parent) = &card.parent {
+            facts.push(("parent", json!(parent)));
+        }
+        facts.push(("version", json!(card.version)));
+        facts.push(("format", json!(card.format)));
+        "in the file"
+    } else {
+        "none in the file; `convert` writes one of what is said here"
+    };
+    facts.push(("card", json(serde_json::to_value(card))?));
+    facts.push(("card-from", json!(from)));
     Ok(facts)
 }
 
@@ -255,6 +292,18 @@ mod tests {
             kind_of(Some(&json!([1]))),
             "safetensors file with an unknown card"
         );
+    }
+
+    #[test]
+    fn a_state_tells_the_range_of_its_model() {
+        let teacher =
+            json!({"network": {"kind": "x"}, "sampling": {"sigma-min": 1.0, "sigma-max": 2.0}});
+        let facts = state_facts(&teacher);
+        assert_eq!(facts[0], ("network", json!({"kind": "x"})));
+        assert_eq!(facts[1], ("sigma-range", json!([1.0, 2.0])));
+        let student = json!({"sigma-min": 3.0, "sigma-max": 4.0});
+        assert_eq!(state_facts(&student), [("sigma-range", json!([3.0, 4.0]))]);
+        assert!(state_facts(&json!({"size": 3})).is_empty());
     }
 
     #[test]

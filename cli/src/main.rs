@@ -13,6 +13,7 @@ mod estimate;
 mod evaluate;
 mod failure;
 mod feature_set;
+mod fetch;
 mod folder;
 mod generate;
 mod inspect;
@@ -41,7 +42,8 @@ fn main() -> ExitCode {
     match execute(cli) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {}", failure::one_line(&error));
+            let hint = fetch::hint(&error).map_or(String::new(), |hint| format!("; {hint}"));
+            eprintln!("error: {}{hint}", failure::one_line(&error));
             ExitCode::from(failure::exit_code(&error))
         }
     }
@@ -51,6 +53,7 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
     let context = device::Context::new(&cli.global)?;
     match cli.command {
         Command::Demo(verb) => demo::run(&verb, &context),
+        Command::Fetch(verb) => fetch::run(&verb, &context),
         Command::Train(verb) => train::run(&verb, &context),
         Command::Distill(verb) => distill::run(&verb, &context),
         Command::Sample(verb) => sample::run(&verb, &context),

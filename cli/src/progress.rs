@@ -37,11 +37,27 @@ impl Reporter {
 
     /// Starts counting from `done` to `total`.
     pub fn start(self, what: &str, done: u64, total: u64) -> Progress {
+        let template = "{prefix} {wide_bar} {human_pos}/{human_len}  {msg}";
+        self.begin(what, [done, total], template)
+    }
+
+    /// As [`start`](Self::start), of bytes; the total is 0 if it is not known.
+    pub fn start_bytes(self, what: &str, done: u64, total: u64) -> Progress {
+        let template = match total {
+            0 => "{prefix} {decimal_bytes}  {msg}",
+            _ => "{prefix} {wide_bar} {decimal_bytes}/{decimal_total_bytes}  {msg}",
+        };
+        Progress {
+            unit: |count| bytes(count as u64),
+            ..self.begin(what, [done, total], template)
+        }
+    }
+
+    fn begin(self, what: &str, [done, total]: [u64; 2], template: &str) -> Progress {
         let bar = ProgressBar::new(total).with_position(done);
         if self.quiet || !self.terminal {
             bar.set_draw_target(ProgressDrawTarget::hidden());
         }
-        let template = "{prefix} {wide_bar} {human_pos}/{human_len}  {msg}";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
@@ -50,6 +66,7 @@ impl Reporter {
             what: what.to_string(),
             plain: !self.quiet && !self.terminal,
             bar,
+            unit: figure,
             first: done,
             total,
             started: Instant::now(),
@@ -63,6 +80,8 @@ pub struct Progress {
     what: String,
     plain: bool,
     bar: ProgressBar,
+    /// How a count is shown in a rate.
+    unit: fn(f64) -> String,
     first: u64,
     total: u64,
     started: Instant,
@@ -74,15 +93,22 @@ impl Progress {
     pub fn set(&mut self, done: u64, note: &str) {
         let seconds = self.started.elapsed().as_secs_f64();
         let rate = done.saturating_sub(self.first) as f64 / seconds.max(1e-9);
-        let left = self.total.saturating_sub(done) as f64 / rate.max(1e-9);
-        let mut text = format!("{}/s, {} left", figure(rate), duration(left));
+        let mut text = format!("{}/s", (self.unit)(rate));
+        if self.total > 0 {
+            let left = self.total.saturating_sub(done) as f64 / rate.max(1e-9);
+            text = format!("{text}, {} left", duration(left));
+        }
         if !note.is_empty() {
             text = format!("{text}, {note}");
         }
         self.bar.set_message(text.clone());
         self.bar.set_position(done);
         if self.plain && self.last_line.elapsed() >= PAUSE {
-            eprintln!("{} {done}/{}: {text}", self.what, self.total);
+            let of = match self.total {
+                0 => String::new(),
+                total => format!("/{total}"),
+            };
+            eprintln!("{} {done}{of}: {text}", self.what);
             self.last_line = Instant::now();
         }
     }

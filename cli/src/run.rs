@@ -265,18 +265,21 @@ fn checkpoint(
 
 /// The command line that goes on: the one that was typed, with `--resume`.
 fn resume_command(typed: impl Iterator<Item = String>) -> String {
+    let words = typed.filter(|word| word != "--overwrite" && word != "--resume");
+    command_line(words.chain(["--resume".to_string()]))
+}
+
+/// Words as they can be pasted into a shell.
+pub fn command_line(words: impl Iterator<Item = String>) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+@%~".contains(c);
-    let quote = |word: &String| {
+    let quote = |word: String| {
         if !word.is_empty() && word.chars().all(plain) {
-            word.clone()
+            word
         } else {
             format!("'{}'", word.replace('\'', r"'\''"))
         }
     };
-    let words = typed.filter(|word| word != "--overwrite" && word != "--resume");
-    let mut words: Vec<_> = words.collect();
-    words.push("--resume".into());
-    words.iter().map(quote).collect::<Vec<_>>().join(" ")
+    words.map(quote).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `fewstep train`: a teacher or a feature network, from images.
 
-use crate::args::RunArgs;
+use crate::args::{RecipeArg, RunArgs};
 use crate::device::Context;
 use crate::estimate::{Calibration, print_estimate};
 use crate::failure::wrong;
@@ -28,8 +28,8 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Verb {
-    /// A recipe file (kind = "teacher" or "features"), or the name of a bundled one
-    recipe: PathBuf,
+    #[command(flatten)]
+    recipe: RecipeArg,
     #[command(flatten)]
     data: DataArgs,
     #[command(flatten)]
@@ -99,7 +99,7 @@ impl DataArgs {
 
 /// Runs the verb.
 pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
-    let source = Source::read(&verb.recipe)?;
+    let source = Source::read(verb.recipe.typed())?;
     match source.kind {
         Kind::Teacher => teacher(verb, &source, context),
         Kind::Features => train_features::run(&source, &verb.data, &verb.run, context),

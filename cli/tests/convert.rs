@@ -126,6 +126,118 @@ fn files_say_what_they_are() {
     assert!(sizes[1] * 3 < sizes[0] * 2, "{sizes:?}");
 }
 
+/// What `inspect` says of every file that holds a model, whatever wrote it.
+fn says_everything(world: &World, file: &str, settings: &str) -> Value {
+    let facts = facts(world, file);
+    for key in [
+        "kind",
+        "network",
+        "parameters",
+        "dtype",
+        "sigma-range",
+        "sampling",
+        "card",
+        "card-from",
+        "globals",
+        "sha256",
+        settings,
+    ] {
+        assert!(
+            facts.get(key).is_some_and(|v| !v.is_null()),
+            "{file}: {key}: {facts}"
+        );
+    }
+    assert_eq!(facts["card"]["network"], facts["network"], "{file}");
+    assert_eq!(facts["card"]["sampling"], facts["sampling"], "{file}");
+    let text = world.prints(&format!("inspect {file}"));
+    for line in [
+        "kind ",
+        "network ",
+        "parameters ",
+        "dtype ",
+        "sigma-range ",
+        "card-from ",
+        "globals ",
+        settings,
+    ] {
+        assert!(
+            text.lines().any(|l| l.starts_with(line)),
+            "{file}: {line}: {text}"
+        );
+    }
+    assert!(!text.lines().any(|l| l.starts_with("card ")), "{text}");
+    facts
+}
+
+#[test]
+fn every_kind_of_model_file_is_described_in_full() {
+    let world = world();
+    world.prints("convert edm.pkl ours.safetensors");
+    world.prints("convert edm.pkl official.safetensors --to pytorch");
+    world.prints("convert official.safetensors bare.safetensors --to tensors");
+    world.prints("distill student.toml --teacher edm.pkl --set trajectories=16 --out run");
+    let edm = says_everything(&world, "edm.pkl", "init-kwargs");
+    assert!(
+        edm["card-from"]
+            .as_str()
+            .unwrap()
+            .starts_with("none in the file")
+    );
+    for (file, settings) in [
+        ("ours.safetensors", "recipe"),
+        ("official.safetensors", "recipe"),
+        ("bare.safetensors", "sampling"),
+        ("run/student.safetensors", "recipe"),
+    ] {
+        let facts = says_everything(&world, file, settings);
+        assert_eq!(facts["parameters"], edm["parameters"], "{file}");
+        assert_eq!(facts["globals"], serde_json::json!([]), "{file}");
+        let own = file != "bare.safetensors";
+        assert_eq!(facts["card-from"] == "in the file", own, "{file}");
+        assert_eq!(facts.get("version").is_some(), own, "{file}");
+    }
+    assert!(
+        world
+            .prints("inspect ours.safetensors")
+            .contains("globals         none")
+    );
+    // A state holds the same weights, and moments besides.
+    let state = facts(&world, "run/state.safetensors");
+    assert_eq!(state["kind"], "training state");
+    assert_eq!(state["parameters"], edm["parameters"]);
+    assert_eq!(state["sigma-range"], serde_json::json!([0.006, 80.0]));
+    // No model, and it says why.
+    world.prints("train features.toml --data data --out features --set epochs=1");
+    world.prints("convert features/features.safetensors other.safetensors --to tensors");
+    let other = facts(&world, "other.safetensors");
+    assert!(
+        other["not-loadable"]
+            .as_str()
+            .unwrap()
+            .contains("names of its tensors"),
+        "{other}"
+    );
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/golden");
+    if !golden.is_dir() {
+        assert!(
+            std::env::var("CI").as_deref() != Ok("true"),
+            "the golden cases are missing"
+        );
+        eprintln!("skipped: no golden cases at {}", golden.display());
+        return;
+    }
+    for (name, settings) in [
+        ("pickle_edm_adm.pkl", "init-kwargs"),
+        ("pickle_edm_song.pkl", "init-kwargs"),
+        ("pickle_sfd_song.pkl", "training-kwargs"),
+        ("ckpt_zip_f16.ckpt", "sampling"),
+    ] {
+        let path = golden.join(name);
+        let facts = says_everything(&world, path.to_str().unwrap(), settings);
+        assert!(!facts["globals"].as_array().unwrap().is_empty(), "{name}");
+    }
+}
+
 #[test]
 fn code_is_shown_and_never_run() {
     let world = World::new();

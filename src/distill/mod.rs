@@ -3,6 +3,7 @@
 
 mod cache;
 mod check;
+mod cost;
 mod distance;
 mod perceptual;
 mod recipe;
@@ -12,6 +13,7 @@ mod search;
 mod target;
 
 pub use cache::{TrajectoryCache, TrajectoryType, Usage};
+pub use cost::Cost;
 pub use distance::Distance;
 pub use perceptual::{InputRange, Perceptual, PerceptualConfig};
 pub use recipe::{Recipe, Target};

@@ -1,0 +1,201 @@
+//! The bundled recipes of the paper's rows: what they say, and that they run.
+
+#[path = "../../tests/support/foreign.rs"]
+mod foreign;
+mod support;
+
+use fewstep::distill::Recipe;
+use fewstep::import::{Architecture, Checkpoint, Family};
+use indicatif::HumanCount;
+use std::fs;
+use std::path::Path;
+use support::World;
+
+/// The paper's figures for 2, 3, 4 and 5 evaluations: FID with 50,000 images, and hours of an A100.
+const PUBLISHED: [(&str, Option<[[&str; 2]; 4]>); 4] = [
+    (
+        "cifar10",
+        Some([
+            ["4.53", "0.64"],
+            ["3.58", "0.92"],
+            ["3.24", "1.17"],
+            ["3.06", "1.42"],
+        ]),
+    ),
+    (
+        "imagenet64",
+        Some([
+            ["10.25", "3.34"],
+            ["6.35", "4.63"],
+            ["4.99", "5.98"],
+            ["4.33", "7.11"],
+        ]),
+    ),
+    ("ffhq", None),
+    ("afhqv2", None),
+];
+
+/// A network of the right kind and image size, of a few thousand weights.
+fn architecture(name: &str) -> Architecture {
+    let dhariwal = name == "imagenet64";
+    Architecture {
+        family: if dhariwal {
+            Family::Dhariwal
+        } else {
+            Family::Song
+        },
+        resolution: if name == "cifar10" { 32 } else { 64 },
+        channels: 3,
+        classes: if dhariwal { 1000 } else { 0 },
+        model_channels: if dhariwal { 32 } else { 8 },
+        // ADM's heads are 64 channels wide.
+        multipliers: if dhariwal {
+            vec![1, 1, 2]
+        } else {
+            vec![1, 1, 1]
+        },
+        blocks: 1,
+        attention_resolutions: vec![16],
+        augment_labels: if dhariwal { 0 } else { 9 },
+        dropout: 0.1,
+        step_branch: false,
+    }
+}
+
+fn recipe(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../recipes/{name}.toml"));
+    fs::read_to_string(path).unwrap()
+}
+
+/// The line of a text that holds `word`.
+fn line<'a>(text: &'a str, word: &str) -> &'a str {
+    let line = text.lines().find(|line| line.contains(word));
+    line.unwrap_or_else(|| panic!("no {word} in {text}"))
+}
+
+fn rehearse(name: &str, figures: Option<[[&str; 2]; 4]>) {
+    let world = World::new();
+    let mut bytes = Vec::new();
+    foreign::edm_pickle(&mut bytes, &architecture(name), &mut foreign::values).unwrap();
+    fs::write(world.path("edm.pkl"), bytes).unwrap();
+    let card = Checkpoint::read(&world.path("edm.pkl")).and_then(|file| file.card());
+    let card = card.unwrap();
+    for nfe in 2..=5 {
+        let full = format!("{name}-nfe{nfe}");
+        let text = recipe(&full);
+        let first = text.lines().next().unwrap();
+        match figures.map(|f| f[nfe - 2]) {
+            Some([fid, hours]) => {
+                assert!(
+                    first.starts_with(&format!("# Published: FID {fid}, ")),
+                    "{first}"
+                );
+                assert!(
+                    text.contains(&format!("{hours} hours of an A100")),
+                    "{text}"
+                );
+            }
+            None => assert!(
+                first.contains("no published figure") && !text.contains("A100"),
+                "{text}"
+            ),
+        }
+        assert!(first.contains(&format!("{nfe} evaluations")), "{first}");
+        // The settings that the figures were made with.
+        for setting in [
+            "trajectories = 200000",
+            "batch = 128",
+            "substeps = 4",
+            "sigma-min = 0.006",
+            "sigma-max = 80.0",
+            "teacher-solver = { kind = \"dpm-solver-pp\", order = 3 }",
+            "learning-rate = 5e-5",
+            "distance = \"l1\"",
+        ] {
+            assert!(text.lines().any(|l| l == setting), "{full}: {setting}");
+        }
+        // What it says it costs is what `--dry-run` counts.
+        let mut table: toml::Table = toml::from_str(&text).unwrap();
+        table.remove("kind");
+        let parsed: Recipe = toml::Value::Table(table).try_into().unwrap();
+        assert_eq!((parsed.rounds(), parsed.steps), (1563, nfe + 1));
+        let cost = parsed.cost(&card).unwrap();
+        let total = HumanCount(cost.forwards()).to_string();
+        let teacher = HumanCount(cost.teacher).to_string();
+        let line_of_cost = format!("# Cost: {total} network forwards ({teacher} of the teacher");
+        assert!(text.contains(&line_of_cost), "{line_of_cost}: {text}");
+        if nfe == 2 {
+            let option = format!("distill --recipe {full} --teacher edm.pkl --dry-run");
+            let dry = world.prints(&option);
+            for words in [
+                format!("network forwards: {total} (teacher {teacher}, "),
+                "teacher 12, student 2".into(),
+                "rounds: 1563 (3126 updates)".into(),
+            ] {
+                assert!(dry.contains(&words), "{words}: {dry}");
+            }
+        }
+        // The commands in it name what is there.
+        let command = line(&text, "fewstep distill ");
+        assert!(
+            command.contains(&format!("distill {full} --teacher weights/")),
+            "{command}"
+        );
+        let file = command.rsplit_once('/').unwrap().1;
+        let weights = line(&text, "fewstep fetch ").rsplit_once(' ').unwrap().1;
+        let list = world.prints("fetch --list");
+        let entry = list
+            .split("\n\n")
+            .find(|e| e.starts_with(&format!("{weights} ")));
+        assert!(
+            entry.unwrap().contains(&format!("/{file}")),
+            "{weights}: {list}"
+        );
+        assert!(entry.unwrap().contains(&format!("{name}-nfe2")), "{list}");
+    }
+    // And it runs.
+    let short = "--set trajectories=2 --set batch=2 --set micro-batch=1 --out run";
+    world.prints(&format!("distill {name}-nfe2 --teacher edm.pkl {short}"));
+    let facts = world.prints("inspect run/student.safetensors --json");
+    let facts: serde_json::Value = serde_json::from_str(&facts).unwrap();
+    assert_eq!(
+        (&facts["kind"], &facts["evaluations"]),
+        (&"student".into(), &2.into())
+    );
+}
+
+#[test]
+fn cifar10() {
+    rehearse(PUBLISHED[0].0, PUBLISHED[0].1);
+}
+
+#[test]
+fn imagenet64() {
+    rehearse(PUBLISHED[1].0, PUBLISHED[1].1);
+}
+
+#[test]
+fn ffhq() {
+    rehearse(PUBLISHED[2].0, PUBLISHED[2].1);
+}
+
+#[test]
+fn afhqv2() {
+    rehearse(PUBLISHED[3].0, PUBLISHED[3].1);
+}
+
+#[test]
+fn a_recipe_is_named_once() {
+    let world = World::with_teacher();
+    let teacher = "--teacher teacher.safetensors --dry-run";
+    let option = world.prints(&format!("distill --recipe student.toml {teacher}"));
+    assert!(option.contains("trajectories = 160"), "{option}");
+    world.fails(
+        &format!("distill student.toml --recipe student.toml {teacher}"),
+        2,
+    );
+    let none = world.fails(&format!("distill {teacher}"), 2);
+    assert!(none.contains("RECIPE"), "{none}");
+    world.fails("train --data data", 2);
+    world.prints("train --recipe teacher.toml --data data --dry-run");
+}
