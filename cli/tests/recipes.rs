@@ -5,7 +5,8 @@ mod foreign;
 mod support;
 
 use fewstep::distill::Recipe;
-use fewstep::import::{Architecture, Checkpoint, Family};
+use fewstep::import::Checkpoint;
+use fewstep::network::{DhariwalUNetConfig, NetworkConfig, SongUNetConfig};
 use indicatif::HumanCount;
 use std::fs;
 use std::path::Path;
@@ -36,30 +37,25 @@ const PUBLISHED: [(&str, Option<[[&str; 2]; 4]>); 4] = [
 ];
 
 /// A network of the right kind and image size, of a few thousand weights.
-fn architecture(name: &str) -> Architecture {
-    let dhariwal = name == "imagenet64";
-    Architecture {
-        family: if dhariwal {
-            Family::Dhariwal
-        } else {
-            Family::Song
-        },
-        resolution: if name == "cifar10" { 32 } else { 64 },
-        channels: 3,
-        classes: if dhariwal { 1000 } else { 0 },
-        model_channels: if dhariwal { 32 } else { 8 },
-        // ADM's heads are 64 channels wide.
-        multipliers: if dhariwal {
-            vec![1, 1, 2]
-        } else {
-            vec![1, 1, 1]
-        },
-        blocks: 1,
-        attention_resolutions: vec![16],
-        augment_labels: if dhariwal { 0 } else { 9 },
-        dropout: 0.1,
-        step_branch: false,
+fn network(name: &str) -> NetworkConfig {
+    if name == "imagenet64" {
+        return NetworkConfig::DhariwalUnet(DhariwalUNetConfig {
+            model_channels: 32,
+            // Heads are 64 channels wide.
+            channel_multipliers: vec![1, 1, 2],
+            blocks: 1,
+            attention_resolutions: vec![16],
+            ..DhariwalUNetConfig::default()
+        });
     }
+    NetworkConfig::SongUnet(SongUNetConfig {
+        resolution: if name == "cifar10" { 32 } else { 64 },
+        model_channels: 8,
+        channel_multipliers: vec![1, 1, 1],
+        blocks: 1,
+        dropout: 0.1,
+        ..SongUNetConfig::default()
+    })
 }
 
 fn recipe(name: &str) -> String {
@@ -76,7 +72,7 @@ fn line<'a>(text: &'a str, word: &str) -> &'a str {
 fn rehearse(name: &str, figures: Option<[[&str; 2]; 4]>) {
     let world = World::new();
     let mut bytes = Vec::new();
-    foreign::edm_pickle(&mut bytes, &architecture(name), &mut foreign::values).unwrap();
+    foreign::edm_pickle(&mut bytes, &network(name), &mut foreign::values).unwrap();
     fs::write(world.path("edm.pkl"), bytes).unwrap();
     let card = Checkpoint::read(&world.path("edm.pkl")).and_then(|file| file.card());
     let card = card.unwrap();
