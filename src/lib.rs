@@ -19,6 +19,7 @@ pub mod sampler;
 pub mod schedule;
 pub mod solver;
 pub mod teacher;
+pub mod workload;
 
 pub use burn::tensor::Device;
 pub use error::Error;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 ///
 /// `network` is below `denoiser` because preconditioning makes one from the other; `data` knows neither networks nor
 /// samplers; `image` writes pictures as safely as `checkpoint` writes models; `golden` is on top because it checks
-/// everything.
-const ORDER: [&str; 17] = [
+/// everything, and so is `workload`, because it uses all that has to be fast.
+const ORDER: [&str; 18] = [
     "error",
     "grid",
     "noise",
@@ -26,6 +26,7 @@ const ORDER: [&str; 17] = [
     "distill",
     "teacher",
     "golden",
+    "workload",
 ];
 
 fn root() -> PathBuf {

@@ -2,7 +2,9 @@
 
 use crate::folder::Policy;
 use crate::run::{Options, Tick};
-use crate::{convert, demo, distill, evaluate, fetch, inspect, sample, schedule, train, verify};
+use crate::{
+    bench, convert, demo, distill, evaluate, fetch, inspect, sample, schedule, train, verify,
+};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use std::num::NonZeroUsize;
@@ -21,6 +23,7 @@ Examples:
   fewstep fetch edm-cifar10
   fewstep convert weights/edm-cifar10-32x32-uncond-vp.pkl teacher.safetensors
   fewstep verify
+  fewstep bench
 
 Exit status: 0 done, 1 the run failed, 2 the command or recipe was wrong, 130 interrupted.";
 
@@ -140,6 +143,8 @@ pub enum Command {
     Inspect(inspect::Verb),
     /// Check this build and device against golden cases
     Verify(verify::Verb),
+    /// Time a network on this machine: forward, forward and backward, a round of distillation
+    Bench(bench::Verb),
     /// Print a completion script for a shell
     #[command(
         after_help = "Example:\n  fewstep completions bash > ~/.local/share/bash-completion/completions/fewstep"

@@ -4,6 +4,7 @@
 
 mod args;
 mod asset;
+mod bench;
 mod convert;
 mod demo;
 mod device;
@@ -62,6 +63,7 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Convert(verb) => convert::run(&verb, &context),
         Command::Inspect(verb) => inspect::run(&verb),
         Command::Verify(verb) => verify::run(&verb, &context),
+        Command::Bench(verb) => bench::run(&verb, &context),
         Command::Completions { shell } => args::completions(shell),
     }
 }

@@ -77,6 +77,45 @@ fn seeds_can_stand_for_pytorchs_noise() {
 }
 
 #[test]
+fn a_network_is_timed_and_its_results_are_written() {
+    let world = World::with_teacher();
+    let bench = "bench teacher.safetensors --batch 2";
+    let timed = world.prints(&format!("{bench} --repeats 3 --json"));
+    let timed: serde_json::Value = serde_json::from_str(&timed).unwrap();
+    assert_eq!((&timed["batch"], &timed["threads"]), (&2.into(), &1.into()));
+    let least: Vec<f64> = ["forward", "gradient", "round"]
+        .iter()
+        .enumerate()
+        .map(|(i, work)| {
+            let row = &timed["work"][i];
+            assert_eq!(row["work"], *work);
+            let seconds: Vec<f64> = serde_json::from_value(row["seconds"].clone()).unwrap();
+            assert_eq!(seconds.len(), 3);
+            seconds.into_iter().fold(f64::INFINITY, f64::min)
+        })
+        .collect();
+    // Twelve calls of the teacher are among a round.
+    assert!(0.0 < least[0] && least[0] < least[2], "{least:?}");
+    let table = world.prints(&format!("{bench} --repeats 1 --work round,forward"));
+    assert!(table.contains("forward") && table.contains("round") && !table.contains("gradient"));
+    world.prints(&format!(
+        "{bench} --write-model copy.safetensors --write-results results.safetensors"
+    ));
+    assert!(world.bytes("copy.safetensors") == world.bytes("teacher.safetensors"));
+    let inspect = |file: &str| -> serde_json::Value {
+        let facts = world.prints(&format!("inspect {file} --json"));
+        serde_json::from_str(&facts).unwrap()
+    };
+    let [parameters, results] = ["copy.safetensors", "results.safetensors"]
+        .map(|file| inspect(file)["tensors"].as_u64().unwrap());
+    // Gradient and new value of each; noise, answer, labels, direction, distances, and 4 + 3 images on the way.
+    assert_eq!(results, 2 * parameters + 12);
+    world.says("bench nothing", 2, "bench64");
+    world.fails("bench --work backwards", 2);
+    world.fails("bench --batch 0", 2);
+}
+
+#[test]
 fn every_verb_has_help_with_an_example() {
     let world = World::new();
     let verbs = [
@@ -89,6 +128,7 @@ fn every_verb_has_help_with_an_example() {
         "convert",
         "inspect",
         "verify",
+        "bench",
         "completions",
     ];
     let all = world.prints("--help");
