@@ -88,7 +88,7 @@ impl Workload {
                 labels,
                 ..Condition::default()
             },
-            _frozen: teacher.denoiser.network.freeze(),
+            _frozen: teacher.denoiser.network.frozen_weights(),
             teacher,
             recipe,
             device: device.clone(),

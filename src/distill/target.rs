@@ -39,7 +39,7 @@ impl<'a> TrajectorySource<'a> {
             recipe,
             device: device.clone().inner(),
             cache: None,
-            _frozen: teacher.denoiser.network.freeze(),
+            _frozen: teacher.denoiser.network.frozen_weights(),
             newest: Mutex::new(None),
         })
     }

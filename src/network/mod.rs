@@ -239,7 +239,7 @@ impl Network {
 
     /// Keeps what the CPU's convolutions make of the weights while the result lives: for networks that are called many
     /// times and do not change. No result depends on it.
-    pub fn freeze(&self) -> Frozen {
+    pub fn frozen_weights(&self) -> Frozen {
         fewstep_kernels::freeze(parameter::kernels(self))
     }
 
