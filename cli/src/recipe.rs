@@ -112,8 +112,15 @@ pub fn to_toml<R: Serialize>(kind: Kind, recipe: &R) -> anyhow::Result<String> {
     Ok(format!("kind = {kind}\n{rest}"))
 }
 
+/// Sets a value after the other, those that choose a kind first: with another kind the settings of the old one go.
 fn apply(table: &mut Table, sets: &[String]) -> anyhow::Result<()> {
-    for set in sets {
+    let chooses = |set: &&String| {
+        set.split('=')
+            .next()
+            .is_some_and(|k| k.trim().ends_with(".kind"))
+    };
+    let (kinds, others): (Vec<_>, Vec<_>) = sets.iter().partition(chooses);
+    for set in kinds.into_iter().chain(others) {
         let (key, text) = set
             .split_once('=')
             .ok_or_else(|| wrong(format!("--set {set} is not of the form key=value")))?;
@@ -129,6 +136,9 @@ fn apply(table: &mut Table, sets: &[String]) -> anyhow::Result<()> {
             place = inner
                 .as_table_mut()
                 .ok_or_else(|| wrong(format!("--set {set}: `{part}` is a value, not a table")))?;
+        }
+        if chooses(&set) && place.get(last).is_some_and(|old| *old != value) {
+            place.clear();
         }
         place.insert(last.to_string(), value);
     }
@@ -178,6 +188,7 @@ mod tests {
     use crate::failure::{exit_code, one_line};
     use crate::train_features;
     use fewstep::distill::Recipe;
+    use fewstep::grid::Spacing;
     use fewstep::teacher::TeacherRecipe;
 
     fn source(text: &str) -> Source {
@@ -224,6 +235,11 @@ mod tests {
         assert_eq!(recipe.teacher_solver.to_string(), "DPM-Solver++(2M)");
         let heun = resolve("", &["teacher-solver.kind=heun"]).unwrap();
         assert_eq!(heun.teacher_solver.to_string(), "Heun");
+        let text = "spacing = { kind = 'polynomial', rho = 5.0 }";
+        let searched = resolve(text, &["spacing.gamma=1.2", "spacing.kind=searched"]).unwrap();
+        assert_eq!(searched.spacing.to_search().unwrap().gamma, 1.2);
+        let same = resolve(text, &["spacing.kind=polynomial"]).unwrap();
+        assert_eq!(same.spacing, Spacing::Polynomial { rho: 5.0 });
         assert_eq!(resolve("", &["sigma-max=40"]).unwrap().sigma_max, 40.0);
         let text = to_toml(Kind::Distillation, &recipe).unwrap();
         let again = Source::parse("again".into(), &text).unwrap();

@@ -6,16 +6,24 @@ use fewstep::network::{Embedding, Encoder, Key, NetworkConfig, ResampleFilter, S
 use std::collections::BTreeMap;
 use std::io::{Result, Write};
 
-/// Writes the instructions of a pickle, protocol 4, without a memo.
-pub struct Pickler<'w>(pub &'w mut dyn Write);
+/// Writes the instructions of a pickle without a memo.
+pub struct Pickler<'w> {
+    out: &'w mut dyn Write,
+    /// 2, as torch writes its files, or 4.
+    protocol: u8,
+}
 
-impl Pickler<'_> {
+impl<'w> Pickler<'w> {
+    pub fn new(out: &'w mut dyn Write, protocol: u8) -> Self {
+        Self { out, protocol }
+    }
+
     pub fn raw(&mut self, bytes: &[u8]) -> Result<()> {
-        self.0.write_all(bytes)
+        self.out.write_all(bytes)
     }
 
     pub fn start(&mut self) -> Result<()> {
-        self.raw(b"\x80\x04")
+        self.raw(&[0x80, self.protocol])
     }
 
     pub fn stop(&mut self) -> Result<()> {
@@ -39,6 +47,9 @@ impl Pickler<'_> {
     }
 
     pub fn global(&mut self, module: &str, name: &str) -> Result<()> {
+        if self.protocol < 4 {
+            return self.raw(format!("c{module}\n{name}\n").as_bytes());
+        }
         self.text(module)?;
         self.text(name)?;
         self.raw(b"\x93")
@@ -269,7 +280,7 @@ pub fn edm_pickle(
         }
         at.tensors.push((last, key));
     }
-    let mut p = Pickler(out);
+    let mut p = Pickler::new(out, 4);
     p.start()?;
     p.raw(b"}(")?;
     p.text("ema")?;

@@ -15,9 +15,12 @@ pub fn state(network: &NetworkConfig) -> Vec<Tensor> {
         .collect()
 }
 
-/// The dictionary, with a storage of its own for each tensor.
-fn dictionary(p: &mut Pickler<'_>, tensors: &[Tensor]) -> Result<()> {
-    p.raw(b"\x80\x02")?;
+/// Of torch's pickles.
+const PROTOCOL: u8 = 2;
+
+/// The dictionary, with a storage of its own for each tensor; `view` is what legacy files say of it besides.
+fn dictionary(p: &mut Pickler<'_>, tensors: &[Tensor], view: &[u8]) -> Result<()> {
+    p.start()?;
     p.raw(b"}(X\x0a\0\0\0state_dict}(")?;
     for (i, (name, shape, values)) in tensors.iter().enumerate() {
         p.text(name)?;
@@ -26,6 +29,7 @@ fn dictionary(p: &mut Pickler<'_>, tensors: &[Tensor]) -> Result<()> {
             p.text(&i.to_string())?;
             p.text("cuda:0")?;
             p.int(values.len())?;
+            p.raw(view)?;
             p.raw(b"tQ")
         })?;
     }
@@ -39,10 +43,12 @@ fn bytes(values: &[f32]) -> Vec<u8> {
 /// As torch writes it before version 1.6.
 pub fn legacy(tensors: &[Tensor]) -> Vec<u8> {
     let mut out = LEGACY_START.to_vec();
-    dictionary(&mut Pickler(&mut out), tensors).unwrap();
+    dictionary(&mut Pickler::new(&mut out, PROTOCOL), tensors, b"N").unwrap();
     out.extend(b"\x80\x02](");
     for i in 0..tensors.len() {
-        Pickler(&mut out).text(&i.to_string()).unwrap();
+        Pickler::new(&mut out, PROTOCOL)
+            .text(&i.to_string())
+            .unwrap();
     }
     out.extend(b"e.");
     for (_, _, values) in tensors {
@@ -55,7 +61,7 @@ pub fn legacy(tensors: &[Tensor]) -> Vec<u8> {
 /// As torch writes it since version 1.6.
 pub fn zip(tensors: &[Tensor], byte_order: &str) -> Vec<u8> {
     let mut pickle = Vec::new();
-    dictionary(&mut Pickler(&mut pickle), tensors).unwrap();
+    dictionary(&mut Pickler::new(&mut pickle, PROTOCOL), tensors, b"").unwrap();
     let mut entries = vec![
         ("data.pkl".to_string(), pickle),
         ("byteorder".to_string(), byte_order.as_bytes().to_vec()),
