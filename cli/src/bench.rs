@@ -194,7 +194,7 @@ fn headline(name: &Path, card: &Card, batch: usize) -> String {
     let [channels, height, width] = network.image_shape();
     format!(
         "{}: {channels} x {height} x {width}, {} million parameters, {} million multiply-adds an image\nbatch {batch}, \
-         {} threads, fewstep {}\n",
+         threads {}, fewstep {}\n",
         name.display(),
         figure(network.parameter_count() as f64 / 1e6),
         figure(network.multiply_adds() as f64 / 1e6),
