@@ -23,6 +23,7 @@ pub mod workload;
 
 pub use burn::tensor::Device;
 pub use error::Error;
+pub use fewstep_kernels::keep_freed_memory;
 
 /// A batch of images or latents, `[batch, channels, height, width]`.
 pub type Images = burn::tensor::Tensor<4>;

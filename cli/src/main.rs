@@ -39,6 +39,8 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // Before anything large is allocated.
+    fewstep::keep_freed_memory();
     let cli = Cli::parse();
     match execute(cli) {
         Ok(code) => code,
