@@ -63,6 +63,7 @@ fn seeds_can_stand_for_pytorchs_noise() {
         let again = world.pictures(format!("again-{source}"));
         for (name, pixels) in &theirs {
             assert_ne!(pixels, &ours[name]);
+            // The batch is another one: rounding, as above.
             let mut pairs = pixels.iter().zip(&again[name]);
             assert!(pairs.all(|(a, b)| a.abs_diff(*b) <= 1), "{source}/{name}");
         }

@@ -76,24 +76,13 @@ pub struct Usage {
 /// What one batch of trajectories depends on besides teacher and program.
 #[derive(Debug)]
 pub(super) struct Key {
-    json: Value,
+    pub(super) json: Value,
     /// Shape of each state.
     pub(super) shape: [usize; 4],
     /// States after the first, which is drawn and not kept.
     pub(super) steps: usize,
     /// How the states are written.
     pub(super) kind: TrajectoryType,
-}
-
-impl Key {
-    pub(super) fn new(json: Value, shape: [usize; 4], steps: usize, kind: TrajectoryType) -> Self {
-        Self {
-            json,
-            shape,
-            steps,
-            kind,
-        }
-    }
 }
 
 /// The text in a file's header.
@@ -120,7 +109,7 @@ impl TrajectoryCache {
             std::fs::write(&tag, TAG).map_err(Error::file("write", &tag))?;
         }
         Ok(Self {
-            folder: folder.join(&teacher[..teacher.len().min(SHORT)]),
+            folder: folder.join(teacher.get(..SHORT).unwrap_or(teacher)),
             teacher: teacher.to_string(),
             usage: Mutex::default(),
         })

@@ -94,7 +94,12 @@ impl<'a> TrajectorySource<'a> {
             "told-steps": sampling.told_steps(),
             "device": format!("{:?}", self.device),
         });
-        Ok(Key::new(json, shape, steps, recipe.trajectory_type))
+        Ok(Key {
+            json,
+            shape,
+            steps,
+            kind: recipe.trajectory_type,
+        })
     }
 
     /// Calls of the teacher for one trajectory, while the student takes its usual number of steps.

@@ -48,6 +48,8 @@ enum From {
     File(String),
     /// These numbers.
     Values(Vec<f32>),
+    /// Nothing but zeros; made when they are written, because a step branch is large.
+    Zeros,
 }
 
 /// All tensors of an export may be this many times as large as its file, since views may share their numbers.
@@ -152,10 +154,10 @@ impl Export {
         let added = official.keys().into_iter();
         let added = added.filter(|key| key.buffer || key.step && !has_branch);
         entries.extend(added.map(|key| Entry {
-            from: From::Values(match key.buffer {
-                true => network.filter(),
-                false => vec![0.0; key.shape.iter().product()],
-            }),
+            from: match key.buffer {
+                true => From::Values(network.filter()),
+                false => From::Zeros,
+            },
             scalar: common.unwrap_or(Scalar::F32),
             name: key.name,
             shape: key.shape,
@@ -174,6 +176,8 @@ impl Entry {
         let name = match &self.from {
             From::File(name) => name,
             From::Values(values) => return self.scalar.of_f32(values).ok_or_else(unknown),
+            // In all floating-point types zero is zero bytes.
+            From::Zeros => return Ok(vec![0; self.len()]),
         };
         if checkpoint.info(name)?.scalar == self.scalar {
             return checkpoint.bytes(name);
