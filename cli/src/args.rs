@@ -3,7 +3,7 @@
 use crate::folder::Policy;
 use crate::run::{Options, Tick};
 use crate::{
-    bench, convert, demo, distill, evaluate, fetch, inspect, sample, schedule, train, verify,
+    bench, convert, demo, distill, evaluate, fetch, inspect, sample, schedule, sweep, train, verify,
 };
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -18,6 +18,7 @@ Examples:
   fewstep distill fashion-mnist-nfe2 --teacher runs/teacher/teacher.safetensors --out runs/nfe2
   fewstep sample runs/nfe2/student.safetensors --seeds 0-63 --out images --grid
   fewstep evaluate runs/nfe2/student.safetensors --reference assets/fashion-mnist-statistics.safetensors
+  fewstep sweep experiments/substeps.toml
   fewstep convert runs/several/student.safetensors nfe3.safetensors --nfe 3
   fewstep inspect runs/nfe2/student.safetensors
   fewstep fetch edm-cifar10
@@ -135,6 +136,8 @@ pub enum Command {
     Sample(sample::Verb),
     /// Search for the noise levels that suit a model
     Schedule(schedule::Verb),
+    /// Run many distillations and samplers, measure them alike, and rank them
+    Sweep(sweep::Verb),
     /// Measure a model's images, or a data set: Frechet and kernel distance, precision and recall
     Evaluate(evaluate::Verb),
     /// Write a model file for PyTorch, a foreign one as ours, or a student of several step counts for one

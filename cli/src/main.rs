@@ -30,6 +30,7 @@ mod schedule;
 mod score;
 mod seeds;
 mod sheet;
+mod sweep;
 mod train;
 mod train_features;
 mod verify;
@@ -61,6 +62,7 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Distill(verb) => distill::run(&verb, &context),
         Command::Sample(verb) => sample::run(&verb, &context),
         Command::Schedule(verb) => schedule::run(&verb, &context),
+        Command::Sweep(verb) => sweep::run(&verb, &context),
         Command::Evaluate(verb) => evaluate::run(&verb, &context),
         Command::Convert(verb) => convert::run(&verb, &context),
         Command::Inspect(verb) => inspect::run(&verb),

@@ -124,6 +124,11 @@ pub fn catch_interrupts() -> anyhow::Result<()> {
     .context("cannot catch Ctrl-C")
 }
 
+/// Whether Ctrl-C was pressed.
+pub fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
+
 /// What has been measured since the last tick.
 struct Window {
     sums: Vec<f64>,
@@ -195,7 +200,7 @@ pub fn drive(
         let note: Vec<_> = measure.values.iter().map(|v| figure(*v)).collect();
         let note = format!("{} {}", job.measure(), note.join(" "));
         progress.set(job.units(job.rounds()), &note);
-        let interrupted = INTERRUPTED.load(Ordering::Relaxed);
+        let interrupted = interrupted();
         let enough = options
             .stop_after
             .is_some_and(|n| job.rounds() - first >= n);

@@ -14,7 +14,7 @@ use clap::Args;
 use fewstep::checkpoint::State;
 use fewstep::data::{Dataset, Options, Padding, Split};
 use fewstep::teacher::{TeacherRecipe, Trainer};
-use fewstep::{Device, Error};
+use fewstep::{Device, Error, import};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -23,6 +23,7 @@ Examples:
   fewstep train fashion-mnist-teacher --data fashion-mnist/ --dry-run
   fewstep train fashion-mnist-teacher --data fashion-mnist/ --out runs/teacher
   fewstep train my.toml --data photos.zip --resize --set batch=32 --set network.dropout=0.1
+  fewstep train my.toml --data photos/ --from teacher.safetensors --set images=20000
   fewstep train fashion-mnist-teacher --data fashion-mnist/ --out runs/teacher --resume";
 
 #[derive(Args, Debug)]
@@ -32,6 +33,9 @@ pub struct Verb {
     recipe: RecipeArg,
     #[command(flatten)]
     data: DataArgs,
+    /// Start from the weights of this model file instead of random ones
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -102,6 +106,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     let source = Source::read(verb.recipe.typed())?;
     match source.kind {
         Kind::Teacher => teacher(verb, &source, context),
+        Kind::Features if verb.from.is_some() => Err(wrong("--from is for teachers only")),
         Kind::Features => train_features::run(&source, &verb.data, &verb.run, context),
         Kind::Distillation => {
             let name = &source.name;
@@ -129,11 +134,27 @@ fn teacher(verb: &Verb, source: &Source, context: &Context) -> anyhow::Result<Ex
         .unwrap_or_else(|| default_folder(&source.name));
     let json = recipe_json(&recipe)?;
     let product = "teacher.safetensors";
-    let fresh = Trainer::new(recipe, device)?;
+    let fresh = match &verb.from {
+        Some(file) => {
+            let (model, hash) = import::open(file, device)?;
+            Trainer::from_model(recipe, &model, hash, device)?
+        }
+        None => Trainer::new(recipe, device)?,
+    };
     fresh.check_data(&data)?;
     let (folder, state) = Folder::open(&path, verb.run.policy(), &json, product)?;
     let trainer = match &state {
-        Some(state) => Trainer::resume(state, device)?,
+        Some(state) => {
+            let trainer = Trainer::resume(state, device)?;
+            let (before, now) = (trainer.parent(), fresh.parent());
+            if now.is_some_and(|now| Some(now) != before) {
+                let path = path.display();
+                return Err(wrong(format!(
+                    "the run in {path} did not start from the file that --from names; leave --from away to go on with it"
+                )));
+            }
+            trainer
+        }
         None => fresh,
     };
     folder.write_recipe(&text)?;

@@ -151,3 +151,39 @@ fn every_verb_has_help_with_an_example() {
     assert!(world.prints("--version").starts_with("fewstep "));
     world.fails("", 2);
 }
+
+#[test]
+fn a_teacher_can_start_from_anothers_weights() {
+    let world = World::with_teacher();
+    let train = "train teacher.toml --data data --set images=40 --from teacher.safetensors";
+    // With hardly any learning the weights stay what they were.
+    world.prints(&format!("{train} --set learning-rate=1e-30 --out still"));
+    world.prints(&format!("{train} --out moved"));
+    let pictures = |file: &str, out: &str| {
+        world.prints(&format!("sample {file} --seeds 0-3 --out {out}"));
+        world.pictures(out)
+    };
+    let before = pictures("teacher.safetensors", "before");
+    assert_eq!(before, pictures("still/teacher.safetensors", "after"));
+    assert_ne!(before, pictures("moved/teacher.safetensors", "other"));
+    let [parent, itself] = ["moved/teacher.safetensors", "teacher.safetensors"].map(|file| {
+        let facts = world.prints(&format!("inspect {file} --json"));
+        serde_json::from_str::<serde_json::Value>(&facts).unwrap()
+    });
+    assert_eq!(parent["parent"], itself["sha256"]);
+    world.says(
+        &format!("{train} --set network.model-channels=16 --out x"),
+        2,
+        "inspect",
+    );
+    // A run that goes on keeps its own beginning.
+    world.prints(&format!("{train} --stop-after 1 --out whole"));
+    let resume = "train teacher.toml --data data --set images=40 --out whole --resume";
+    world.says(
+        &format!("{resume} --from moved/teacher.safetensors"),
+        2,
+        "--from",
+    );
+    world.prints(resume);
+    assert!(world.bytes("whole/teacher.safetensors") == world.bytes("moved/teacher.safetensors"));
+}

@@ -4,6 +4,7 @@
 mod cache;
 mod check;
 mod cost;
+mod direction;
 mod distance;
 mod perceptual;
 mod recipe;
@@ -14,6 +15,7 @@ mod target;
 
 pub use cache::{TrajectoryCache, TrajectoryType, Usage};
 pub use cost::Cost;
+pub use direction::direction_cosines;
 pub use distance::Distance;
 pub use perceptual::{InputRange, Perceptual, PerceptualConfig};
 pub use recipe::{Recipe, Target};

@@ -107,7 +107,7 @@ impl Distiller {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::checkpoint::{Card, Kind, Model};
     use crate::denoiser::Preconditioned;
@@ -120,7 +120,7 @@ mod tests {
     /// An updating step as small as nothing: a round then shows the gradients at one and the same weights.
     const STILL: f64 = 1e-30;
 
-    fn teacher() -> Model {
+    pub(in crate::distill) fn teacher() -> Model {
         let config = NetworkConfig::SongUnet(SongUNetConfig {
             resolution: 8,
             channels: 1,

@@ -7,7 +7,7 @@ pub use recipe::TeacherRecipe;
 use crate::checkpoint::{Card, Kind, Model, Progress, State, recipe_json};
 use crate::data::Dataset;
 use crate::denoiser::{Condition, Preconditioned, one_hot};
-use crate::network::{Dropout, Network, gradients};
+use crate::network::{Dropout, Network, gather, gradients, replace, shapes};
 use crate::noise::{self, Domain, Stream};
 use crate::optimizer::{Adam, Average, add, finite};
 use crate::{Error, Images};
@@ -23,6 +23,8 @@ pub struct Trainer {
     optimizer: Adam,
     average: Average,
     round: u64,
+    /// SHA-256 of the file whose weights it started from, if any.
+    parent: Option<String>,
     device: Device,
 }
 
@@ -84,18 +86,62 @@ impl Trainer {
     /// Those of [`TeacherRecipe::check`].
     pub fn new(recipe: TeacherRecipe, device: &Device) -> Result<Self, Error> {
         recipe.check()?;
+        let network = recipe.network.init(recipe.seed, &device.clone().inner())?;
+        Ok(Self::start(recipe, network, None, device))
+    }
+
+    /// Starts a run at round 0 with the weights of `model` instead of random ones; `parent` is the SHA-256 of its file.
+    ///
+    /// # Errors
+    /// Those of [`TeacherRecipe::check`]; [`Error::Incompatible`] naming the first parameter if the model's network is
+    /// another one than the recipe's. Dropout and what only sampling needs may differ.
+    pub fn from_model(
+        recipe: TeacherRecipe,
+        model: &Model,
+        parent: String,
+        device: &Device,
+    ) -> Result<Self, Error> {
+        recipe.check()?;
+        let device = &device.clone().inner();
+        let network = recipe.network.blank(device)?;
+        let mut values = gather(&model.denoiser.network);
+        let (wanted, found) = (shapes(&network), shapes(&model.denoiser.network));
+        let odd = wanted.iter().zip(&found).find(|(a, b)| a != b);
+        if odd.is_some() || wanted.len() != found.len() {
+            let at = odd.map_or_else(
+                || format!("{} parameters, {} there", wanted.len(), found.len()),
+                |(a, b)| format!("{} {:?}, {} {:?} there", a.0, a.1, b.0, b.1),
+            );
+            return Err(Error::Incompatible {
+                first: format!("the recipe's network ({at})"),
+                second: "that of the model to start from".into(),
+                remedy: "copy the settings of [network] from `fewstep inspect`".into(),
+            });
+        }
+        let network = replace(network, &mut |i, _, _| {
+            values[i].tensor.take().map(|t| t.to_device(device))
+        });
+        Ok(Self::start(recipe, network, Some(parent), device))
+    }
+
+    fn start(
+        recipe: TeacherRecipe,
+        network: Network,
+        parent: Option<String>,
+        device: &Device,
+    ) -> Self {
         let device = device.clone().inner();
-        let network = recipe.network.init(recipe.seed, &device)?;
         let average = Average::new(&network);
         let network = network.to_device(&device.clone().autodiff()).train();
-        Ok(Self {
+        Self {
             model: Preconditioned::new(network, recipe.sigma_data),
             optimizer: Adam::new(recipe.adam),
             average,
             round: 0,
+            parent,
             device,
             recipe,
-        })
+        }
     }
 
     /// One update on the next batch of `data`, micro-batch by micro-batch.
@@ -228,6 +274,11 @@ impl Trainer {
         self.round >= self.recipe.rounds()
     }
 
+    /// SHA-256 of the file whose weights the run started from, if any.
+    pub fn parent(&self) -> Option<&str> {
+        self.parent.as_deref()
+    }
+
     /// The recipe.
     pub fn recipe(&self) -> &TeacherRecipe {
         &self.recipe
@@ -248,7 +299,7 @@ impl Trainer {
                 sampling: self.recipe.sampling.clone(),
                 recipe: recipe_json(&self.recipe)?,
                 trained_on: self.round * self.recipe.batch as u64,
-                parent: None,
+                parent: self.parent.clone(),
                 version: env!("CARGO_PKG_VERSION").into(),
             },
             denoiser: Preconditioned::new(network, self.recipe.sigma_data),
@@ -263,7 +314,7 @@ impl Trainer {
         let progress = Progress {
             round: self.round,
             recipe: recipe_json(&self.recipe)?,
-            parent: None,
+            parent: self.parent.clone(),
         };
         Ok(State::gather(
             progress,
@@ -284,6 +335,7 @@ impl Trainer {
         trainer.model.network =
             state.restore(network, &mut trainer.optimizer, Some(&mut trainer.average))?;
         trainer.round = state.progress.round;
+        trainer.parent = state.progress.parent.clone();
         Ok(trainer)
     }
 }

@@ -1,0 +1,62 @@
+//! How the distance to the teacher falls while the students of a sweep are trained.
+
+use super::measured::Measured;
+use super::picture::{Axes, Series, write};
+use super::plan::{Plan, Trial, Work};
+use super::table::{deviation, mean};
+use serde_json::Value;
+use std::path::Path;
+
+/// The curve of each trial: trajectories, the last step's distance, and its deviation over the seeds.
+pub fn read(folder: &Path, done: &[(&Trial, u64, Measured)]) -> anyhow::Result<Vec<Series>> {
+    let mut curves: Vec<(String, Vec<Vec<[f64; 2]>>)> = Vec::new();
+    for (trial, seed, _) in done {
+        if matches!(trial.work, Work::Sample(_)) {
+            continue;
+        }
+        let path = folder.join(trial.place(*seed)).join("metrics.jsonl");
+        let text = fs_err::read_to_string(path)?;
+        let curve = text.lines().filter_map(point).collect();
+        match curves.iter_mut().find(|(name, _)| *name == trial.name) {
+            Some((_, curves)) => curves.push(curve),
+            None => curves.push((trial.name.clone(), vec![curve])),
+        }
+    }
+    Ok(curves.into_iter().map(merge).collect())
+}
+
+/// Trajectories, and the distance of the last step, which is the one to the teacher's image.
+fn point(line: &str) -> Option<[f64; 2]> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    let last = line["distances"].as_array()?.last()?.as_f64()?;
+    Some([line["trajectories"].as_f64()?, last])
+}
+
+fn merge((name, curves): (String, Vec<Vec<[f64; 2]>>)) -> Series {
+    let points = curves.iter().map(Vec::len).min().unwrap_or(0);
+    let at = |i: usize| {
+        let heights: Vec<f64> = curves.iter().map(|curve| curve[i][1]).collect();
+        [
+            curves[0][i][0],
+            mean(&heights),
+            deviation(&heights).unwrap_or(0.0),
+        ]
+    };
+    Series {
+        name,
+        points: (0..points).map(at).collect(),
+    }
+}
+
+/// Draws the curves.
+pub fn draw(plan: &Plan, curves: &[Series], path: &Path) -> anyhow::Result<()> {
+    let axes = Axes {
+        title: &plan.title,
+        x: "trajectories",
+        y: "distance of the last step",
+        log_x: false,
+        log_y: true,
+        names: Vec::new(),
+    };
+    write(curves, &axes, path)
+}
