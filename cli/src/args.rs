@@ -3,7 +3,8 @@
 use crate::folder::Policy;
 use crate::run::{Options, Tick};
 use crate::{
-    bench, convert, demo, distill, evaluate, fetch, inspect, sample, schedule, sweep, train, verify,
+    bench, convert, demo, device, distill, evaluate, fetch, inspect, sample, schedule, sweep,
+    train, verify,
 };
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -44,7 +45,7 @@ pub struct Global {
     /// Processor threads to use [default: all cores]
     #[arg(long, global = true, value_name = "N", env = "FEWSTEP_THREADS")]
     pub threads: Option<NonZeroUsize>,
-    /// Where to compute: cpu
+    /// Where to compute: cpu, auto, or in a build with GPUs one such as vulkan:0 (`fewstep devices` lists them)
     #[arg(
         long,
         global = true,
@@ -148,6 +149,8 @@ pub enum Command {
     Verify(verify::Verb),
     /// Time a network on this machine: forward, forward and backward, a round of distillation
     Bench(bench::Verb),
+    /// List the devices to compute on
+    Devices(device::Verb),
     /// Print a completion script for a shell
     #[command(
         after_help = "Example:\n  fewstep completions bash > ~/.local/share/bash-completion/completions/fewstep"

@@ -4,7 +4,148 @@ use crate::args::Global;
 use crate::failure::wrong;
 use crate::progress::Reporter;
 use anyhow::Context as _;
+use clap::Args;
 use fewstep::Device;
+use std::process::ExitCode;
+
+const EXAMPLES: &str = "\
+Examples:
+  fewstep devices
+  fewstep sample student.safetensors --seeds 0-63 --device vulkan:0";
+
+/// `fewstep devices`
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Verb {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Lists the devices that `--device` knows.
+pub fn run(verb: &Verb) -> anyhow::Result<ExitCode> {
+    let threads = rayon::current_num_threads();
+    let mut found = vec![("cpu".to_string(), format!("{threads} threads"))];
+    for interface in INTERFACES {
+        for (index, device) in (interface.devices)().iter().enumerate() {
+            let name = device_name(device).unwrap_or_else(|| format!("{device:?}"));
+            found.push((format!("{}:{index}", interface.name), name));
+        }
+    }
+    if verb.json {
+        let list = found
+            .iter()
+            .map(|(device, name)| serde_json::json!({"device": device, "name": name}));
+        println!("{}", serde_json::Value::Array(list.collect()));
+    } else {
+        for (device, name) in found {
+            println!("{device:<12}{name}");
+        }
+        if INTERFACES.is_empty() {
+            println!("{HINT}");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A way to a GPU.
+struct Interface {
+    /// As typed before the colon.
+    name: &'static str,
+    /// What it finds on this machine.
+    devices: fn() -> Vec<Device>,
+}
+
+/// Those of this build, the one that `--device auto` tries first at the front.
+const INTERFACES: &[Interface] = &[
+    #[cfg(feature = "cuda")]
+    Interface {
+        name: "cuda",
+        devices: || all(DeviceType::Cuda),
+    },
+    #[cfg(feature = "rocm")]
+    Interface {
+        name: "rocm",
+        devices: || all(DeviceType::Rocm),
+    },
+    #[cfg(feature = "metal")]
+    Interface {
+        name: "metal",
+        devices: || all(DeviceType::Metal),
+    },
+    #[cfg(feature = "vulkan")]
+    Interface {
+        name: "vulkan",
+        devices: || all(DeviceType::Vulkan),
+    },
+    #[cfg(feature = "wgpu")]
+    Interface {
+        name: "wgpu",
+        devices: || all(DeviceType::Wgpu),
+    },
+];
+
+/// What a build without GPUs says.
+const HINT: &str = "this build computes on the CPU only; for a GPU, build it with --features vulkan (or metal, rocm, \
+                    wgpu, cuda)";
+
+#[cfg(feature = "gpu")]
+use burn::tensor::DeviceType;
+
+#[cfg(feature = "gpu")]
+fn all(kind: DeviceType) -> Vec<Device> {
+    Device::enumerate(kind).into_iter().collect()
+}
+
+/// What the maker calls it.
+#[cfg(feature = "gpu")]
+fn device_name(device: &Device) -> Option<String> {
+    Some(device.identity()?.name.to_string())
+}
+
+#[cfg(not(feature = "gpu"))]
+fn device_name(_: &Device) -> Option<String> {
+    None
+}
+
+/// The device that was typed: `cpu`, `auto`, or an interface with a number, such as `vulkan:0` (0 if left out).
+fn find(typed: &str) -> anyhow::Result<Device> {
+    if typed == "cpu" {
+        return Ok(Device::flex());
+    }
+    if typed == "auto" {
+        let first = INTERFACES
+            .iter()
+            .find_map(|i| (i.devices)().into_iter().next());
+        return Ok(first.unwrap_or_else(Device::flex));
+    }
+    let (name, index) = typed.split_once(':').unwrap_or((typed, "0"));
+    let index: Option<usize> = index.parse().ok();
+    let interface = INTERFACES.iter().find(|i| i.name == name);
+    let (Some(interface), Some(index)) = (interface, index) else {
+        let known: Vec<_> = INTERFACES
+            .iter()
+            .map(|i| format!(", {}:0", i.name))
+            .collect();
+        let hint = if INTERFACES.is_empty() {
+            format!("; {HINT}")
+        } else {
+            String::new()
+        };
+        return Err(wrong(format!(
+            "there is no device `{typed}`; this build has: auto, cpu{}{hint}",
+            known.concat()
+        )));
+    };
+    let mut devices = (interface.devices)();
+    let count = devices.len();
+    if index >= count {
+        return Err(wrong(format!(
+            "--device {typed}: {name} finds {count} devices here; `fewstep devices` lists them"
+        )));
+    }
+    Ok(devices.swap_remove(index))
+}
 
 /// What every verb works with.
 pub struct Context {
@@ -17,13 +158,7 @@ pub struct Context {
 impl Context {
     /// Starts the threads and picks the device.
     pub fn new(global: &Global) -> anyhow::Result<Self> {
-        let device = match global.device.as_str() {
-            "cpu" => Device::flex(),
-            other => {
-                let message = format!("there is no device `{other}`; this build has: cpu");
-                return Err(wrong(message));
-            }
-        };
+        let device = find(&global.device)?;
         let threads = global.threads.map_or(0, usize::from);
         rayon::ThreadPoolBuilder::new()
             .num_threads(threads)

@@ -68,6 +68,7 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Inspect(verb) => inspect::run(&verb),
         Command::Verify(verb) => verify::run(&verb, &context),
         Command::Bench(verb) => bench::run(&verb, &context),
+        Command::Devices(verb) => device::run(&verb),
         Command::Completions { shell } => args::completions(shell),
     }
 }
