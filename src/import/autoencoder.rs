@@ -103,6 +103,17 @@ impl AutoencoderFile {
         &self.config
     }
 
+    /// The file's name of each tensor, by official name without `first_stage_model.`.
+    pub(crate) fn names(&self) -> &BTreeMap<String, String> {
+        &self.part.names
+    }
+
+    /// The numbers of a tensor, by official name.
+    pub(crate) fn values(&self, name: &str) -> Result<Vec<f32>, Error> {
+        let from = self.names().get(name).map_or(name, String::as_str);
+        self.part.checkpoint.values(from)
+    }
+
     /// The autoencoder with the file's weights in f32.
     ///
     /// # Errors

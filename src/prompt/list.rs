@@ -35,8 +35,8 @@ pub fn read_text(text: &str, path: &Path) -> Result<Vec<String>, Error> {
     let extension = path.extension().and_then(|e| e.to_str());
     let extension = extension.unwrap_or_default().to_lowercase();
     let prompts = match extension.as_str() {
-        "csv" => table(text, b',', path)?,
-        "tsv" => table(text, b'\t', path)?,
+        "csv" => table(text, ',', path)?,
+        "tsv" => table(text, '\t', path)?,
         "jsonl" | "ndjson" => objects(text, path)?,
         _ => lines(text).map(|(_, line)| line.to_string()).collect(),
     };
@@ -56,27 +56,100 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     lines.filter(|(_, line)| !line.is_empty())
 }
 
-fn table(text: &str, delimiter: u8, path: &Path) -> Result<Vec<String>, Error> {
-    if text.trim().is_empty() {
+fn table(text: &str, delimiter: char, path: &Path) -> Result<Vec<String>, Error> {
+    let mut records = Records {
+        rest: text,
+        delimiter,
+        line: 1,
+    };
+    let wrong = |(line, reason): (usize, &str)| malformed(path, format!("line {line} {reason}"));
+    let Some((_, headings)) = records.next().map_err(wrong)? else {
         return Ok(Vec::new());
-    }
-    let mut reader = csv::ReaderBuilder::new()
-        .delimiter(delimiter)
-        .from_reader(text.as_bytes());
-    let headings = reader.headers().map_err(|e| malformed(path, e))?;
+    };
     let column = headings.iter().position(|heading| heading.trim() == KEY);
     let Some(column) = column else {
-        let headings: Vec<&str> = headings.iter().collect();
         let reason = format!("it has no column `{KEY}`, but {}", headings.join(", "));
         return Err(malformed(path, reason));
     };
     let mut prompts = Vec::new();
-    for record in reader.records() {
-        // Says the line, and how many columns it has where it should have others.
-        let record = record.map_err(|e| malformed(path, e))?;
-        prompts.push(record.get(column).unwrap_or_default().to_string());
+    while let Some((line, mut fields)) = records.next().map_err(wrong)? {
+        if fields.len() != headings.len() {
+            let (got, want) = (fields.len(), headings.len());
+            let reason = format!("line {line} has {got} fields where the heading has {want}");
+            return Err(malformed(path, reason));
+        }
+        prompts.push(fields.swap_remove(column));
     }
     Ok(prompts)
+}
+
+/// The records of a CSV file by RFC 4180. By hand, because the usual crate switches on a feature of serde that nothing
+/// else needs, and with it another build of all of Burn.
+struct Records<'a> {
+    rest: &'a str,
+    delimiter: char,
+    line: usize,
+}
+
+impl Records<'_> {
+    /// The next record with the line it starts on; empty lines are none.
+    fn next(&mut self) -> Result<Option<(usize, Vec<String>)>, (usize, &'static str)> {
+        loop {
+            let text = self.rest;
+            let Some(after) = text.strip_prefix("\r\n").or(text.strip_prefix('\n')) else {
+                break;
+            };
+            self.rest = after;
+            self.line += 1;
+        }
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let start = self.line;
+        let mut fields = Vec::new();
+        loop {
+            fields.push(self.field()?);
+            match self.rest.strip_prefix(self.delimiter) {
+                Some(after) => self.rest = after,
+                None => return Ok(Some((start, fields))),
+            }
+        }
+    }
+
+    /// Up to the next delimiter or end of line.
+    fn field(&mut self) -> Result<String, (usize, &'static str)> {
+        let Some(mut inside) = self.rest.strip_prefix('"') else {
+            let ends = [self.delimiter, '\n'];
+            let end = self.rest.find(ends).unwrap_or(self.rest.len());
+            let (field, after) = self.rest.split_at(end);
+            self.rest = after;
+            return Ok(field.strip_suffix('\r').unwrap_or(field).to_string());
+        };
+        let start = self.line;
+        let mut field = String::new();
+        loop {
+            let Some((part, after)) = inside.split_once('"') else {
+                return Err((start, "has a quote that is not closed"));
+            };
+            field += part;
+            self.line += part.matches('\n').count();
+            match after.strip_prefix('"') {
+                Some(after) => {
+                    field.push('"');
+                    inside = after;
+                }
+                None => {
+                    let after = after.strip_prefix('\r').unwrap_or(after);
+                    self.rest = after;
+                    let ends = after.is_empty() || after.starts_with([self.delimiter, '\n']);
+                    return match ends {
+                        true => Ok(field),
+                        false => Err((self.line, "goes on behind a closing quote")),
+                    };
+                }
+            }
+        }
+    }
 }
 
 fn objects(text: &str, path: &Path) -> Result<Vec<String>, Error> {
@@ -127,7 +200,9 @@ mod tests {
             ("p.jsonl", "\n", "it is empty"),
             ("p.csv", "text\n", "only a heading"),
             ("p.csv", "caption,id\nx,1\n", "no column `text`, but caption, id"),
-            ("p.csv", "text,id\nx,1\ny\n", "line: 3"),
+            ("p.csv", "text,id\nx,1\n\ny\n", "line 4 has 1 fields where the heading has 2"),
+            ("p.csv", "text\n\"a\nb\"\n\"c\n", "line 4 has a quote that is not closed"),
+            ("p.csv", "text\n\"a\nb\"c\n", "line 3 goes on behind a closing quote"),
             ("p.jsonl", "{\"text\": \"a\"}\n{\"caption\": 1}\n", "line 2 has no text"),
             ("p.jsonl", "{\"text\": \"a\"}\nx\n", "line 2 is no JSON"),
         ] {
