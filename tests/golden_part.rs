@@ -50,7 +50,10 @@ fn check(cases: &[&str], expected: &[&str]) {
         return;
     }
     for row in expected {
-        assert!(passed.iter().any(|p| p == row), "{row} is not in {passed:#?}");
+        assert!(
+            passed.iter().any(|p| p == row),
+            "{row} is not in {passed:#?}"
+        );
     }
 }
 

@@ -49,6 +49,9 @@ pub struct AutoencoderConfig {
 /// The standard deviation of Stable Diffusion's latents is 1 after this. [LDM App. G]
 pub(crate) const SCALE_SD: f64 = 0.18215;
 
+/// Twelve times as many as the largest published one has.
+const MOST_PARAMETERS: u64 = 1_000_000_000;
+
 impl AutoencoderConfig {
     /// KL-f8 of Stable Diffusion 1.x: 83,653,863 parameters, pictures 8 times as wide as their latents.
     pub fn kl_f8() -> Self {
@@ -114,7 +117,59 @@ impl AutoencoderConfig {
         if let Bottleneck::Codebook { codes } = self.bottleneck {
             within("codes", codes, 1 << 20)?;
         }
+        // Before anything is built: sizes may come from a file that is up to no good.
+        let count = self.parameter_count();
+        if count > MOST_PARAMETERS {
+            let expected = format!("at most {MOST_PARAMETERS}");
+            return Err(Error::invalid("number of parameters", count, expected));
+        }
         crate::error::positive("scale", self.scale)
+    }
+
+    /// Number of parameters, without building it.
+    pub fn parameter_count(&self) -> u64 {
+        let conv = |input: usize, output: usize, side: u64| {
+            output as u64 * (input as u64 * side * side + 1)
+        };
+        let norm = |channels: usize| 2 * channels as u64;
+        let block = |input: usize, output: usize| {
+            let shortcut = if input == output {
+                0
+            } else {
+                conv(input, output, 1)
+            };
+            norm(input) + conv(input, output, 3) + norm(output) + conv(output, output, 3) + shortcut
+        };
+        let attention = |channels: usize| norm(channels) + 4 * conv(channels, channels, 1);
+        // `blocks` of a level, the resampling but at one end, and the width that follows.
+        let level = |level: usize, blocks: usize, input: usize, resampled: bool| {
+            let width = self.width(level);
+            let mut count = block(input, width) + (blocks as u64 - 1) * block(width, width);
+            if self.attends(level) {
+                count += blocks as u64 * attention(width);
+            }
+            count + if resampled { conv(width, width, 3) } else { 0 }
+        };
+        let last = self.levels() - 1;
+        let deepest = self.width(last);
+        let (inner, latent) = (self.inner_channels, self.latent_channels);
+        let mut count = 2 * (2 * block(deepest, deepest) + attention(deepest));
+        count += conv(self.channels, self.model_channels, 3) + norm(deepest);
+        count += conv(deepest, self.moments(inner), 3) + conv(inner, deepest, 3);
+        count += norm(self.width(0)) + conv(self.width(0), self.channels, 3);
+        count += conv(self.moments(inner), self.moments(latent), 1) + conv(latent, inner, 1);
+        for l in 0..=last {
+            let before = l
+                .checked_sub(1)
+                .map_or(self.model_channels, |b| self.width(b));
+            let below = self.width((l + 1).min(last));
+            count += level(l, self.blocks, before, l < last);
+            count += level(l, self.blocks + 1, below, l > 0);
+        }
+        match self.bottleneck {
+            Bottleneck::Normal {} => count,
+            Bottleneck::Codebook { codes } => count + (codes * latent) as u64,
+        }
     }
 
     /// How many times wider and higher pictures are than their latents.

@@ -59,6 +59,32 @@ fn the_published_ones_have_the_published_sizes() {
 }
 
 #[test]
+fn parameters_are_counted_without_building() {
+    let mut configs = vec![AutoencoderConfig::kl_f8(), AutoencoderConfig::vq_f4()];
+    configs.push(AutoencoderConfig {
+        attention_levels: vec![0, 2],
+        channel_multipliers: vec![3, 1, 1],
+        blocks: 1,
+        inner_channels: 5,
+        ..small(Bottleneck::Codebook { codes: 7 })
+    });
+    configs.push(AutoencoderConfig {
+        attention_levels: vec![0],
+        channel_multipliers: vec![2],
+        ..small(Bottleneck::Normal {})
+    });
+    for config in configs {
+        let keys = config.keys().unwrap();
+        let sizes = keys.iter().map(|(_, s)| s.iter().product::<usize>() as u64);
+        assert_eq!(config.parameter_count(), sizes.sum::<u64>(), "{config:?}");
+    }
+    let mut huge = AutoencoderConfig::kl_f8();
+    huge.model_channels = 4096;
+    let error = huge.keys().unwrap_err().to_string();
+    assert!(error.contains("number of parameters"), "{error}");
+}
+
+#[test]
 fn tiles_become_the_whole_when_they_see_enough() {
     let config = small(Bottleneck::Normal {});
     let autoencoder = config.init(1, &Device::flex()).unwrap();
@@ -107,7 +133,9 @@ fn a_sample_does_not_depend_on_its_batch() {
 
 #[test]
 fn a_drawn_latent_has_mean_and_variance_of_its_encoding() {
-    let autoencoder = small(Bottleneck::Normal {}).init(4, &Device::flex()).unwrap();
+    let autoencoder = small(Bottleneck::Normal {})
+        .init(4, &Device::flex())
+        .unwrap();
     let encoding = autoencoder.encode(random([1, 3, 8, 8], 3)).unwrap();
     let noise = random([1, 4, 4, 4], 4);
     let drawn = values(encoding.sample(noise.clone()));
@@ -125,7 +153,9 @@ fn a_drawn_latent_has_mean_and_variance_of_its_encoding() {
 
 #[test]
 fn what_does_not_fit_is_refused() {
-    let autoencoder = small(Bottleneck::Normal {}).init(5, &Device::flex()).unwrap();
+    let autoencoder = small(Bottleneck::Normal {})
+        .init(5, &Device::flex())
+        .unwrap();
     let message = |result: Result<Images, Error>| result.unwrap_err().to_string();
     let wrong = message(autoencoder.decode(random([1, 3, 4, 4], 0)));
     assert!(wrong.contains("channels of a latent"), "{wrong}");

@@ -116,8 +116,7 @@ impl Autoencoder {
             Bottleneck::Codebook { .. } => (moments.clone(), None),
             Bottleneck::Normal {} => {
                 let [b, c, h, w] = moments.dims();
-                let part =
-                    |channels| moments.clone().slice([0..b, channels, 0..h, 0..w]);
+                let part = |channels| moments.clone().slice([0..b, channels, 0..h, 0..w]);
                 let log = part(c / 2..c).clamp(-30.0, 20.0);
                 (part(0..c / 2), Some(log))
             }

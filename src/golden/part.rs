@@ -28,7 +28,9 @@ fn whole(prefix: &str, keys: Vec<(String, Vec<usize>)>) -> Shapes {
 
 /// Names that only one side has, or whose shapes differ.
 fn differences(got: &Shapes, want: &Shapes) -> usize {
-    let wrong = want.iter().filter(|(name, shape)| got.get(*name) != Some(*shape));
+    let wrong = want
+        .iter()
+        .filter(|(name, shape)| got.get(*name) != Some(*shape));
     let more = got.keys().filter(|name| !want.contains_key(*name));
     wrong.count() + more.count()
 }
@@ -49,14 +51,21 @@ pub(super) fn run_layout(case: &Case, _: &Device, report: Report<'_>) -> Result<
 /// The names and shapes of an autoencoder or text encoder of a published size; `None` for other networks.
 pub(super) fn layout(case: &Case, name: &str, model: &Value) -> Option<Result<Measure, Problem>> {
     let got = match name {
-        "vq_f4" => AutoencoderConfig::vq_f4().keys().map(|k| whole(FIRST_STAGE, k)),
-        "kl_f8" => AutoencoderConfig::kl_f8().keys().map(|k| whole(FIRST_STAGE, k)),
+        "vq_f4" => AutoencoderConfig::vq_f4()
+            .keys()
+            .map(|k| whole(FIRST_STAGE, k)),
+        "kl_f8" => AutoencoderConfig::kl_f8()
+            .keys()
+            .map(|k| whole(FIRST_STAGE, k)),
         "clip_vit_l14_text" => TextEncoderConfig::clip_vit_l14()
             .keys()
             .map(|keys| whole(TEXT_STAGE, keys)),
         _ => return None,
     };
-    Some(got.map_err(Problem::from).and_then(|got| published(case, model, &got)))
+    Some(
+        got.map_err(Problem::from)
+            .and_then(|got| published(case, model, &got)),
+    )
 }
 
 fn published(case: &Case, model: &Value, got: &Shapes) -> Result<Measure, Problem> {
@@ -141,7 +150,10 @@ pub(super) fn run_checkpoint(
     if !config["text_encoder"].is_null() {
         let want = text_encoder::configuration(case, &config["text_encoder"])?;
         let found = TextEncoderFile::open(&path, Some(want.heads));
-        report("text encoder", same(found.map(|file| *file.config()), &want));
+        report(
+            "text encoder",
+            same(found.map(|file| *file.config()), &want),
+        );
     }
     Ok(())
 }
@@ -182,7 +194,10 @@ fn names(case: &Case, map: &str, file: &AutoencoderFile) -> Result<Measure, Prob
     let got: BTreeSet<(String, Option<&str>)> = got
         .map(|(ours, theirs)| (format!("{FIRST_STAGE}{ours}"), Some(theirs.as_str())))
         .collect();
-    Ok(Measure::new(want.symmetric_difference(&got).count() as f64, 0.0))
+    Ok(Measure::new(
+        want.symmetric_difference(&got).count() as f64,
+        0.0,
+    ))
 }
 
 /// Sizes, weights and answers of one of the folder's autoencoders; its weights are those of the whole model's file.
@@ -205,7 +220,12 @@ fn vae(
     let latents = autoencoder::images(case, of, "z", device)?;
     // Here the latents are the decoder's, not the diffusion model's.
     let image = autoencoder.decode(latents.mul_scalar(want.scale))?;
-    let decoded = compare(case, case.text(of, "decoded")?, &image, case.tolerance("decoded")?)?;
+    let decoded = compare(
+        case,
+        case.text(of, "decoded")?,
+        &image,
+        case.tolerance("decoded")?,
+    )?;
     let encoding = autoencoder.encode(autoencoder::images(case, of, "image", device)?)?;
     let want = case.text(of, "moments")?;
     let moments = compare(case, want, &encoding.moments, case.tolerance("moments")?)?;

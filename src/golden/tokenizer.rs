@@ -29,7 +29,10 @@ pub(super) fn run(case: &Case, _: &Device, report: Report<'_>) -> Result<(), Pro
     let [ftfy, basic, fast] = ["ftfy", "basic", "fast"].map(variant);
     let (ftfy, basic, fast) = (ftfy?, basic?, fast?);
     let entries = case.list(config, "entries")?;
-    if [&ftfy, &basic, &fast].iter().any(|ids| ids.len() != entries.len()) {
+    if [&ftfy, &basic, &fast]
+        .iter()
+        .any(|ids| ids.len() != entries.len())
+    {
         return Err(case.malformed("there is not a row of ids for each of `entries`"));
     }
     let (mut agreed, mut others, mut ours) = (0, 0, 0);

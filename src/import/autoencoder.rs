@@ -87,7 +87,8 @@ impl AutoencoderFile {
         let part = Part { checkpoint, names };
         let config = infer(&part.shapes(), scale(&part.checkpoint, settings)?);
         let config = config.ok_or_else(|| {
-            let reason = "the sizes of its autoencoder cannot be told from the names of its tensors";
+            let reason =
+                "the sizes of its autoencoder cannot be told from the names of its tensors";
             part.checkpoint.source.broken("autoencoder", reason)
         })?;
         let wrong = |e: Error| match e {
@@ -168,7 +169,14 @@ pub(crate) fn official(name: &str, levels: usize) -> String {
         [side, "mid_block", "resnets", "0", ..] => format!("{side}.mid.block_1.{}", block(4)),
         [side, "mid_block", "resnets", "1", ..] => format!("{side}.mid.block_2.{}", block(4)),
         [side, "mid_block", "attentions", "0", ..] => format!("{side}.mid.attn_1.{}", attention(4)),
-        [side, blocks @ ("down_blocks" | "up_blocks"), level, kind, index, ..] => {
+        [
+            side,
+            blocks @ ("down_blocks" | "up_blocks"),
+            level,
+            kind,
+            index,
+            ..,
+        ] => {
             let (direction, resampler) = match *blocks {
                 "down_blocks" => ("down", "downsample"),
                 _ => ("up", "upsample"),
@@ -207,8 +215,10 @@ fn infer(shapes: &BTreeMap<String, Vec<usize>>, scale: Option<f64>) -> Option<Au
         whole.then_some(width / model_channels)
     };
     let channel_multipliers: Vec<usize> = (0..MOST).map_while(width).collect();
-    let block = |block: &usize| shapes.contains_key(&format!("encoder.down.0.block.{block}.conv1.weight"));
-    let attends = |level: &usize| shapes.contains_key(&format!("encoder.down.{level}.attn.0.q.weight"));
+    let block =
+        |block: &usize| shapes.contains_key(&format!("encoder.down.0.block.{block}.conv1.weight"));
+    let attends =
+        |level: &usize| shapes.contains_key(&format!("encoder.down.{level}.attn.0.q.weight"));
     let codes = size("quantize.embedding.weight", 0);
     Some(AutoencoderConfig {
         channels: size("encoder.conv_in.weight", 1)?,
@@ -247,8 +257,14 @@ mod tests {
     #[test]
     fn names_of_diffusers_become_official() {
         for (name, expected) in [
-            ("decoder.up_blocks.0.resnets.2.conv1.bias", "decoder.up.3.block.2.conv1.bias"),
-            ("decoder.up_blocks.3.upsamplers.0.conv.bias", "decoder.up.0.upsample.conv.bias"),
+            (
+                "decoder.up_blocks.0.resnets.2.conv1.bias",
+                "decoder.up.3.block.2.conv1.bias",
+            ),
+            (
+                "decoder.up_blocks.3.upsamplers.0.conv.bias",
+                "decoder.up.0.upsample.conv.bias",
+            ),
             (
                 "encoder.down_blocks.1.resnets.0.conv_shortcut.weight",
                 "encoder.down.1.block.0.nin_shortcut.weight",
@@ -261,7 +277,10 @@ mod tests {
                 "decoder.mid_block.attentions.0.proj_attn.bias",
                 "decoder.mid.attn_1.proj_out.bias",
             ),
-            ("decoder.mid_block.attentions.0.key.bias", "decoder.mid.attn_1.k.bias"),
+            (
+                "decoder.mid_block.attentions.0.key.bias",
+                "decoder.mid.attn_1.k.bias",
+            ),
             ("quant_conv.weight", "quant_conv.weight"),
             ("decoder.up_blocks.9.what.0", "decoder.up_blocks.9.what.0"),
         ] {

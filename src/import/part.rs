@@ -48,7 +48,8 @@ impl Sought {
         if name.is_some_and(|name| self.files.contains(&name)) {
             let beside = path.with_file_name("config.json");
             if beside.is_file() {
-                let text = std::fs::read_to_string(&beside).map_err(Error::file("read", &beside))?;
+                let text =
+                    std::fs::read_to_string(&beside).map_err(Error::file("read", &beside))?;
                 settings = serde_json::from_str(&text)
                     .map_err(|e| Error::malformed(&beside, "diffusers configuration", e))?;
             }
@@ -114,7 +115,10 @@ impl Part {
         }
         let source = &self.checkpoint.source;
         if bytes > source.len() {
-            let reason = format!("its weights are {bytes} bytes in a file of {}", source.len());
+            let reason = format!(
+                "its weights are {bytes} bytes in a file of {}",
+                source.len()
+            );
             return Err(source.broken("model file", reason));
         }
         Ok(())

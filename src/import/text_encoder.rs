@@ -64,7 +64,8 @@ impl TextEncoderFile {
         let part = Part { checkpoint, names };
         let config = infer(&part.shapes(), &settings, heads);
         let config = config.ok_or_else(|| {
-            let reason = "the sizes of its text encoder cannot be told from the names of its tensors";
+            let reason =
+                "the sizes of its text encoder cannot be told from the names of its tensors";
             part.checkpoint.source.broken("text encoder", reason)
         })?;
         if config.heads == 0 {
@@ -124,7 +125,9 @@ fn infer(
     };
     let width = size("embeddings.token_embedding.weight", 1)?;
     let layer = |layer: &usize| {
-        shapes.contains_key(&format!("text_model.encoder.layers.{layer}.layer_norm1.weight"))
+        shapes.contains_key(&format!(
+            "text_model.encoder.layers.{layer}.layer_norm1.weight"
+        ))
     };
     let said = settings["num_attention_heads"].as_u64();
     let said = heads.or(said.and_then(|heads| usize::try_from(heads).ok()));
@@ -150,6 +153,9 @@ mod tests {
         assert_eq!(infer(&shapes, &Value::Null, None), Some(config));
         let said = infer(&shapes, &json!({"num_attention_heads": 8}), None);
         assert_eq!(said.map(|c| c.heads), Some(8));
-        assert_eq!(infer(&shapes, &Value::Null, Some(6)).map(|c| c.heads), Some(6));
+        assert_eq!(
+            infer(&shapes, &Value::Null, Some(6)).map(|c| c.heads),
+            Some(6)
+        );
     }
 }

@@ -125,7 +125,8 @@ impl EmbeddingCache {
         let mut loaded: Option<TextEncoder> = None;
         for (index, prompt) in prompts.iter().enumerate() {
             let tokens = tokenizer.encode(prompt);
-            all.truncated.extend(tokens.truncation.map(|cut| (index, cut)));
+            all.truncated
+                .extend(tokens.truncation.map(|cut| (index, cut)));
             let key = serde_json::json!({
                 "format": 1,
                 "version": env!("CARGO_PKG_VERSION"),
@@ -198,7 +199,11 @@ impl Embeddings {
 
     /// SHA-256 of what all of them depend on, in their order: it tells whether a run that goes on has the same prompts.
     pub fn digest(&self) -> String {
-        let names: Vec<String> = self.keys.iter().map(|key| hash_bytes(key.as_bytes())).collect();
+        let names: Vec<String> = self
+            .keys
+            .iter()
+            .map(|key| hash_bytes(key.as_bytes()))
+            .collect();
         hash_bytes(names.join("\n").as_bytes())
     }
 
@@ -226,9 +231,10 @@ impl Embeddings {
 
     /// The numbers of one prompt, checked.
     fn data(&self, index: usize) -> Result<TensorData, Error> {
-        let key = self.keys.get(index).ok_or_else(|| {
-            Error::invalid("prompt", index, format!("below {}", self.keys.len()))
-        })?;
+        let key = self
+            .keys
+            .get(index)
+            .ok_or_else(|| Error::invalid("prompt", index, format!("below {}", self.keys.len())))?;
         let path = self.path(key);
         let mut file = File::read(&path)?;
         let header = file.json.as_deref().map(serde_json::from_str::<Header>);
@@ -236,8 +242,7 @@ impl Embeddings {
         let (Some(Ok(header)), Some(data)) = (header, data) else {
             return Err(broken(&path, "it has no header or no embedding"));
         };
-        let fits =
-            data.shape().as_slice() == self.shape && data.dtype() == self.kind.dtype();
+        let fits = data.shape().as_slice() == self.shape && data.dtype() == self.kind.dtype();
         if header.key != *key || !fits || header.embedding != hash_bytes(data.as_bytes()) {
             return Err(broken(&path, "its content is not what its header says"));
         }
@@ -248,7 +253,9 @@ impl Embeddings {
         let key = &self.keys[index];
         let path = self.path(key);
         let [tokens, width] = self.shape;
-        let data = embedding.reshape([tokens, width]).into_data_dtype(self.kind.dtype());
+        let data = embedding
+            .reshape([tokens, width])
+            .into_data_dtype(self.kind.dtype());
         let header = Header {
             key: key.clone(),
             embedding: hash_bytes(data.as_bytes()),

@@ -21,7 +21,10 @@ pub fn read(path: &Path) -> Result<Vec<String>, Error> {
     let bytes = std::fs::read(path).map_err(Error::file("read", path))?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        malformed(path, format!("byte {at} is no UTF-8; save it in this encoding"))
+        malformed(
+            path,
+            format!("byte {at} is no UTF-8; save it in this encoding"),
+        )
     })?;
     read_text(&text, path)
 }
@@ -62,7 +65,7 @@ fn table(text: &str, delimiter: char, path: &Path) -> Result<Vec<String>, Error>
         delimiter,
         line: 1,
     };
-    let wrong = |(line, reason): (usize, &str)| malformed(path, format!("line {line} {reason}"));
+    let wrong = |(line, reason): Fault| malformed(path, format!("line {line} {reason}"));
     let Some((_, headings)) = records.next().map_err(wrong)? else {
         return Ok(Vec::new());
     };
@@ -91,9 +94,14 @@ struct Records<'a> {
     line: usize,
 }
 
+/// Fields, with the line they start on.
+type Record = (usize, Vec<String>);
+/// What is wrong, and in which line.
+type Fault = (usize, &'static str);
+
 impl Records<'_> {
-    /// The next record with the line it starts on; empty lines are none.
-    fn next(&mut self) -> Result<Option<(usize, Vec<String>)>, (usize, &'static str)> {
+    /// The next record; empty lines are none.
+    fn next(&mut self) -> Result<Option<Record>, Fault> {
         loop {
             let text = self.rest;
             let Some(after) = text.strip_prefix("\r\n").or(text.strip_prefix('\n')) else {
@@ -117,7 +125,7 @@ impl Records<'_> {
     }
 
     /// Up to the next delimiter or end of line.
-    fn field(&mut self) -> Result<String, (usize, &'static str)> {
+    fn field(&mut self) -> Result<String, Fault> {
         let Some(mut inside) = self.rest.strip_prefix('"') else {
             let ends = [self.delimiter, '\n'];
             let end = self.rest.find(ends).unwrap_or(self.rest.len());
@@ -180,8 +188,14 @@ mod tests {
         for (name, text) in [
             ("p.txt", "\u{feff}a cat, red\r\n\n  two \"dogs\"  \n"),
             ("p", "a cat, red\ntwo \"dogs\""),
-            ("p.csv", "id,text\n1,\"a cat, red\"\n2,\"two \"\"dogs\"\"\"\n"),
-            ("p.TSV", "text\tid\na cat, red\t1\n\"two \"\"dogs\"\"\"\t2\n"),
+            (
+                "p.csv",
+                "id,text\n1,\"a cat, red\"\n2,\"two \"\"dogs\"\"\"\n",
+            ),
+            (
+                "p.TSV",
+                "text\tid\na cat, red\t1\n\"two \"\"dogs\"\"\"\t2\n",
+            ),
             (
                 "p.jsonl",
                 "{\"text\": \"a cat, red\", \"n\": 1}\n\n{\"text\": \"two \\\"dogs\\\"\"}\n",
@@ -195,15 +209,39 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said() {
         for (name, text, expected) in [
-            ("p.txt", " \n\n", "p.txt is not a valid list of prompts: it is empty"),
+            (
+                "p.txt",
+                " \n\n",
+                "p.txt is not a valid list of prompts: it is empty",
+            ),
             ("p.csv", "", "it is empty"),
             ("p.jsonl", "\n", "it is empty"),
             ("p.csv", "text\n", "only a heading"),
-            ("p.csv", "caption,id\nx,1\n", "no column `text`, but caption, id"),
-            ("p.csv", "text,id\nx,1\n\ny\n", "line 4 has 1 fields where the heading has 2"),
-            ("p.csv", "text\n\"a\nb\"\n\"c\n", "line 4 has a quote that is not closed"),
-            ("p.csv", "text\n\"a\nb\"c\n", "line 3 goes on behind a closing quote"),
-            ("p.jsonl", "{\"text\": \"a\"}\n{\"caption\": 1}\n", "line 2 has no text"),
+            (
+                "p.csv",
+                "caption,id\nx,1\n",
+                "no column `text`, but caption, id",
+            ),
+            (
+                "p.csv",
+                "text,id\nx,1\n\ny\n",
+                "line 4 has 1 fields where the heading has 2",
+            ),
+            (
+                "p.csv",
+                "text\n\"a\nb\"\n\"c\n",
+                "line 4 has a quote that is not closed",
+            ),
+            (
+                "p.csv",
+                "text\n\"a\nb\"c\n",
+                "line 3 goes on behind a closing quote",
+            ),
+            (
+                "p.jsonl",
+                "{\"text\": \"a\"}\n{\"caption\": 1}\n",
+                "line 2 has no text",
+            ),
             ("p.jsonl", "{\"text\": \"a\"}\nx\n", "line 2 is no JSON"),
         ] {
             let error = of(name, text).unwrap_err();

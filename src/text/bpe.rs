@@ -27,18 +27,22 @@ impl Encoder {
         };
         let mut bytes = [[0; 2]; 256];
         for (byte, character) in bytes.iter_mut().zip(characters()) {
-            *byte = [id(&character.to_string())?, id(&format!("{character}{END}"))?];
+            *byte = [
+                id(&character.to_string())?,
+                id(&format!("{character}{END}"))?,
+            ];
         }
         let mut merges = HashMap::new();
-        let mut lengths: HashMap<u32, usize> =
-            bytes.iter().flatten().map(|id| (*id, 1)).collect();
+        let mut lengths: HashMap<u32, usize> = bytes.iter().flatten().map(|id| (*id, 1)).collect();
         for (rank, (a, b)) in (0..).zip(&vocabulary.merges) {
             let whole = id(&format!("{a}{b}"))?;
             let pair = (id(a)?, id(b)?);
             merges.entry(pair).or_insert((rank, whole));
             let length = |id: &u32| lengths.get(id).copied();
             let (Some(first), Some(second)) = (length(&pair.0), length(&pair.1)) else {
-                return Err(format!("the merge {a:?} {b:?} comes before that of its parts"));
+                return Err(format!(
+                    "the merge {a:?} {b:?} comes before that of its parts"
+                ));
             };
             lengths.insert(whole, first + second);
         }
@@ -51,7 +55,10 @@ impl Encoder {
 
     /// The ids of a word, which has at least one byte: the best pair becomes one wherever it stands, until there is none.
     pub(super) fn encode(&self, word: &str) -> Vec<Symbol> {
-        let mut ids: Vec<u32> = word.bytes().map(|b| self.bytes[usize::from(b)][0]).collect();
+        let mut ids: Vec<u32> = word
+            .bytes()
+            .map(|b| self.bytes[usize::from(b)][0])
+            .collect();
         if let (Some(id), Some(byte)) = (ids.last_mut(), word.bytes().last()) {
             *id = self.bytes[usize::from(byte)][1];
         }

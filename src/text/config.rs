@@ -24,6 +24,9 @@ pub struct TextEncoderConfig {
     pub positions: usize,
 }
 
+/// Sixteen times as many as the published one has.
+const MOST_PARAMETERS: u64 = 2_000_000_000;
+
 impl TextEncoderConfig {
     /// The text half of CLIP ViT-L/14: 123,060,480 parameters.
     pub fn clip_vit_l14() -> Self {
@@ -57,7 +60,21 @@ impl TextEncoderConfig {
             let expected = format!("a divisor of the width, {}", self.width);
             return Err(Error::invalid("heads", self.heads, expected));
         }
+        // Before anything is built: sizes may come from a file that is up to no good.
+        let count = self.parameter_count();
+        if count > MOST_PARAMETERS {
+            let expected = format!("at most {MOST_PARAMETERS}");
+            return Err(Error::invalid("number of parameters", count, expected));
+        }
         Ok(())
+    }
+
+    /// Number of parameters, without building it.
+    pub fn parameter_count(&self) -> u64 {
+        let [width, inner] = [self.width, self.inner_width].map(|n| n as u64);
+        let attention = 4 * (width * width + width);
+        let layer = attention + 2 * width * inner + inner + width + 4 * width;
+        (self.vocabulary + self.positions) as u64 * width + self.layers as u64 * layer + 2 * width
     }
 
     /// Builds the encoder with all weights zero and norms one, for weights that are loaded.
@@ -83,5 +100,25 @@ impl TextEncoderConfig {
     /// [`Error::InvalidValue`] for sizes out of range.
     pub fn keys(&self) -> Result<Vec<(String, Vec<usize>)>, Error> {
         Ok(tree::paths(&self.blank(&Device::flex())?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_counted_without_building() {
+        let config = TextEncoderConfig::clip_vit_l14();
+        let keys = config.keys().unwrap();
+        let sizes = keys.iter().map(|(_, s)| s.iter().product::<usize>() as u64);
+        assert_eq!((keys.len(), config.parameter_count()), (196, sizes.sum()));
+        assert_eq!(config.parameter_count(), 123_060_480);
+        let huge = TextEncoderConfig {
+            width: 12_288,
+            ..config
+        };
+        let error = huge.keys().unwrap_err().to_string();
+        assert!(error.contains("number of parameters"), "{error}");
     }
 }

@@ -130,7 +130,10 @@ impl TextEncoder {
         let tokens = self.check(rows)?;
         let (model, width) = (&self.text_model, self.config.width);
         let device = model.final_layer_norm.weight.val().device();
-        let ids: Vec<i64> = rows.iter().flat_map(|row| row.iter().map(|id| i64::from(*id))).collect();
+        let ids: Vec<i64> = rows
+            .iter()
+            .flat_map(|row| row.iter().map(|id| i64::from(*id)))
+            .collect();
         let count = ids.len();
         let ids = Tensor::<1, Int>::from_data(TensorData::new(ids, [count]), &device);
         let embeddings = &model.embeddings;
@@ -162,8 +165,9 @@ impl TextEncoder {
         let all = rows.iter().flat_map(|row| row.iter());
         match all.into_iter().find(|id| **id as usize >= vocabulary) {
             Some(id) => {
-                let expected =
-                    format!("below {vocabulary}, the text encoder's vocabulary; use its own tokenizer");
+                let expected = format!(
+                    "below {vocabulary}, the text encoder's vocabulary; use its own tokenizer"
+                );
                 Err(Error::invalid("token", id, expected))
             }
             None => Ok(tokens),
@@ -196,7 +200,10 @@ impl Attention {
         let query = part(&self.q_proj).mul_scalar(((width / heads) as f64).powf(-0.5));
         let scores = query.matmul(part(&self.k_proj).swap_dims(2, 3));
         let later = later.clone().unsqueeze::<4>();
-        let scores = scores.mask_fill(later.expand([rows, heads, tokens, tokens]), f32::NEG_INFINITY);
+        let scores = scores.mask_fill(
+            later.expand([rows, heads, tokens, tokens]),
+            f32::NEG_INFINITY,
+        );
         let mixed = activation::softmax(scores, 3).matmul(part(&self.v_proj));
         let mixed = mixed.swap_dims(1, 2).reshape([rows * tokens, width]);
         self.out_proj.forward(mixed).reshape([rows, tokens, width])

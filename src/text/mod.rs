@@ -1,4 +1,5 @@
-//! Prompts to numbers: the tokenizer and the text encoder of CLIP, with which Stable Diffusion 1.x reads. [LDM App. E]
+//! Prompts to numbers: the tokenizer and the text encoder of CLIP, with which Stable Diffusion 1.x reads.
+//! [Radford et al. 2021]
 //!
 //! A [`Tokenizer`] turns a text into 77 ids, a [`TextEncoder`] these into the context of the diffusion model.
 

@@ -67,9 +67,7 @@ fn words<'a>(mut rest: &'a str, parts: &mut Vec<Part<'a>>) {
         let length = match (contraction, class(first)) {
             (Some(contraction), _) => contraction.len(),
             (None, Class::Digit) => first.len_utf8(),
-            (None, kind) => rest
-                .find(|c| class(c) != kind)
-                .unwrap_or(rest.len()),
+            (None, kind) => rest.find(|c| class(c) != kind).unwrap_or(rest.len()),
         };
         let (word, after) = rest.split_at(length);
         parts.push(Part::Word(word));
@@ -95,12 +93,21 @@ mod tests {
 
     #[test]
     fn words_are_those_of_the_pattern() {
-        assert_eq!(all("I'LL go, 4k!!"), ["i", "'ll", "go", ",", "4", "k", "!!"]);
+        assert_eq!(
+            all("I'LL go, 4k!!"),
+            ["i", "'ll", "go", ",", "4", "k", "!!"]
+        );
         assert_eq!(all("''s 'x"), ["''", "s", "'", "x"]);
-        assert_eq!(all("a<|EndOfText|>!<|startoftext|>"), ["a", "#1", "!", "#0"]);
+        assert_eq!(
+            all("a<|EndOfText|>!<|startoftext|>"),
+            ["a", "#1", "!", "#0"]
+        );
         assert_eq!(all(" \t\u{3000}\n"), [] as [&str; 0]);
         // A mark that is no letter, a Roman numeral that is a number, and composition.
-        assert_eq!(all("ก\u{e34}ก Ⅳx E\u{301}"), ["ก", "\u{e34}", "ก", "ⅳ", "x", "é"]);
+        assert_eq!(
+            all("ก\u{e34}ก Ⅳx E\u{301}"),
+            ["ก", "\u{e34}", "ก", "ⅳ", "x", "é"]
+        );
     }
 
     #[test]

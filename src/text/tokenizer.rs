@@ -63,8 +63,11 @@ impl Tokenizer {
         });
         let [start, end] = special;
         let mut digest = Sha256::new();
-        let mut symbols: Vec<(u32, &str)> =
-            vocabulary.ids.iter().map(|(s, id)| (*id, s.as_str())).collect();
+        let mut symbols: Vec<(u32, &str)> = vocabulary
+            .ids
+            .iter()
+            .map(|(s, id)| (*id, s.as_str()))
+            .collect();
         symbols.sort_unstable();
         for (id, symbol) in symbols {
             digest.update(format!("{id} {symbol}\n"));
@@ -212,7 +215,10 @@ mod tests {
         let dotted = cut("\u{130}x");
         assert_eq!(dotted.byte, 0);
         let said = cut("cat dog cat").describe("cat dog cat");
-        assert!(said.contains("character 8: \"cat dog \" is still read, \"cat\""), "{said}");
+        assert!(
+            said.contains("character 8: \"cat dog \" is still read, \"cat\""),
+            "{said}"
+        );
     }
 
     #[test]

@@ -139,7 +139,8 @@ impl Vocabulary {
         let (Some(mut ids), Some(list), true) =
             (ids(&model["vocab"]), model["merges"].as_array(), ends)
         else {
-            let reason = format!("its `model` is no byte pair encoding with {END:?} at the end of words");
+            let reason =
+                format!("its `model` is no byte pair encoding with {END:?} at the end of words");
             return Err(malformed(path, reason));
         };
         for token in json["added_tokens"].as_array().into_iter().flatten() {
@@ -165,7 +166,10 @@ impl Vocabulary {
 fn text(path: &Path) -> Result<String, Error> {
     let read = |source: &mut dyn Read| {
         let mut bytes = Vec::new();
-        source.take(LONGEST + 1).read_to_end(&mut bytes).map(|_| bytes)
+        source
+            .take(LONGEST + 1)
+            .read_to_end(&mut bytes)
+            .map(|_| bytes)
     };
     let mut file = std::fs::File::open(path).map_err(Error::file("read", path))?;
     let mut bytes = read(&mut file).map_err(Error::file("read", path))?;
@@ -174,7 +178,10 @@ fn text(path: &Path) -> Result<String, Error> {
         bytes = read(&mut packed).map_err(|e| malformed(path, e))?;
     }
     if bytes.len() as u64 > LONGEST {
-        return Err(malformed(path, format!("it is longer than {} MB", LONGEST >> 20)));
+        return Err(malformed(
+            path,
+            format!("it is longer than {} MB", LONGEST >> 20),
+        ));
     }
     String::from_utf8(bytes).map_err(|e| malformed(path, e))
 }
@@ -220,7 +227,10 @@ mod tests {
         let table = characters();
         assert_eq!((table[b'a' as usize], table[b'!' as usize]), ('a', '!'));
         // The first byte that cannot be printed, and the space.
-        assert_eq!((table[0], table[32], table[173]), ('\u{100}', '\u{120}', '\u{143}'));
+        assert_eq!(
+            (table[0], table[32], table[173]),
+            ('\u{100}', '\u{120}', '\u{143}')
+        );
         let all: std::collections::HashSet<char> = table.into_iter().collect();
         assert_eq!(all.len(), 256);
     }
@@ -232,7 +242,10 @@ mod tests {
         let id = |symbol: &str| vocabulary.ids[symbol];
         // 33 is the first printable byte, 0 the first of the rest.
         assert_eq!((id("!"), id("\u{100}"), id("!</w>")), (0, 188, 256));
-        assert_eq!((id("ca"), id("cat</w>"), id("<|endoftext|>")), (512, 513, 515));
+        assert_eq!(
+            (id("ca"), id("cat</w>"), id("<|endoftext|>")),
+            (512, 513, 515)
+        );
         let folder = tempfile::tempdir().unwrap();
         let inner = folder.path().join("tokenizer");
         std::fs::create_dir(&inner).unwrap();
@@ -254,7 +267,10 @@ mod tests {
         write("vocab.json", ids.to_string());
         write("merges.txt", "#version: 0.2\nc a\nca t</w>\n".into());
         assert_eq!(Vocabulary::read(folder.path()).unwrap(), vocabulary);
-        assert_eq!(Vocabulary::read(&inner.join("merges.txt")).unwrap(), vocabulary);
+        assert_eq!(
+            Vocabulary::read(&inner.join("merges.txt")).unwrap(),
+            vocabulary
+        );
     }
 
     #[test]
