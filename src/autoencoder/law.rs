@@ -102,12 +102,10 @@ fn tiles_become_the_whole_when_they_see_enough() {
     // The levels look 4 + 1/2 + 2 + 1/2 latent pixels around, and have nine norms.
     let (most, _) = tiled(40, 20, 9);
     assert!(most < 1e-4, "{most}");
-    // What is promised of fewer passes, for random weights: measured 4e-3 and 2e-2; without any, 0.14.
-    let (_, two) = tiled(40, 20, 2);
-    let (_, one) = tiled(40, 20, 1);
-    let (_, none) = tiled(40, 20, 0);
-    println!("{most:.1e} {two:.1e} {one:.1e} {none:.1e}");
-    assert!(two < one && one < none, "{two} {one} {none}");
+    // Root mean square with fewer passes: measured 0.0043, 0.0064 and 0.021.
+    let (two, one, none) = (tiled(40, 20, 2).1, tiled(40, 20, 1).1, tiled(40, 20, 0).1);
+    assert!(two < 0.01 && one < 0.02, "{two} {one}");
+    assert!(two < one && one < 0.5 * none, "{two} {one} {none}");
     // One tile is no tiling.
     assert_eq!(tiled(64, 0, 0).0, 0.0);
 }
