@@ -62,6 +62,18 @@ pub enum Error {
         /// `name: file shape, network shape`.
         mismatched: Vec<String>,
     },
+    /// A model lacks one of the parts that make it whole.
+    #[error("{} has no {part}: there is no {sought}; {remedy}", path.display())]
+    MissingPart {
+        /// The file or folder.
+        path: PathBuf,
+        /// `autoencoder`, `text encoder` or `tokenizer`.
+        part: &'static str,
+        /// The names that were looked for.
+        sought: String,
+        /// How to give it.
+        remedy: String,
+    },
     /// A pickle mentions a name that files of weights have no use for, so Python would run foreign code.
     #[error(
         "{} mentions `{name}` at byte {offset}, which is not among the names that weights need; nothing was run. \

@@ -2,6 +2,7 @@
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
+pub mod autoencoder;
 pub mod checkpoint;
 pub mod data;
 pub mod denoiser;
@@ -15,10 +16,12 @@ pub mod metric;
 pub mod network;
 pub mod noise;
 pub mod optimizer;
+pub mod prompt;
 pub mod sampler;
 pub mod schedule;
 pub mod solver;
 pub mod teacher;
+pub mod text;
 pub mod workload;
 
 pub use burn::tensor::Device;

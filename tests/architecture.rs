@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 /// `network` is below `denoiser` because preconditioning makes one from the other; `data` knows neither networks nor
 /// samplers; `image` writes pictures as safely as `checkpoint` writes models; `golden` is on top because it checks
 /// everything, and so is `workload`, because it uses all that has to be fast.
-const ORDER: [&str; 18] = [
+const ORDER: [&str; 21] = [
     "error",
     "grid",
     "noise",
     "data",
     "network",
+    "autoencoder",
+    "text",
     "denoiser",
     "solver",
     "sampler",
@@ -21,6 +23,7 @@ const ORDER: [&str; 18] = [
     "optimizer",
     "checkpoint",
     "import",
+    "prompt",
     "image",
     "metric",
     "distill",

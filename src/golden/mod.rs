@@ -4,6 +4,7 @@
 //! a correct implementation may be. [`verify`] runs them on any device, so users can check their GPU or their build with
 //! the same cases that the tests use. Cases about something not built yet are listed, not failed.
 
+mod autoencoder;
 mod case;
 mod edm_loss;
 mod gits;
@@ -12,9 +13,12 @@ mod measure;
 mod metric;
 mod network;
 mod noise;
+mod part;
 mod pickle;
 mod schedule;
 mod solver;
+mod text_encoder;
+mod tokenizer;
 mod train;
 
 use crate::Error;
@@ -139,10 +143,16 @@ fn run(path: &Path, device: &Device, report: &mut dyn FnMut(Row)) {
     let name = path.file_stem().unwrap_or_default();
     let name = name.to_string_lossy().into_owned();
     let mut report = |run: &str, result| report(Row::new(&name, run, result));
-    let outcome = Case::read(path, |kind| runner(kind).is_some())
+    let wanted = |kind: &str| runner(kind).is_some() || kind == "weights";
+    let outcome = Case::read(path, wanted)
         .map_err(Problem::Error)
         .and_then(|case| match (case.kind.as_str(), runner(&case.kind)) {
-            ("weights", _) => Ok(()),
+            ("weights", _) => {
+                if let Some(row) = part::weights(&case) {
+                    report("names and shapes", row);
+                }
+                Ok(())
+            }
             (_, Some(runner)) => runner(&case, device, &mut report),
             (kind, None) => Err(Problem::unsupported(format!("cases of kind {kind:?}"))),
         });
@@ -166,6 +176,11 @@ fn runner(kind: &str) -> Option<Runner> {
         "train" => train::run,
         "metrics" => metric::run,
         "noise" => noise::run,
+        "autoencoder" => autoencoder::run,
+        "text_encoder" => text_encoder::run,
+        "tokenizer" => tokenizer::run,
+        "layout" => part::run_layout,
+        "diffusers_layout" => part::run_folder,
         _ => return None,
     })
 }

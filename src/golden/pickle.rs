@@ -3,6 +3,7 @@
 use super::Report;
 use super::case::Case;
 use super::measure::{Measure, Problem};
+use super::part;
 use crate::import::{Checkpoint, Format, Scalar};
 use crate::network::{Family, NetworkConfig};
 use burn::tensor::{DType, Device, TensorData};
@@ -10,8 +11,11 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// A row for each thing that the case says about its file. An error is a number of differences; none is allowed.
-pub(super) fn run(case: &Case, _: &Device, report: Report<'_>) -> Result<(), Problem> {
+pub(super) fn run(case: &Case, device: &Device, report: Report<'_>) -> Result<(), Problem> {
     let config = case.config();
+    if config["first_stage"].is_object() {
+        return part::run_checkpoint(case, device, report);
+    }
     let checkpoint = Checkpoint::read(&case.beside(case.text(config, "file")?)?)?;
     let differences = |count: usize| Ok(Measure::new(count as f64, 0.0));
     let format = usize::from(case.text(config, "format")? != name(checkpoint.format));

@@ -5,9 +5,11 @@
 //! the file before memory is taken. Tensors stay in the file until they are asked for.
 //!
 //! [`open`] reads a model file of any kind; [`Checkpoint`] is what is known about one; [`globals`] lists the names that
-//! a file mentions without loading it; [`Export`] writes a checkpoint as our file, or for PyTorch.
+//! a file mentions without loading it; [`Export`] writes a checkpoint as our file, or for PyTorch. [`AutoencoderFile`] and
+//! [`TextEncoderFile`] find the parts of latent diffusion models.
 
 mod archive;
+pub(crate) mod autoencoder;
 mod card;
 mod content;
 mod export;
@@ -15,18 +17,22 @@ mod infer;
 mod json;
 mod legacy;
 mod network;
+mod part;
 mod pickle;
 mod reader;
 mod scalar;
 mod source;
 mod survey;
 mod tensor;
+mod text_encoder;
 
+pub use autoencoder::AutoencoderFile;
 pub use export::{Export, Layout};
 pub use pickle::Global;
 pub use scalar::Scalar;
 pub use survey::{globals, globals_in};
 pub use tensor::TensorInfo;
+pub use text_encoder::TextEncoderFile;
 
 use crate::Error;
 use crate::checkpoint::{Card, Model};

@@ -105,7 +105,7 @@ fn starts_at_zero(official_name: &str) -> bool {
 }
 
 /// FNV-1a of the name: stable across versions and platforms.
-fn name_key(name: &str) -> u64 {
+pub(super) fn name_key(name: &str) -> u64 {
     let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     name.bytes().fold(0xcbf2_9ce4_8422_2325, step)
 }

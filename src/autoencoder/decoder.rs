@@ -1,0 +1,79 @@
+//! From latents up to pictures.
+
+use super::AutoencoderConfig;
+use super::block::{Attention, Middle, Resampler, ResidualBlock, chain, conv};
+use super::norm::{Norm, Scope};
+use crate::network::Conv2d;
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+
+#[derive(Module, Debug)]
+pub(super) struct Decoder {
+    conv_in: Conv2d,
+    mid: Middle,
+    /// The highest resolution first, as official files number them.
+    up: Vec<Level>,
+    norm_out: Norm,
+    conv_out: Conv2d,
+}
+
+#[derive(Module, Debug)]
+struct Level {
+    block: Vec<ResidualBlock>,
+    attn: Vec<Attention>,
+    upsample: Option<Resampler>,
+}
+
+impl Decoder {
+    pub(super) fn new(config: &AutoencoderConfig, device: &Device) -> Self {
+        let deepest = config.width(config.levels() - 1);
+        let mut width = deepest;
+        let mut up = Vec::new();
+        for level in (0..config.levels()).rev() {
+            let output = config.width(level);
+            let mut block = Vec::new();
+            for _ in 0..=config.blocks {
+                block.push(ResidualBlock::new(width, output, device));
+                width = output;
+            }
+            let attention = if config.attends(level) {
+                config.blocks + 1
+            } else {
+                0
+            };
+            up.push(Level {
+                block,
+                attn: (0..attention)
+                    .map(|_| Attention::new(width, device))
+                    .collect(),
+                upsample: (level > 0).then(|| Resampler::doubling(width, device)),
+            });
+        }
+        up.reverse();
+        Self {
+            conv_in: conv(config.inner_channels, deepest, 3, device),
+            mid: Middle::new(deepest, device),
+            up,
+            norm_out: Norm::new(width, device),
+            conv_out: conv(width, config.channels, 3, device),
+        }
+    }
+
+    /// The part at the latents' resolution, the only one where pixels far apart meet (in published models).
+    pub(super) fn lowest(&self, latents: Tensor<4>) -> Tensor<4> {
+        let hidden = self.conv_in.forward(latents);
+        self.mid.forward(hidden, &mut Scope::Whole)
+    }
+
+    /// The levels, from what [`lowest`](Self::lowest) gives, or a tile of it.
+    pub(super) fn rise(&self, mut hidden: Tensor<4>, scope: &mut Scope) -> Tensor<4> {
+        for level in self.up.iter().rev() {
+            hidden = chain(&level.block, &level.attn, hidden, scope);
+            if let Some(upsample) = &level.upsample {
+                hidden = upsample.double(hidden);
+            }
+        }
+        self.conv_out
+            .forward(self.norm_out.forward(hidden, true, scope))
+    }
+}

@@ -1,0 +1,285 @@
+//! The text half of CLIP: a transformer in which a token sees those before it. [Radford et al. 2021, Sec. 2.4]
+
+use super::TextEncoderConfig;
+use crate::Error;
+use crate::network::Linear;
+use burn::module::{Module, Param};
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData, activation};
+
+/// The encoder with its weights.
+#[derive(Module, Debug)]
+pub struct TextEncoder {
+    text_model: TextModel,
+    #[module(skip)]
+    config: TextEncoderConfig,
+}
+
+#[derive(Module, Debug)]
+struct TextModel {
+    embeddings: Embeddings,
+    encoder: Layers,
+    final_layer_norm: LayerNorm,
+}
+
+#[derive(Module, Debug)]
+struct Embeddings {
+    token_embedding: Table,
+    position_embedding: Table,
+}
+
+#[derive(Module, Debug)]
+struct Table {
+    weight: Param<Tensor<2>>,
+}
+
+#[derive(Module, Debug)]
+struct Layers {
+    layers: Vec<Layer>,
+}
+
+#[derive(Module, Debug)]
+struct Layer {
+    layer_norm1: LayerNorm,
+    self_attn: Attention,
+    layer_norm2: LayerNorm,
+    mlp: Perceptron,
+}
+
+#[derive(Module, Debug)]
+struct Attention {
+    q_proj: Linear,
+    k_proj: Linear,
+    v_proj: Linear,
+    out_proj: Linear,
+}
+
+#[derive(Module, Debug)]
+struct Perceptron {
+    fc1: Linear,
+    fc2: Linear,
+}
+
+/// Normalisation of each token.
+#[derive(Module, Debug)]
+struct LayerNorm {
+    weight: Param<Tensor<1>>,
+    bias: Param<Tensor<1>>,
+}
+
+const EPSILON: f64 = 1e-5;
+/// x sigmoid(1.702 x) is nearly the GELU. [Hendrycks & Gimpel 2016, Sec. 2]
+const QUICK_GELU: f64 = 1.702;
+
+impl TextEncoder {
+    pub(super) fn new(config: &TextEncoderConfig, device: &Device) -> Self {
+        let table = |rows| Table {
+            weight: Param::from_tensor(Tensor::zeros([rows, config.width], device)),
+        };
+        let linear = |input, output| Linear::new(input, output, true, device);
+        let (width, inner) = (config.width, config.inner_width);
+        let layer = |_| Layer {
+            layer_norm1: LayerNorm::new(width, device),
+            self_attn: Attention {
+                q_proj: linear(width, width),
+                k_proj: linear(width, width),
+                v_proj: linear(width, width),
+                out_proj: linear(width, width),
+            },
+            layer_norm2: LayerNorm::new(width, device),
+            mlp: Perceptron {
+                fc1: linear(width, inner),
+                fc2: linear(inner, width),
+            },
+        };
+        Self {
+            text_model: TextModel {
+                embeddings: Embeddings {
+                    token_embedding: table(config.vocabulary),
+                    position_embedding: table(config.positions),
+                },
+                encoder: Layers {
+                    layers: (0..config.layers).map(layer).collect(),
+                },
+                final_layer_norm: LayerNorm::new(width, device),
+            },
+            config: *config,
+        }
+    }
+
+    /// Its sizes.
+    pub fn config(&self) -> &TextEncoderConfig {
+        &self.config
+    }
+
+    /// The last hidden state of all tokens, `[rows, tokens, width]`, after the final norm; padding takes part like any
+    /// other token.
+    ///
+    /// # Errors
+    /// [`Error::InvalidValue`] for rows of different lengths, more tokens than positions, or an id that is not in the
+    /// vocabulary.
+    pub fn embed(&self, rows: &[&[u32]]) -> Result<Tensor<3>, Error> {
+        self.embed_with(rows, &mut |_| {})
+    }
+
+    /// As [`embed`](Self::embed); `visit` sees the tokens before the first block and after each.
+    pub(crate) fn embed_with(
+        &self,
+        rows: &[&[u32]],
+        visit: &mut dyn FnMut(&Tensor<3>),
+    ) -> Result<Tensor<3>, Error> {
+        let tokens = self.check(rows)?;
+        let (model, width) = (&self.text_model, self.config.width);
+        let device = model.final_layer_norm.weight.val().device();
+        let ids: Vec<i64> = rows
+            .iter()
+            .flat_map(|row| row.iter().map(|id| i64::from(*id)))
+            .collect();
+        let count = ids.len();
+        let ids = Tensor::<1, Int>::from_data(TensorData::new(ids, [count]), &device);
+        let embeddings = &model.embeddings;
+        let words = embeddings.token_embedding.weight.val().select(0, ids);
+        let places = embeddings.position_embedding.weight.val();
+        let places = places.slice([0..tokens, 0..width]);
+        let mut hidden = words.reshape([rows.len(), tokens, width]) + places.unsqueeze();
+        let later = Tensor::<2, Bool>::tril_mask([tokens, tokens], 0, &device);
+        visit(&hidden);
+        for layer in &model.encoder.layers {
+            hidden = layer.forward(hidden, &later, self.config.heads);
+            visit(&hidden);
+        }
+        Ok(model.final_layer_norm.forward(hidden))
+    }
+
+    /// The number of tokens in a row.
+    fn check(&self, rows: &[&[u32]]) -> Result<usize, Error> {
+        let tokens = rows.first().map_or(0, |row| row.len());
+        if tokens == 0 || tokens > self.config.positions {
+            let expected = format!("in 1..={}", self.config.positions);
+            return Err(Error::invalid("number of tokens", tokens, expected));
+        }
+        if let Some(other) = rows.iter().find(|row| row.len() != tokens) {
+            let expected = format!("{tokens}, as in the first row");
+            return Err(Error::invalid("number of tokens", other.len(), expected));
+        }
+        let vocabulary = self.config.vocabulary;
+        let all = rows.iter().flat_map(|row| row.iter());
+        match all.into_iter().find(|id| **id as usize >= vocabulary) {
+            Some(id) => {
+                let expected = format!(
+                    "below {vocabulary}, the text encoder's vocabulary; use its own tokenizer"
+                );
+                Err(Error::invalid("token", id, expected))
+            }
+            None => Ok(tokens),
+        }
+    }
+}
+
+impl Layer {
+    fn forward(&self, hidden: Tensor<3>, later: &Tensor<2, Bool>, heads: usize) -> Tensor<3> {
+        let seen = self.layer_norm1.forward(hidden.clone());
+        let hidden = hidden + self.self_attn.forward(seen, later, heads);
+        let [rows, tokens, width] = hidden.dims();
+        let seen = self.layer_norm2.forward(hidden.clone());
+        let inner = self.mlp.fc1.forward(seen.reshape([rows * tokens, width]));
+        let inner = inner.clone() * activation::sigmoid(inner.mul_scalar(QUICK_GELU));
+        hidden + self.mlp.fc2.forward(inner).reshape([rows, tokens, width])
+    }
+}
+
+impl Attention {
+    /// `later` is true where a token (column) comes after the one that looks (row).
+    fn forward(&self, hidden: Tensor<3>, later: &Tensor<2, Bool>, heads: usize) -> Tensor<3> {
+        let [rows, tokens, width] = hidden.dims();
+        let flat = hidden.reshape([rows * tokens, width]);
+        let part = |layer: &Linear| {
+            let all = layer.forward(flat.clone());
+            all.reshape([rows, tokens, heads, width / heads])
+                .swap_dims(1, 2)
+        };
+        let query = part(&self.q_proj).mul_scalar(((width / heads) as f64).powf(-0.5));
+        let scores = query.matmul(part(&self.k_proj).swap_dims(2, 3));
+        let later = later.clone().unsqueeze::<4>();
+        let scores = scores.mask_fill(
+            later.expand([rows, heads, tokens, tokens]),
+            f32::NEG_INFINITY,
+        );
+        let mixed = activation::softmax(scores, 3).matmul(part(&self.v_proj));
+        let mixed = mixed.swap_dims(1, 2).reshape([rows * tokens, width]);
+        self.out_proj.forward(mixed).reshape([rows, tokens, width])
+    }
+}
+
+impl LayerNorm {
+    fn new(width: usize, device: &Device) -> Self {
+        Self {
+            weight: Param::from_tensor(Tensor::ones([width], device)),
+            bias: Param::from_tensor(Tensor::zeros([width], device)),
+        }
+    }
+
+    fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
+        let (variance, mean) = hidden.clone().var_mean_bias(2);
+        let normal = (hidden - mean) / (variance + EPSILON).sqrt();
+        normal * self.weight.val().unsqueeze() + self.bias.val().unsqueeze()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn small() -> TextEncoder {
+        let config = TextEncoderConfig {
+            vocabulary: 50,
+            width: 12,
+            inner_width: 20,
+            layers: 2,
+            heads: 3,
+            positions: 9,
+        };
+        config.init(0, &Device::flex()).unwrap()
+    }
+
+    fn values(tensor: Tensor<3>) -> Vec<f32> {
+        tensor.into_data().iter().collect()
+    }
+
+    #[test]
+    fn a_token_sees_those_before_it_and_no_others() {
+        let encoder = small();
+        let before = values(encoder.embed(&[&[1, 7, 3, 9, 4]]).unwrap());
+        let after = values(encoder.embed(&[&[1, 7, 8, 9, 4]]).unwrap());
+        assert_eq!(before[..24], after[..24]);
+        for token in 2..5 {
+            assert_ne!(before[12 * token..][..12], after[12 * token..][..12]);
+        }
+    }
+
+    #[test]
+    fn a_row_does_not_depend_on_the_others() {
+        let encoder = small();
+        let rows: [&[u32]; 3] = [&[1, 7, 3], &[4, 4, 2], &[49, 0, 7]];
+        let all = values(encoder.embed(&rows).unwrap());
+        for (i, row) in rows.iter().enumerate() {
+            let one = values(encoder.embed(&[row]).unwrap());
+            for (a, b) in one.iter().zip(&all[36 * i..]) {
+                // Products of matrices of another height may be added up in another order.
+                assert!((a - b).abs() < 1e-5);
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let encoder = small();
+        let message = |rows: &[&[u32]]| encoder.embed(rows).unwrap_err().to_string();
+        assert!(message(&[&[50]]).contains("below 50"));
+        assert!(message(&[&[0; 10]]).contains("1..=9"));
+        assert!(message(&[]).contains("1..=9"));
+        assert!(message(&[&[1, 2], &[1]]).contains("as in the first row"));
+        let mut config = TextEncoderConfig::clip_vit_l14();
+        config.heads = 7;
+        assert!(config.check().is_err());
+    }
+}
