@@ -8,7 +8,7 @@ mod file;
 mod fold;
 mod state;
 
-pub(crate) use card::recipe_json;
+pub(crate) use card::{check_guidance, is_unguided, recipe_json};
 pub use card::{Card, Kind, Model, Sampling};
 pub use file::{File, hash_bytes, hash_file, write_atomically};
 pub(crate) use file::{hexadecimal, write_in_parts};

@@ -5,9 +5,13 @@
 //! the same cases that the tests use. Cases about something not built yet are listed, not failed.
 
 mod case;
+mod compvis;
 mod edm_loss;
 mod gits;
 mod gradient;
+mod guidance;
+mod latent;
+mod layout;
 mod measure;
 mod metric;
 mod network;
@@ -139,10 +143,11 @@ fn run(path: &Path, device: &Device, report: &mut dyn FnMut(Row)) {
     let name = path.file_stem().unwrap_or_default();
     let name = name.to_string_lossy().into_owned();
     let mut report = |run: &str, result| report(Row::new(&name, run, result));
-    let outcome = Case::read(path, |kind| runner(kind).is_some())
+    let wanted = |kind: &str| runner(kind).is_some() || kind == "weights";
+    let outcome = Case::read(path, wanted)
         .map_err(Problem::Error)
         .and_then(|case| match (case.kind.as_str(), runner(&case.kind)) {
-            ("weights", _) => Ok(()),
+            ("weights", _) => layout::run_weights(&case, &mut report),
             (_, Some(runner)) => runner(&case, device, &mut report),
             (kind, None) => Err(Problem::unsupported(format!("cases of kind {kind:?}"))),
         });
@@ -166,6 +171,13 @@ fn runner(kind: &str) -> Option<Runner> {
         "train" => train::run,
         "metrics" => metric::run,
         "noise" => noise::run,
+        "latent_network" => latent::run_network,
+        "latent_denoiser" => latent::run_denoiser,
+        "latent_solver" => solver::run_latent,
+        "latent_train" => train::run,
+        "guidance_timesteps" => guidance::run,
+        "layout" => layout::run,
+        "diffusers_layout" => compvis::run_folder,
         _ => return None,
     })
 }

@@ -10,9 +10,11 @@
 mod archive;
 mod card;
 mod content;
+mod diffusers;
 mod export;
 mod infer;
 mod json;
+mod latent;
 mod legacy;
 mod network;
 mod pickle;
@@ -90,6 +92,8 @@ pub struct Checkpoint {
     /// Every name of Python's that the file mentions.
     pub globals: Vec<Global>,
     dropout: Option<f64>,
+    /// Whether averaged weights are left aside.
+    raw: bool,
     tensors: BTreeMap<String, TensorInfo>,
     source: Source,
 }
@@ -98,12 +102,17 @@ pub struct Checkpoint {
 const CARD: &str = "fewstep";
 
 impl Checkpoint {
-    /// Opens a file.
+    /// Opens a file, or the U-Net of a folder that the diffusers library wrote.
     ///
     /// # Errors
     /// [`Error::File`] if it cannot be read, [`Error::Malformed`] if it is of no format that we read, or broken,
     /// [`Error::ForeignCode`] if it mentions names that have nothing to do with weights.
     pub fn read(path: &Path) -> Result<Self, Error> {
+        if path.is_dir() {
+            let inside = [path.join("unet").join(diffusers::FILE), path.join(diffusers::FILE)];
+            let found = inside.iter().find(|file| file.is_file());
+            return Self::read(found.unwrap_or(&inside[0]));
+        }
         Self::parse(Source::open(path)?)
     }
 
@@ -152,6 +161,7 @@ impl Checkpoint {
             metadata,
             globals: Vec::new(),
             dropout: None,
+            raw: false,
             tensors,
             source,
         })
@@ -200,6 +210,7 @@ impl Checkpoint {
             metadata: BTreeMap::new(),
             globals,
             dropout,
+            raw: false,
             tensors,
             source,
         })
