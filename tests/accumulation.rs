@@ -121,7 +121,7 @@ fn trained(data: &Dataset, micro_batch: Option<usize>, rounds: u64) -> Vec<Vec<f
         average_half_life: 10.0,
         level_mean: -1.2,
         level_deviation: 1.2,
-        preconditioning: 0.5.into(),
+        sigma_data: 0.5,
         flip: true,
         adam: adam(),
         network: network(1, 8),

@@ -2,7 +2,7 @@
 
 use super::file::{File, hash_file};
 use crate::Error;
-use crate::denoiser::{Preconditioned, Preconditioning};
+use crate::denoiser::{Guided, Preconditioned, Preconditioning};
 use crate::grid::{SigmaGrid, Spacing};
 use crate::network::{NetworkConfig, load, parameters};
 use crate::solver::SolverConfig;
@@ -260,6 +260,15 @@ impl Model {
             )
         })?;
         Card::parse(json, path)
+    }
+
+    /// The denoiser with the guidance of its card. Without something to follow in the condition, or to move away from, it
+    /// is the denoiser alone.
+    pub fn guided(&self) -> Guided<&Preconditioned> {
+        Guided {
+            denoiser: &self.denoiser,
+            weight: self.card.sampling.guidance,
+        }
     }
 
     /// The file's contents.

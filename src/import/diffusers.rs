@@ -9,9 +9,10 @@ use std::path::Path;
 /// More than any network may have; the check of its sizes says so.
 const MOST: usize = 100;
 
-/// The usual names of the file and of its settings in the folder `unet`.
-pub(super) const FILE: &str = "diffusion_pytorch_model.safetensors";
-const SETTINGS: &str = "config.json";
+/// The name of a U-Net's file in the folder `unet` of diffusers.
+pub const FILE: &str = "diffusion_pytorch_model.safetensors";
+/// The name of the settings beside it.
+pub const SETTINGS: &str = "config.json";
 
 /// Official name and diffusers' name of every parameter; those of the step branch have none there.
 pub(super) fn names(config: &LatentUNetConfig) -> Vec<(String, String)> {

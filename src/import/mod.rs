@@ -24,7 +24,8 @@ mod source;
 mod survey;
 mod tensor;
 
-pub use export::{Export, Layout};
+pub use diffusers::{FILE as DIFFUSERS_FILE, SETTINGS as DIFFUSERS_SETTINGS};
+pub use export::{Export, Layout, diffusers_settings};
 pub use pickle::Global;
 pub use scalar::Scalar;
 pub use survey::{globals, globals_in};

@@ -1,5 +1,5 @@
 //! The U-Net of latent diffusion models, after OpenAI's: LSUN-Bedroom and FFHQ in the latent space of an autoencoder, and
-//! Stable Diffusion v1. [LDM Sec. 3]
+//! Stable Diffusion v1. [LDM Sec. 3.2]
 
 mod attention;
 mod outline;
@@ -67,7 +67,7 @@ pub enum LatentAttention {
         /// Channels of one head; wider levels have more heads.
         head_channels: usize,
     },
-    /// Its own pixels and the tokens of a text, in transformer blocks. [LDM Eq. 3]
+    /// Its own pixels and the tokens of a text, in transformer blocks. [LDM Sec. 3.3]
     Text {
         /// Heads, the same number at every level.
         heads: usize,

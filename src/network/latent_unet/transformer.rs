@@ -1,4 +1,4 @@
-//! Transformer blocks over pixels and the tokens of a text, as Stable Diffusion has them. [LDM Eq. 3]
+//! Transformer blocks over pixels and the tokens of a text, as Stable Diffusion has them. [LDM Sec. 3.3]
 
 use super::GROUPS;
 use super::attention::attend;
