@@ -1,91 +1,24 @@
-//! Small latent models, with and without a text, from distillation to files in other layouts.
+//! Small latent models, with and without a text, distilled.
 
-#[path = "support/student.rs"]
-mod student;
+#[path = "support/latent.rs"]
+mod latent;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use fewstep::checkpoint::{Card, Model, State};
-use fewstep::denoiser::{Condition, Contexts, Denoiser, Guided, Preconditioned, Preconditioning};
+use fewstep::denoiser::{Condition, Contexts, Denoiser, Guided, Preconditioning};
 use fewstep::distill::{Distiller, Recipe, TrajectoryCache, TrajectorySource};
-use fewstep::grid::{LogAlphaTable, Spacing};
-use fewstep::import::{Checkpoint, Export, Layout, diffusers_settings, open};
-use fewstep::network::{LatentAttention, LatentUNetConfig, NetworkConfig, load, parameters};
+use fewstep::import::open;
 use fewstep::noise::{Domain, Stream, latents};
 use fewstep::sampler::Sampler;
-use fewstep::solver::{Prediction, SolverConfig};
 use fewstep::{Error, Images};
-use std::path::Path;
+use latent::{TEXT, recipe, table, teacher};
 
-/// Tokens and width of the texts.
-const TEXT: [usize; 2] = [3, 6];
-
-fn table() -> LogAlphaTable {
-    LogAlphaTable::scaled_linear(0.00085, 0.012, 1000).unwrap()
-}
-
-/// A teacher with every weight random; with a text or without.
-fn teacher(text: bool) -> Model {
-    let network = NetworkConfig::LatentUnet(LatentUNetConfig {
-        resolution: 8,
-        channels: 4,
-        model_channels: 32,
-        channel_multipliers: vec![1, 2],
-        blocks: 1,
-        attention_factors: vec![2],
-        attention: match text {
-            true => LatentAttention::Text {
-                heads: 8,
-                width: TEXT[1],
-                depth: 1,
-            },
-            false => LatentAttention::Pixels { head_channels: 32 },
-        },
-        dropout: 0.1,
-        step_branch: false,
-    });
-    let fresh = network.init(1, &Device::flex()).unwrap();
-    let weights = parameters(&fresh).into_iter().enumerate().map(|(i, p)| {
-        let len = p.data.num_elements();
-        let scale = (len as f32 / p.shape[0] as f32).sqrt();
-        let values = Stream::new(2, Domain::Test, i as u64).normals(len);
-        let values: Vec<f32> = values.into_iter().map(|v| v / scale).collect();
-        (p.name, TensorData::new(values, p.shape))
-    });
-    let weights = load(fresh, &weights.collect(), &|_| false, Path::new("x")).unwrap();
-    let card = student::teacher(0).card;
-    Model {
-        card: Card {
-            network,
-            preconditioning: table().into(),
-            sampling: recipe().sampling(),
-            ..card
-        },
-        denoiser: Preconditioned::new(weights, table()),
-    }
-}
-
-fn recipe() -> Recipe {
-    Recipe {
-        seed: 3,
-        trajectories: 12,
-        batch: 3,
-        substeps: 2,
-        spacing: Spacing::Discrete {
-            rho: 1.0,
-            table: table(),
-        },
-        sigma_max: table().sigma_max(),
-        sigma_min: 0.1,
-        teacher_solver: SolverConfig::DpmSolverPp {
-            order: 2,
-            prediction: Prediction::Noise,
-            lower_order_final: true,
-            thresholding: false,
-            corrected: false,
-        },
-        variable_steps: Some([2, 3]),
-        learning_rate: 1e-3,
-        ..Recipe::default()
+/// Runs `rounds` rounds, or all.
+fn run(distiller: &mut Distiller, source: &TrajectorySource<'_>, rounds: Option<u64>) {
+    let end = rounds.unwrap_or(distiller.recipe().rounds());
+    while distiller.rounds() < end {
+        let (target, condition) = source.round(distiller.rounds()).unwrap();
+        distiller.round(&target, &condition).unwrap();
     }
 }
 
@@ -93,7 +26,10 @@ fn texts(count: usize, negative: bool) -> Contexts {
     let [tokens, width] = TEXT;
     let draw = |count: usize, index: u64| -> Tensor<3> {
         let values = Stream::new(9, Domain::Test, index).normals(count * tokens * width);
-        Tensor::from_data(TensorData::new(values, [count, tokens, width]), &Device::flex())
+        Tensor::from_data(
+            TensorData::new(values, [count, tokens, width]),
+            &Device::flex(),
+        )
     };
     Contexts::new(draw(count, 0), negative.then(|| draw(1, 1))).unwrap()
 }
@@ -132,7 +68,11 @@ fn sampled(model: &Model, calls: usize, told: &Condition) -> Vec<f32> {
         analytic_first_step: sampling.analytic_first_step,
         denoise_to_zero: false,
     };
-    let noise = latents(&[1, 2, 3], model.card.network.image_shape(), &Device::flex());
+    let noise = latents(
+        &[1, 2, 3],
+        model.card.network.image_shape(),
+        &Device::flex(),
+    );
     let told = Condition {
         steps: sampling.told_steps(),
         ..told.clone()
@@ -148,14 +88,14 @@ fn a_latent_model_is_distilled_interrupted_read_sampled_and_folded() {
         let (teacher, recipe) = (teacher(text), recipe());
         let source = source(&recipe, &teacher, false);
         let mut whole = Distiller::new(recipe.clone(), &teacher, "p".into(), &device).unwrap();
-        student::run(&mut whole, &source, None);
+        run(&mut whole, &source, None);
         let mut first = Distiller::new(recipe.clone(), &teacher, "p".into(), &device).unwrap();
-        student::run(&mut first, &source, Some(2));
+        run(&mut first, &source, Some(2));
         let state = folder.path().join("state.safetensors");
         first.state().unwrap().write(&state).unwrap();
         let state = State::read(&state).unwrap();
         let mut second = Distiller::resume(&state, &teacher, "p".into(), &device).unwrap();
-        student::run(&mut second, &source, None);
+        run(&mut second, &source, None);
         let student = whole.model().unwrap();
         assert!(bytes(&second.model().unwrap()) == bytes(&student));
         assert!(student.card.network.has_step_branch());
@@ -164,14 +104,20 @@ fn a_latent_model_is_distilled_interrupted_read_sampled_and_folded() {
         student.write(&path).unwrap();
         let (read, hash) = open(&path, &device).unwrap();
         assert_eq!(read.card, student.card);
-        assert_eq!(read.card.preconditioning, Preconditioning::Discrete(table()));
+        assert_eq!(
+            read.card.preconditioning,
+            Preconditioning::Discrete(table())
+        );
         let told = source.round(0).unwrap().1;
         assert_eq!(told.context.is_some(), text);
         for calls in [1, 2] {
             let images = sampled(&read, calls, &told);
             assert!(images.iter().all(|v| v.is_finite()));
             assert_eq!(images, sampled(&student, calls, &told));
-            assert_ne!(images, sampled(&teacher_as_student(&teacher, &student), calls, &told));
+            assert_ne!(
+                images,
+                sampled(&teacher_as_student(&teacher, &student), calls, &told)
+            );
             let folded = read.fold(calls, hash.clone()).unwrap();
             let size = images.iter().fold(0f32, |most, v| most.max(v.abs()));
             // A few roundings of f32 in each of some twenty layers.
@@ -198,7 +144,12 @@ fn texts_are_drawn_for_each_trajectory_alone() {
     let states = |recipe: &Recipe| {
         let source = source(recipe, &teacher, false);
         let (target, told) = source.round(1).unwrap();
-        let context = told.context.unwrap().into_data().try_to_vec::<f32>().unwrap();
+        let context = told
+            .context
+            .unwrap()
+            .into_data()
+            .try_to_vec::<f32>()
+            .unwrap();
         (values(target.states.last().unwrap().clone()), context)
     };
     let (whole, context) = states(&recipe);
@@ -298,7 +249,9 @@ fn what_is_missing_or_does_not_fit_is_said() {
     let open = |recipe: &Recipe, teacher| TrajectorySource::new(recipe, teacher, &device);
     let bare = open(&recipe(), &with).unwrap();
     said(bare.round(0).unwrap_err(), &["no texts", "prompts"]);
-    let refused = open(&recipe(), &without).unwrap().with_contexts(texts(2, false));
+    let refused = open(&recipe(), &without)
+        .unwrap()
+        .with_contexts(texts(2, false));
     said(refused.err().unwrap(), &["takes no text"]);
     let wide = Contexts::new(Tensor::zeros([2, 3, 7], &device), None).unwrap();
     let refused = open(&recipe(), &with).unwrap().with_contexts(wide);
@@ -308,18 +261,27 @@ fn what_is_missing_or_does_not_fit_is_said() {
         ..recipe()
     };
     let refused = open(&guided, &with).unwrap().with_contexts(texts(2, false));
-    said(refused.err().unwrap(), &["teacher-guidance = 7.5", "empty text"]);
+    said(
+        refused.err().unwrap(),
+        &["teacher-guidance = 7.5", "empty text"],
+    );
     said(open(&guided, &without).err().unwrap(), &["unconditional"]);
     let sampled = Recipe {
         guidance: 2.0,
         ..recipe()
     };
-    said(open(&sampled, &without).err().unwrap(), &["guidance = 2", "unconditional"]);
+    said(
+        open(&sampled, &without).err().unwrap(),
+        &["guidance = 2", "unconditional"],
+    );
     let both = Recipe {
         guidance: 2.0,
         ..guided.clone()
     };
-    said(both.check().unwrap_err(), &["teacher-guidance = 7.5", "leave one"]);
+    said(
+        both.check().unwrap_err(),
+        &["teacher-guidance = 7.5", "leave one"],
+    );
     for weight in [-1.0, f64::NAN] {
         let bad = Recipe {
             teacher_guidance: weight,
@@ -338,7 +300,10 @@ fn a_card_guides_its_model() {
     let mut model = teacher(true);
     model.card.sampling.guidance = 4.0;
     let text = serde_json::to_string(&model.card).unwrap();
-    assert!(text.contains(r#""guidance":4.0"#) && text.contains(r#""noise-table""#), "{text}");
+    assert!(
+        text.contains(r#""guidance":4.0"#) && text.contains(r#""noise-table""#),
+        "{text}"
+    );
     assert_eq!(serde_json::from_str::<Card>(&text).unwrap(), model.card);
     let told = texts(3, true).draw(Condition::default(), 0, 0, 0..3, &Device::flex());
     let noise = latents(&[1, 2, 3], [4, 8, 8], &Device::flex());
@@ -349,56 +314,4 @@ fn a_card_guides_its_model() {
     let found = values(model.guided().denoise(noise.clone(), 2.0, &told));
     assert_eq!(found, values(guided.denoise(noise.clone(), 2.0, &told)));
     assert_ne!(found, values(model.denoiser.denoise(noise, 2.0, &told)));
-}
-
-#[test]
-fn a_student_goes_to_diffusers_names_and_back() {
-    let device = Device::flex();
-    let folder = tempfile::tempdir().unwrap();
-    let model = teacher(true);
-    let ours = folder.path().join("ours.safetensors");
-    model.write(&ours).unwrap();
-    let file = Checkpoint::read(&ours).unwrap();
-    let card = file.card().unwrap();
-    let unet = folder.path().join("sd/unet/diffusion_pytorch_model.safetensors");
-    let export = Export {
-        layout: Layout::Diffusers,
-        scalar: None,
-    };
-    export.write(&file, Some(&card), &unet).unwrap();
-    let back = Checkpoint::read(&folder.path().join("sd")).unwrap();
-    assert!(back.tensors().contains_key("mid_block.attentions.0.proj_in.weight"));
-    assert!(!back.tensors().keys().any(|name| name.contains("diffusion_model")));
-    assert_eq!(back.metadata["format"], "pt");
-    let (again, _) = open(&folder.path().join("sd"), &device).unwrap();
-    assert!(bytes(&again) == bytes(&model));
-
-    // The same without a card: names and shapes tell, and the settings beside the file.
-    let stripped = folder.path().join("plain/unet/diffusion_pytorch_model.safetensors");
-    let tensors = Export {
-        layout: Layout::Tensors,
-        scalar: None,
-    };
-    tensors.write(&back, None, &stripped).unwrap();
-    let settings = diffusers_settings(&card.network).unwrap();
-    assert_eq!(settings["attention_head_dim"], 8);
-    let settings = settings.to_string();
-    std::fs::write(stripped.with_file_name("config.json"), settings).unwrap();
-    let (again, _) = open(&folder.path().join("plain"), &device).unwrap();
-    assert_eq!(again.card.network, model.card.network);
-    assert_eq!(again.card.preconditioning, model.card.preconditioning);
-    let weights = |model: &Model| -> Vec<_> {
-        let all = parameters(&model.denoiser.network).into_iter();
-        all.map(|p| (p.name, p.data)).collect()
-    };
-    assert_eq!(weights(&again), weights(&model));
-
-    // What diffusers has no names for.
-    for (network, word) in [
-        (card.network.with_step_branch(true), "fold"),
-        (teacher(false).card.network, "Stable Diffusion"),
-    ] {
-        let error = diffusers_settings(&network).unwrap_err().to_string();
-        assert!(error.contains(word), "{error}");
-    }
 }

@@ -7,7 +7,8 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use fewstep::checkpoint::{Card, write_atomically};
 use fewstep::import::{
-    self, Checkpoint, DIFFUSERS_FILE, DIFFUSERS_SETTINGS, Export, Layout, Scalar, diffusers_settings,
+    self, Checkpoint, DIFFUSERS_FILE, DIFFUSERS_SETTINGS, Export, Layout, Scalar,
+    diffusers_settings,
 };
 use serde_json::{Value, json};
 use std::path::PathBuf;

@@ -45,7 +45,8 @@ pub struct Sampling {
     /// `steps` is then the number to use if none is asked for. [SFD Sec. 3.3]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step_range: Option<[usize; 2]>,
-    /// How closely a class or a text is followed; 1 is no guidance. [CFG Eq. 6]
+    /// How closely a class or a text is followed; 1 is no guidance, and any other weight doubles the work of a call.
+    /// [CFG Eq. 6]
     #[serde(default = "unguided", skip_serializing_if = "is_unguided")]
     pub guidance: f64,
 }

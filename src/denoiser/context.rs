@@ -27,7 +27,8 @@ impl Contexts {
             && negative.dims() != [1, tokens, width]
         {
             let value = format!("{:?}", negative.dims());
-            let expected = format!("[1, {tokens}, {width}], one text of the same size as the others");
+            let expected =
+                format!("[1, {tokens}, {width}], one text of the same size as the others");
             return Err(Error::invalid("negative context", value, expected));
         }
         Ok(Self { all, negative })
@@ -98,7 +99,12 @@ mod tests {
         assert_eq!(negative.dims()[0] * 6, values.len());
         assert!(negative.into_data().iter::<f32>().all(|v| v == -1.0));
         let rows: Vec<f32> = values.chunks(6).map(|row| row[0]).collect();
-        assert!(values.chunks(6).zip(&rows).all(|(row, first)| row.iter().all(|v| v == first)));
+        assert!(
+            values
+                .chunks(6)
+                .zip(&rows)
+                .all(|(row, first)| row.iter().all(|v| v == first))
+        );
         rows
     }
 

@@ -135,7 +135,10 @@ mod tests {
         };
         // Conditional 4 and 9, unconditional 2 and 3.
         let denoiser = Counted::new(Told);
-        let guided = Guided { denoiser: &denoiser, weight: 7.5 };
+        let guided = Guided {
+            denoiser: &denoiser,
+            weight: 7.5,
+        };
         let got = guided.denoise(noisy, 1.0, &told);
         assert_eq!(got.to_data().try_to_vec::<f32>().unwrap(), [17.0, 48.0]);
         assert_eq!(denoiser.calls(), 1);

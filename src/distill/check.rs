@@ -202,7 +202,10 @@ impl Recipe {
             ("teacher-guidance", self.teacher_guidance),
             ("guidance", self.guidance),
         ];
-        match weights.into_iter().find(|(_, weight)| *weight != 1.0 && !told) {
+        match weights
+            .into_iter()
+            .find(|(_, weight)| *weight != 1.0 && !told)
+        {
             None => Ok(()),
             Some((key, weight)) => Err(incompatible(
                 format!("{key} = {weight}"),

@@ -66,7 +66,10 @@ impl<'a> TrajectorySource<'a> {
             Some(wanted) if wanted == width => {}
             Some(wanted) => {
                 let second = format!("a teacher that takes tokens {wanted} wide");
-                return Err(incompatible(second, "use the text encoder that it was trained with"));
+                return Err(incompatible(
+                    second,
+                    "use the text encoder that it was trained with",
+                ));
             }
             None => {
                 let second = "a teacher that takes no text".into();
@@ -75,7 +78,10 @@ impl<'a> TrajectorySource<'a> {
         }
         if self.recipe.teacher_guidance != 1.0 && !contexts.has_negative() {
             let second = format!("teacher-guidance = {}", self.recipe.teacher_guidance);
-            return Err(incompatible(second, "give the tokens of the empty text as well"));
+            return Err(incompatible(
+                second,
+                "give the tokens of the empty text as well",
+            ));
         }
         let data = contexts.data();
         let bytes: Vec<u8> = data.iter().flat_map(|d| d.as_bytes()).copied().collect();

@@ -33,18 +33,30 @@ pub(super) fn run(case: &Case, device: &Device, report: Report<'_>) -> Result<()
     report("tensors", tensors(case, &file));
 
     let network = configuration(case, &config["net"])?;
-    report("step layers", step_layers(case, &network, &file).and_then(differences));
+    report(
+        "step layers",
+        step_layers(case, &network, &file).and_then(differences),
+    );
     let plain = network.with_step_branch(false);
     report("network", inferred(&plain, &file).and_then(differences));
     if config["ema_map"].is_null() {
         return Ok(());
     }
-    report("averaged names", averaged(case, &plain, &file).and_then(differences));
+    report(
+        "averaged names",
+        averaged(case, &plain, &file).and_then(differences),
+    );
     let raw = Checkpoint::read(&path)?.without_average();
-    for (row, wanted, file) in [("raw", "out/eps_raw", raw), ("averaged", "out/eps_ema", file)] {
+    for (row, wanted, file) in [
+        ("raw", "out/eps_raw", raw),
+        ("averaged", "out/eps_ema", file),
+    ] {
         report(row, answer(case, &plain, &file, wanted, device));
     }
-    report("decoded", Err(Problem::unsupported("autoencoders in checkpoints")));
+    report(
+        "decoded",
+        Err(Problem::unsupported("autoencoders in checkpoints")),
+    );
     Ok(())
 }
 
@@ -72,7 +84,9 @@ fn tensors(case: &Case, file: &Checkpoint) -> Result<Measure, Problem> {
         wrong += usize::from(first != head);
         let total: f64 = got.clone().sum();
         let size: f64 = got.clone().map(f64::abs).sum();
-        let numbered = got.enumerate().map(|(i, v)| (i as f64 * v, i as f64 * v.abs()));
+        let numbered = got
+            .enumerate()
+            .map(|(i, v)| (i as f64 * v, i as f64 * v.abs()));
         let (moment, reach) = numbered.fold((0.0, 0.0), |(m, r), (a, b)| (m + a, r + b));
         let &[want_total, want_size, want_moment] = want.as_slice() else {
             return Err(case.malformed(format!("outsum/{name} is not three numbers")));
@@ -143,10 +157,14 @@ fn averaged(case: &Case, network: &NetworkConfig, file: &Checkpoint) -> Result<u
     let Some(table) = map.as_object() else {
         return Err(case.malformed("`ema_map` is no table"));
     };
-    let want = table.iter().map(|(theirs, ours)| (ours.as_str(), theirs.as_str()));
+    let want = table
+        .iter()
+        .map(|(theirs, ours)| (ours.as_str(), theirs.as_str()));
     let want: BTreeSet<(Option<&str>, &str)> = want.collect();
     let found = file.parameter_names(network)?;
-    let got = found.iter().map(|(ours, theirs)| (Some(ours.as_str()), theirs.as_str()));
+    let got = found
+        .iter()
+        .map(|(ours, theirs)| (Some(ours.as_str()), theirs.as_str()));
     let got: BTreeSet<(Option<&str>, &str)> = got.collect();
     Ok(want.symmetric_difference(&got).count())
 }
@@ -186,11 +204,18 @@ pub(super) fn run_folder(case: &Case, device: &Device, report: Report<'_>) -> Re
             return Err(case.malformed("`unet_map` is no table"));
         };
         let found = file.parameter_names(&network)?;
-        let want = map.iter().map(|(ours, theirs)| (ours.as_str(), theirs.as_str()));
+        let want = map
+            .iter()
+            .map(|(ours, theirs)| (ours.as_str(), theirs.as_str()));
         let want: BTreeSet<(&str, Option<&str>)> = want.collect();
-        let got = found.iter().map(|(ours, theirs)| (ours.as_str(), Some(theirs.as_str())));
+        let got = found
+            .iter()
+            .map(|(ours, theirs)| (ours.as_str(), Some(theirs.as_str())));
         let got: BTreeSet<(&str, Option<&str>)> = got.collect();
-        Ok(Measure::new(want.symmetric_difference(&got).count() as f64, 0.0))
+        Ok(Measure::new(
+            want.symmetric_difference(&got).count() as f64,
+            0.0,
+        ))
     };
     report("unet names", names());
     let said = file.network_config().map_err(Problem::from);
@@ -198,7 +223,10 @@ pub(super) fn run_folder(case: &Case, device: &Device, report: Report<'_>) -> Re
     report("unet settings", wrong);
     let same = || -> Result<Measure, Problem> {
         let other = Checkpoint::read(&case.beside(case.text(config, "compvis_file")?)?)?;
-        let (ours, theirs) = (file.parameter_names(&network)?, other.parameter_names(&network)?);
+        let (ours, theirs) = (
+            file.parameter_names(&network)?,
+            other.parameter_names(&network)?,
+        );
         let mut wrong = 0;
         for ((key, ours), (_, theirs)) in ours.iter().zip(&theirs) {
             let equal = file.values(ours)? == other.values(theirs)?;
@@ -209,7 +237,10 @@ pub(super) fn run_folder(case: &Case, device: &Device, report: Report<'_>) -> Re
     report("unet tensors", same());
     report("unet", folder_answer(case, &network, &file, device));
     for part in ["vae", "text_encoder", "sampling"] {
-        report(part, Err(Problem::unsupported(format!("{part} of a folder"))));
+        report(
+            part,
+            Err(Problem::unsupported(format!("{part} of a folder"))),
+        );
     }
     Ok(())
 }

@@ -39,7 +39,10 @@ impl Gradients {
 
     /// The gradient of a parameter, empty if it has none.
     pub(super) fn of(&self, name: &str) -> &[f64] {
-        self.named.get(name).and_then(|g| g.as_deref()).unwrap_or(&[])
+        self.named
+            .get(name)
+            .and_then(|g| g.as_deref())
+            .unwrap_or(&[])
     }
 
     /// The norm of a gradient without key biases; `None` if there is none.

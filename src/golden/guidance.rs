@@ -29,9 +29,15 @@ fn levels(case: &Case, run: &Value) -> Result<Measure, Problem> {
     let count = case.count(net, "timesteps")? as f64;
     let positions = case.values(case.text(run, "timesteps")?)?;
     let want = case.values(case.text(run, "t_steps")?)?;
-    let levels: Vec<f64> = positions.iter().map(|k| table.sigma_of_t((k + 1.0) / count)).collect();
+    let levels: Vec<f64> = positions
+        .iter()
+        .map(|k| table.sigma_of_t((k + 1.0) / count))
+        .collect();
     let there = Measure::new(relative(&levels, &want), EXACT);
-    let back: Vec<f64> = want.iter().map(|s| table.position_of_sigma(*s) + 1.0).collect();
+    let back: Vec<f64> = want
+        .iter()
+        .map(|s| table.position_of_sigma(*s) + 1.0)
+        .collect();
     let positions: Vec<f64> = positions.iter().map(|k| k + 1.0).collect();
     Ok(there.or_worse(Measure::new(relative(&back, &positions), EXACT)))
 }

@@ -30,7 +30,9 @@ pub(super) fn configuration(case: &Case, net: &Value) -> Result<NetworkConfig, P
     let channels = case.count(net, "in_channels")?;
     let text = case.flag(net, "use_spatial_transformer")?;
     if case.count(net, "out_channels")? != channels || case.flag(net, "legacy")? == text {
-        return Err(Problem::unsupported("other outputs than inputs, or new attention layout"));
+        return Err(Problem::unsupported(
+            "other outputs than inputs, or new attention layout",
+        ));
     }
     let config = LatentUNetConfig {
         resolution: case.count(net, "img_resolution")?,
@@ -68,11 +70,7 @@ pub(super) fn table(case: &Case, net: &Value) -> Result<LogAlphaTable, Problem> 
 }
 
 /// A row for each evaluation of the raw network, and one for its gradients.
-pub(super) fn run_network(
-    case: &Case,
-    device: &Device,
-    report: Report<'_>,
-) -> Result<(), Problem> {
+pub(super) fn run_network(case: &Case, device: &Device, report: Report<'_>) -> Result<(), Problem> {
     let config = case.config();
     let (net, model) = denoiser(case, config, device)?;
     for eval in case.list(config, "evals")? {
@@ -104,12 +102,7 @@ fn times(case: &Case, of: &Value, batch: usize) -> Result<Vec<f64>, Problem> {
     Err(case.malformed(format!("{name} is not one time for each of {batch} images")))
 }
 
-fn answer(
-    model: &Preconditioned,
-    images: Tensor<4>,
-    times: &[f64],
-    told: &Condition,
-) -> Tensor<4> {
+fn answer(model: &Preconditioned, images: Tensor<4>, times: &[f64], told: &Condition) -> Tensor<4> {
     let inputs = Inputs {
         noise: times,
         context: told.context.as_ref(),
@@ -128,7 +121,9 @@ fn gradients(
 ) -> Result<Measure, Problem> {
     let of = &case.config()["grad"];
     let device = device.clone().autodiff();
-    let images = case.images(case.text(of, "x")?, net, &device)?.require_grad();
+    let images = case
+        .images(case.text(of, "x")?, net, &device)?
+        .require_grad();
     let target = case.images(case.text(of, "target")?, net, &device)?;
     let batch = images.dims()[0];
     if target.dims() != images.dims() {
@@ -228,7 +223,9 @@ fn times_error(got: &[f64], want: &[f64]) -> f64 {
         return f64::INFINITY;
     }
     let pairs = got.iter().zip(want);
-    pairs.map(|(g, w)| (g - w).abs() / w.abs().max(1.0)).fold(0.0, worse)
+    pairs
+        .map(|(g, w)| (g - w).abs() / w.abs().max(1.0))
+        .fold(0.0, worse)
 }
 
 /// A denoiser with a noise level for each image of a batch, whichever it is asked for.

@@ -42,7 +42,9 @@ fn differences(case: &Case, model: &Value, network: &NetworkConfig) -> Result<Me
     let mut wrong = names(network, &want);
     let keys = network.keys();
     let count = |step: bool| {
-        let some = keys.iter().filter(|key| !step || is_step_parameter(&key.name));
+        let some = keys
+            .iter()
+            .filter(|key| !step || is_step_parameter(&key.name));
         let sizes = some.map(|key| key.shape.iter().product::<usize>());
         let sizes: Vec<usize> = sizes.collect();
         (sizes.len(), sizes.iter().sum::<usize>())
@@ -64,7 +66,9 @@ fn names(network: &NetworkConfig, want: &BTreeMap<String, Option<Vec<usize>>>) -
     let keys = network.keys().into_iter();
     let got: BTreeMap<String, Option<Vec<usize>>> =
         keys.map(|key| (key.name, Some(key.shape))).collect();
-    let wrong = want.iter().filter(|(name, shape)| got.get(*name) != Some(*shape));
+    let wrong = want
+        .iter()
+        .filter(|(name, shape)| got.get(*name) != Some(*shape));
     let more = got.keys().filter(|name| !want.contains_key(*name));
     wrong.count() + more.count()
 }
@@ -88,7 +92,10 @@ pub(super) fn run_weights(case: &Case, report: Report<'_>) -> Result<(), Problem
         .map(|(name, data)| (name.to_string(), Some(data.shape().to_vec())));
     let want: BTreeMap<_, _> = want.collect();
     let mut wrong = names(&network, &want);
-    wrong += listed.iter().filter(|name| !want.contains_key(**name)).count();
+    wrong += listed
+        .iter()
+        .filter(|name| !want.contains_key(**name))
+        .count();
     wrong += want.len().abs_diff(listed.len());
     let numbers = network.parameter_count();
     wrong += usize::from(config["num_params"].as_u64() != Some(numbers));

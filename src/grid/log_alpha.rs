@@ -90,7 +90,10 @@ impl LogAlphaTable {
 
     /// How much of the image's variance is left at each level, alpha^2, the least noise first.
     pub fn alphas_cumprod(&self) -> Vec<f64> {
-        let squares = self.log_alphas.iter().map(|log_alpha| (2.0 * log_alpha).exp());
+        let squares = self
+            .log_alphas
+            .iter()
+            .map(|log_alpha| (2.0 * log_alpha).exp());
         squares.collect()
     }
 

@@ -33,7 +33,10 @@ fn name(config: &LatentUNetConfig, official: &str) -> Option<String> {
     // Entries of a level: its blocks, and the convolution that halves or, in the decoder, one block more.
     let each = config.blocks + 1;
     Some(match head {
-        "time_embed" => format!("time_embedding.linear_{}.{inside}", if first == "0" { 1 } else { 2 }),
+        "time_embed" => format!(
+            "time_embedding.linear_{}.{inside}",
+            if first == "0" { 1 } else { 2 }
+        ),
         "out" if first == "0" => format!("conv_norm_out.{inside}"),
         "out" => format!("conv_out.{inside}"),
         "middle_block" => match first {
@@ -172,10 +175,11 @@ pub(super) fn settings(config: &LatentUNetConfig) -> Option<Value> {
     };
     let levels = config.channel_multipliers.len();
     let attends = |level: usize| config.attention_factors.contains(&(1 << level));
-    let kinds = |with: &str, without: &str, levels: &mut dyn Iterator<Item = usize>| -> Vec<String> {
-        let kinds = levels.map(|level| if attends(level) { with } else { without });
-        kinds.map(str::to_string).collect()
-    };
+    let kinds =
+        |with: &str, without: &str, levels: &mut dyn Iterator<Item = usize>| -> Vec<String> {
+            let kinds = levels.map(|level| if attends(level) { with } else { without });
+            kinds.map(str::to_string).collect()
+        };
     let widths: Vec<usize> = config
         .channel_multipliers
         .iter()

@@ -49,10 +49,14 @@ impl Checkpoint {
         }
         let config = diffusers::infer(self)?;
         let names = diffusers::names(&config);
-        let official: BTreeMap<&str, &str> =
-            names.iter().map(|(ours, theirs)| (theirs.as_str(), ours.as_str())).collect();
+        let official: BTreeMap<&str, &str> = names
+            .iter()
+            .map(|(ours, theirs)| (theirs.as_str(), ours.as_str()))
+            .collect();
         let tensors = self.tensors.iter().map(|(name, info)| {
-            let ours = official.get(name.as_str()).map_or(name.as_str(), |ours| ours);
+            let ours = official
+                .get(name.as_str())
+                .map_or(name.as_str(), |ours| ours);
             (ours.to_string(), (name.as_str(), info.shape.as_slice()))
         });
         Some(Named {
@@ -159,7 +163,9 @@ impl Checkpoint {
             step_range: None,
             guidance: if text { GUIDANCE } else { 1.0 },
         };
-        sampling.check().map_err(|e| self.source.broken("latent model", e))?;
+        sampling
+            .check()
+            .map_err(|e| self.source.broken("latent model", e))?;
         Ok(Card {
             format: 1,
             kind: Kind::Teacher,

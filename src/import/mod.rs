@@ -110,7 +110,10 @@ impl Checkpoint {
     /// [`Error::ForeignCode`] if it mentions names that have nothing to do with weights.
     pub fn read(path: &Path) -> Result<Self, Error> {
         if path.is_dir() {
-            let inside = [path.join("unet").join(diffusers::FILE), path.join(diffusers::FILE)];
+            let inside = [
+                path.join("unet").join(diffusers::FILE),
+                path.join(diffusers::FILE),
+            ];
             let found = inside.iter().find(|file| file.is_file());
             return Self::read(found.unwrap_or(&inside[0]));
         }

@@ -42,14 +42,18 @@ pub fn fold_step_branch(
         let told = name.strip_suffix(".weight");
         let told = told.and_then(|layer| {
             let pairs = TELLS.iter();
-            let mut found = pairs.filter_map(|(step, noise)| Some((layer.strip_suffix(step)?, step, noise)));
+            let mut found =
+                pairs.filter_map(|(step, noise)| Some((layer.strip_suffix(step)?, step, noise)));
             found.next()
         });
         let Some((block, step, noise)) = told else {
             continue;
         };
         let named = |layer: &str, end: &str| {
-            values.get(&format!("{block}{layer}.{end}")).cloned().map(numbers)
+            values
+                .get(&format!("{block}{layer}.{end}"))
+                .cloned()
+                .map(numbers)
         };
         let bias = named(step, "bias").unwrap_or_default();
         let rows = numbers(weight.clone());

@@ -1,8 +1,8 @@
 //! Initial weights, a function of the seed and the parameter's official name.
 
 use super::embedding::Fourier;
-use super::parameter::{device, replace};
 use super::latent_unet::is_latent;
+use super::parameter::{device, replace};
 use super::step_branch::tells_block;
 use super::{Network, StepInit};
 use crate::noise::{Domain, Stream};
@@ -102,13 +102,11 @@ fn starts_at_zero(official_name: &str) -> bool {
         true => &[".out_layers.3", ".proj_out", "diffusion_model.out.2"],
         false => &[".conv1", ".proj", "_aux_conv", ".out_conv"],
     };
-    layers
-        .iter()
-        .any(|layer| {
-            let rest = official_name.strip_suffix(".weight");
-            rest.or(official_name.strip_suffix(".bias"))
-                .is_some_and(|name| name.ends_with(*layer))
-        })
+    layers.iter().any(|layer| {
+        let rest = official_name.strip_suffix(".weight");
+        rest.or(official_name.strip_suffix(".bias"))
+            .is_some_and(|name| name.ends_with(*layer))
+    })
 }
 
 /// FNV-1a of the name: stable across versions and platforms.

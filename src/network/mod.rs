@@ -250,7 +250,8 @@ impl NetworkConfig {
 
     /// The numbers of each constant filter (`resample_filter`), row-major; none in a network without them.
     pub fn filter(&self) -> Vec<f32> {
-        self.plan().map_or(Vec::new(), |plan| plan.filter().kernel())
+        self.plan()
+            .map_or(Vec::new(), |plan| plan.filter().kernel())
     }
 }
 

@@ -150,7 +150,9 @@ impl LatentUNetConfig {
 impl Outline {
     pub(super) fn layers(&self) -> impl Iterator<Item = &Layer> {
         let input = self.input.iter().flatten();
-        input.chain(&self.middle).chain(self.output.iter().flatten())
+        input
+            .chain(&self.middle)
+            .chain(self.output.iter().flatten())
     }
 }
 
@@ -229,7 +231,10 @@ impl Table<'_> {
                     self.pair(format_args!("{name}.emb_nfe_layers.1"), &embedding);
                 }
                 if input != output {
-                    self.pair(format_args!("{name}.skip_connection"), &[output, input, 1, 1]);
+                    self.pair(
+                        format_args!("{name}.skip_connection"),
+                        &[output, input, 1, 1],
+                    );
                 }
             }
             Part::Attention => match self.config.attention {
