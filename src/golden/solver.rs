@@ -58,7 +58,9 @@ pub(super) fn run_latent(case: &Case, device: &Device, report: Report<'_>) -> Re
         let own = || -> Result<Measure, Problem> {
             let want = case.values(case.text(&config["t_steps_f64"], timestamps)?)?;
             let runs = case.list(config, "runs")?.iter();
-            let mut runs = runs.filter(|run| run["num_steps"].to_string() == *timestamps);
+            let wanted = timestamps.parse::<u64>().ok();
+            let mut runs =
+                runs.filter(|run| wanted.is_some() && run["num_steps"].as_u64() == wanted);
             let run = runs.next().filter(|_| (2..1000).contains(&want.len()));
             let run = run.ok_or_else(|| case.malformed("a grid belongs to no run"))?;
             let table = table(case, &config["net"])?;

@@ -203,7 +203,10 @@ pub fn load(
     });
     let unexpected: Vec<String> = weights
         .keys()
-        .filter(|name| !known.contains(*name) && !(taps.is_some() && is_filter(name)))
+        .filter(|name| {
+            let constant = taps.is_some() && is_filter(name);
+            !constant && !known.contains(*name)
+        })
         .cloned()
         .collect();
     if missing.is_empty() && unexpected.is_empty() && mismatched.is_empty() {
