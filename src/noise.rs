@@ -16,7 +16,7 @@ mod source;
 mod torch_cpu;
 mod torch_cuda;
 
-pub use latent::{labels, labels_keyed, latents, latents_keyed};
+pub use latent::{contexts_keyed, labels, labels_keyed, latents, latents_keyed};
 pub use mask::dropout_mask;
 pub use order::epoch_index;
 pub use source::Source;
@@ -56,6 +56,8 @@ pub enum Domain {
     Metric = 11,
     /// Numbers for tests and calibration.
     Test = 12,
+    /// The text of a training sample.
+    Context = 13,
 }
 
 /// One endless sequence of random numbers.

@@ -6,7 +6,7 @@ mod preset;
 pub use preset::Preset;
 
 use crate::checkpoint::{Card, File, Kind, Model, recipe_json};
-use crate::denoiser::{Condition, Denoiser, Preconditioned, one_hot};
+use crate::denoiser::{Condition, Contexts, Denoiser, Preconditioned, one_hot};
 use crate::distill::{Distiller, Recipe, Round, TrajectorySource};
 use crate::network::{Gathered, gather, gradients, parameters, replace};
 use crate::{Error, Images, noise};
@@ -18,6 +18,9 @@ use std::collections::BTreeMap;
 
 /// The noise level of [`Workload::forward`] and [`Workload::gradient`].
 const SIGMA: f64 = 2.0;
+
+/// Tokens of the text that networks are told that take one.
+const TOKENS: usize = 77;
 
 /// The seed of all noise and of random weights.
 const SEED: u64 = 0;
@@ -81,11 +84,16 @@ impl Workload {
             let labels = noise::labels_keyed(SEED, 0, samples.clone(), classes);
             one_hot(&labels, classes, device)
         });
+        let context = teacher.card.network.context_width().map(|width| {
+            let values = noise::latents_keyed(SEED, 2, samples.clone(), [1, TOKENS, width], device);
+            values.reshape([batch, TOKENS, width])
+        });
         Ok(Self {
             noisy: noise(0).mul_scalar(SIGMA),
             direction: noise(1),
             condition: Condition {
                 labels,
+                context,
                 ..Condition::default()
             },
             _frozen: teacher.denoiser.network.frozen_weights(),
@@ -152,7 +160,7 @@ impl Workload {
     /// # Errors
     /// [`Error::Diverged`] if the distance becomes infinite or no number.
     pub fn round(&mut self) -> Result<Round, Error> {
-        let source = TrajectorySource::new(&self.recipe, &self.teacher, &self.device)?;
+        let source = source(&self.recipe, &self.teacher, &self.condition, &self.device)?;
         let mut distiller = match self.distiller.take() {
             Some(distiller) => distiller,
             None => self.distiller_at_start()?,
@@ -168,7 +176,7 @@ impl Workload {
     /// # Errors
     /// None for a workload that could be prepared.
     pub fn calls(&self) -> Result<[usize; 2], Error> {
-        let source = TrajectorySource::new(&self.recipe, &self.teacher, &self.device)?;
+        let source = source(&self.recipe, &self.teacher, &self.condition, &self.device)?;
         let student = self.recipe.steps - usize::from(self.recipe.analytic_first_step);
         Ok([source.evaluations()?, student])
     }
@@ -210,7 +218,7 @@ impl Workload {
             );
             put(&format!("gradient/{name}"), data);
         }
-        let source = TrajectorySource::new(&self.recipe, &self.teacher, &self.device)?;
+        let source = source(&self.recipe, &self.teacher, &self.condition, &self.device)?;
         let mut distiller = self.distiller_at_start()?;
         let (target, condition) = source.round(0)?;
         for (i, images) in target.states.iter().enumerate() {
@@ -234,6 +242,20 @@ impl Workload {
             json: Some(json.to_string()),
             ..File::default()
         })
+    }
+}
+
+/// The teacher's trajectories, with the texts of the condition if there are any.
+fn source<'a>(
+    recipe: &Recipe,
+    teacher: &'a Model,
+    condition: &Condition,
+    device: &Device,
+) -> Result<TrajectorySource<'a>, Error> {
+    let source = TrajectorySource::new(recipe, teacher, device)?;
+    match &condition.context {
+        Some(context) => source.with_contexts(Contexts::new(context.clone(), None)?),
+        None => Ok(source),
     }
 }
 

@@ -55,7 +55,7 @@ fn teacher(recipe: &Recipe) -> Model {
             format: 1,
             kind: Kind::Teacher,
             network: config,
-            sigma_data: 0.5,
+            preconditioning: 0.5.into(),
             sampling: recipe.sampling(),
             recipe: serde_json::Value::Null,
             trained_on: 0,

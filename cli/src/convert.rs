@@ -5,8 +5,11 @@ use crate::device::Context;
 use crate::failure::wrong;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use fewstep::checkpoint::Card;
-use fewstep::import::{self, Checkpoint, Export, Layout, Scalar};
+use fewstep::checkpoint::{Card, write_atomically};
+use fewstep::import::{
+    self, Checkpoint, DIFFUSERS_FILE, DIFFUSERS_SETTINGS, Export, Layout, Scalar,
+    diffusers_settings,
+};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,6 +21,7 @@ Examples:
   fewstep convert network-snapshot-000200.pkl student.safetensors --dtype f16
   fewstep convert student.safetensors official.safetensors --to pytorch
   fewstep convert student.safetensors nfe3.safetensors --nfe 3
+  fewstep convert student.safetensors sd-student --to diffusers
   fewstep convert model.ckpt tensors.safetensors --to tensors
 
 Nothing in a foreign file is executed, and every number stays what it was unless --dtype says otherwise.";
@@ -27,7 +31,7 @@ Nothing in a foreign file is executed, and every number stays what it was unless
 pub struct Verb {
     /// An EDM or SFD pickle, a PyTorch file (.pt, .pth, .ckpt), or safetensors
     input: PathBuf,
-    /// The safetensors file to write
+    /// The safetensors file to write; with --to diffusers the folder, which gets a sub-folder `unet`
     output: PathBuf,
     /// What to write
     #[arg(long, value_name = "WHAT", default_value = "fewstep")]
@@ -55,6 +59,8 @@ enum Target {
     Fewstep,
     /// A state dict that the official network loads with strict=True; this program reads it, too
     Pytorch,
+    /// The U-Net of a Stable Diffusion folder of the diffusers library
+    Diffusers,
     /// All tensors as they are, for files of anything else
     Tensors,
 }
@@ -71,8 +77,12 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     if verb.step_branch && verb.to != Target::Pytorch {
         return Err(wrong("--step-branch is for --to pytorch only"));
     }
-    if verb.output.exists() && !verb.overwrite {
-        let path = verb.output.display();
+    let output = match verb.to {
+        Target::Diffusers => verb.output.join("unet").join(DIFFUSERS_FILE),
+        _ => verb.output.clone(),
+    };
+    if output.exists() && !verb.overwrite {
+        let path = output.display();
         return Err(wrong(format!(
             "{path} exists already; name another file, or add --overwrite"
         )));
@@ -90,6 +100,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
             Target::Pytorch => Layout::StateDict {
                 step_branch: verb.step_branch,
             },
+            Target::Diffusers => Layout::Diffusers,
             Target::Tensors => Layout::Tensors,
         },
         scalar: verb.dtype.map(|t| match t {
@@ -103,8 +114,12 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     context
         .reporter
         .say(format!("{path}: {format}, {count} tensors"));
-    export.write(&checkpoint, card.as_ref(), &verb.output)?;
-    println!("{}", verb.output.display());
+    export.write(&checkpoint, card.as_ref(), &output)?;
+    if let (Target::Diffusers, Some(card)) = (verb.to, &card) {
+        let settings = serde_json::to_vec_pretty(&diffusers_settings(&card.network)?)?;
+        write_atomically(&output.with_file_name(DIFFUSERS_SETTINGS), &settings)?;
+    }
+    println!("{}", output.display());
     Ok(ExitCode::SUCCESS)
 }
 

@@ -121,6 +121,11 @@ impl<'a> Generator<'a> {
     /// Checks that sampling and class go with the model.
     pub fn new(model: &'a Model, sampling: Sampling, device: &Device) -> anyhow::Result<Self> {
         sampling.check()?;
+        if model.card.network.context_width().is_some() {
+            return Err(wrong(
+                "this model makes images of texts, which this version cannot give it yet; use the library",
+            ));
+        }
         Ok(Self {
             model,
             solver: sampling.solver.build()?,

@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use clap::Args;
 use fewstep::Error;
 use fewstep::checkpoint::{Card, hash_file};
+use fewstep::denoiser::Preconditioning;
 use fewstep::import::{Checkpoint, Format, Global, globals};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -249,10 +250,14 @@ fn model_facts(file: &Checkpoint, card: &Card) -> anyhow::Result<Vec<(&'static s
         None => json!(sampling.evaluations()?),
     };
     let json = |value: serde_json::Result<Value>| value.context("cannot print the card");
+    let preconditioning = match &card.preconditioning {
+        Preconditioning::Edm(sigma_data) => ("sigma-data", json!(sigma_data)),
+        other => ("preconditioning", json(serde_json::to_value(other))?),
+    };
     let mut facts = vec![
         ("network", json(serde_json::to_value(&card.network))?),
         ("multiply-adds", json!(card.network.multiply_adds())),
-        ("sigma-data", json!(card.sigma_data)),
+        preconditioning,
         (
             "sigma-range",
             json!([sampling.sigma_min, sampling.sigma_max]),

@@ -2,7 +2,7 @@
 
 use super::file::{File, hash_file};
 use crate::Error;
-use crate::denoiser::Preconditioned;
+use crate::denoiser::{Guided, Preconditioned, Preconditioning};
 use crate::grid::{SigmaGrid, Spacing};
 use crate::network::{NetworkConfig, load, parameters};
 use crate::solver::SolverConfig;
@@ -45,6 +45,29 @@ pub struct Sampling {
     /// `steps` is then the number to use if none is asked for. [SFD Sec. 3.3]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step_range: Option<[usize; 2]>,
+    /// How closely a class or a text is followed; 1 is no guidance, and any other weight doubles the work of a call.
+    /// [CFG Eq. 6]
+    #[serde(default = "unguided", skip_serializing_if = "is_unguided")]
+    pub guidance: f64,
+}
+
+/// The weight that guides nowhere.
+fn unguided() -> f64 {
+    1.0
+}
+
+// Serde passes a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+pub(crate) fn is_unguided(weight: &f64) -> bool {
+    *weight == 1.0
+}
+
+/// Checks the weight of a guidance.
+pub(crate) fn check_guidance(name: &str, weight: f64) -> Result<(), Error> {
+    if weight.is_finite() && weight >= 0.0 {
+        return Ok(());
+    }
+    Err(Error::invalid(name, weight, "0 or more; 1 is no guidance"))
 }
 
 impl Sampling {
@@ -55,6 +78,7 @@ impl Sampling {
     pub fn check(&self) -> Result<(), Error> {
         self.grid()?;
         self.solver.build()?;
+        check_guidance("guidance", self.guidance)?;
         let range = self.allowed_steps();
         if range.is_empty() || *range.start() == 0 {
             let value = format!("{:?}", self.step_range.unwrap_or_default());
@@ -155,8 +179,9 @@ pub struct Card {
     pub kind: Kind,
     /// The network and its sizes.
     pub network: NetworkConfig,
-    /// Standard deviation of the training images.
-    pub sigma_data: f64,
+    /// How the network's output relates to the clean images.
+    #[serde(flatten)]
+    pub preconditioning: Preconditioning,
     /// How to sample from it.
     pub sampling: Sampling,
     /// The recipe it was made with, complete.
@@ -219,7 +244,7 @@ impl Model {
         let card = Self::card(&file, path)?;
         let network = card.network.blank(device)?;
         let network = load(network, &file.tensors, &|_| false, path)?;
-        let denoiser = Preconditioned::new(network, card.sigma_data);
+        let denoiser = Preconditioned::new(network, card.preconditioning.clone());
         Ok((Self { card, denoiser }, hash_file(path)?))
     }
 
@@ -236,6 +261,15 @@ impl Model {
             )
         })?;
         Card::parse(json, path)
+    }
+
+    /// The denoiser with the guidance of its card. Without something to follow in the condition, or to move away from, it
+    /// is the denoiser alone.
+    pub fn guided(&self) -> Guided<&Preconditioned> {
+        Guided {
+            denoiser: &self.denoiser,
+            weight: self.card.sampling.guidance,
+        }
     }
 
     /// The file's contents.

@@ -8,8 +8,8 @@ mod file;
 mod fold;
 mod state;
 
-pub(crate) use card::recipe_json;
 pub use card::{Card, Kind, Model, Sampling};
+pub(crate) use card::{check_guidance, is_unguided, recipe_json};
 pub use file::{File, hash_bytes, hash_file, write_atomically};
 pub(crate) use file::{hexadecimal, write_in_parts};
 pub use state::{Progress, State};

@@ -1,5 +1,6 @@
 //! The contract between samplers and models: noisy images in, denoised images out.
 
+mod context;
 mod counted;
 mod gaussian;
 mod guidance;
@@ -7,11 +8,12 @@ mod mixture;
 mod precondition;
 pub mod threshold;
 
+pub use context::Contexts;
 pub use counted::Counted;
 pub use gaussian::Gaussian;
 pub use guidance::Guided;
 pub use mixture::Mixture;
-pub use precondition::Preconditioned;
+pub use precondition::{Preconditioned, Preconditioning};
 pub use threshold::Thresholded;
 
 use crate::{Images, noise};
@@ -25,6 +27,10 @@ pub struct Condition {
     pub labels: Option<Tensor<2>>,
     /// Augmentation labels `[batch, 9]`; `None` leaves the branch out.
     pub augment: Option<Tensor<2>>,
+    /// The tokens of each image's text, `[batch or 1, tokens, width]`; `None` where the model takes none.
+    pub context: Option<Tensor<3>>,
+    /// The tokens of the text that guidance moves away from, of the same size; `None` for no guidance by text.
+    pub negative: Option<Tensor<3>>,
     /// The step condition: the number of *timestamps* N (steps + 1), as in the official weights. `None` leaves
     /// the step branch out. [SFD Sec. 3.3]
     pub steps: Option<usize>,
@@ -37,9 +43,15 @@ impl Condition {
             let columns = t.dims()[1];
             t.clone().slice([samples.clone(), 0..columns])
         };
+        let texts = |t: &Tensor<3>| match t.dims() {
+            [1, _, _] => t.clone(),
+            [_, tokens, width] => t.clone().slice([samples.clone(), 0..tokens, 0..width]),
+        };
         Self {
             labels: self.labels.as_ref().map(rows),
             augment: self.augment.as_ref().map(rows),
+            context: self.context.as_ref().map(texts),
+            negative: self.negative.as_ref().map(texts),
             steps: self.steps,
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{Distance, Recipe, Target};
 use crate::Error;
-use crate::checkpoint::{Card, Kind, Sampling, recipe_json};
+use crate::checkpoint::{Card, Kind, Sampling, check_guidance, recipe_json};
 use crate::error::positive;
 use crate::grid::Spacing;
 use crate::solver::SolverConfig;
@@ -40,6 +40,7 @@ impl Recipe {
             let value = self.learning_rate_drop;
             return Err(Error::invalid("learning-rate-drop", value, "in (0, 1]"));
         }
+        check_guidance("teacher-guidance", self.teacher_guidance)?;
         self.adam.check()?;
         self.teacher_solver.build()?;
         self.spacing.check()?;
@@ -119,6 +120,13 @@ impl Recipe {
                 "a step that starts at the teacher's point has none before it; use gradient-steps = 1",
             ));
         }
+        if self.teacher_guidance != 1.0 && self.guidance != 1.0 {
+            return Err(incompatible(
+                format!("teacher-guidance = {}", self.teacher_guidance),
+                format!("guidance = {}", self.guidance),
+                "a student of a guided teacher has the guidance in it; leave one of them out",
+            ));
+        }
         if let Some(perceptual) = &self.perceptual {
             perceptual.check()?;
             if self.distance != Distance::L1Lpips {
@@ -160,6 +168,7 @@ impl Recipe {
     /// recipe is not made for.
     pub fn for_teacher(&self, teacher: &Card) -> Result<Self, Error> {
         self.check()?;
+        self.check_condition(teacher)?;
         let told = self.second_stage && teacher.sampling.step_condition;
         match (self.second_stage, teacher.kind) {
             (true, Kind::Student) => self.check_student(teacher)?,
@@ -183,6 +192,27 @@ impl Recipe {
             step_condition: Some(self.step_condition.unwrap_or(self.tells_steps() || told)),
             ..self.clone()
         })
+    }
+
+    /// Whether there is something to follow, where it is to be followed closely.
+    fn check_condition(&self, teacher: &Card) -> Result<(), Error> {
+        let network = &teacher.network;
+        let told = network.classes() > 0 || network.context_width().is_some();
+        let weights = [
+            ("teacher-guidance", self.teacher_guidance),
+            ("guidance", self.guidance),
+        ];
+        match weights
+            .into_iter()
+            .find(|(_, weight)| *weight != 1.0 && !told)
+        {
+            None => Ok(()),
+            Some((key, weight)) => Err(incompatible(
+                format!("{key} = {weight}"),
+                "an unconditional teacher",
+                "there is no class or text to follow; leave it out",
+            )),
+        }
     }
 
     /// Whether the teacher of a second stage was distilled for what it is asked for.

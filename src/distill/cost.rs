@@ -50,7 +50,8 @@ impl Recipe {
 
     /// One trajectory of the teacher and all uses of it.
     fn cost_a_trajectory(&self, teacher: &Card, steps: usize) -> Result<Cost, Error> {
-        let calls = self.teacher_sampling(teacher, steps).evaluations()?;
+        let guided = if self.teacher_guidance == 1.0 { 1 } else { 2 };
+        let calls = guided * self.teacher_sampling(teacher, steps).evaluations()?;
         let free = usize::from(self.analytic_first_step);
         let (mut student, mut backward) = (0, 0);
         for step in free..steps {
@@ -81,7 +82,7 @@ mod tests {
             format: 1,
             kind: Kind::Teacher,
             network: NetworkConfig::SongUnet(SongUNetConfig::default()),
-            sigma_data: 0.5,
+            preconditioning: 0.5.into(),
             sampling: recipe.sampling(),
             recipe: serde_json::Value::Null,
             trained_on: 0,
@@ -129,6 +130,8 @@ mod tests {
         assert_eq!(weighed, [144, 24, 12, 192]);
         let heun = with(|r| r.teacher_solver = SolverConfig::Heun {});
         assert_eq!(heun[0], 288);
+        let guided = with(|r| r.teacher_guidance = 7.5);
+        assert_eq!(guided, [288, 24, 24, 360]);
         // 3 to 6 steps, each as often as the others.
         let several = with(|r| r.variable_steps = Some([3, 6]));
         assert_eq!(several, [216, 42, 42, 342]);

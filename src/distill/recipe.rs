@@ -2,7 +2,7 @@
 
 use super::{Distance, PerceptualConfig, Schedule, TrajectoryType};
 use crate::Error;
-use crate::checkpoint::{Card, Sampling};
+use crate::checkpoint::{Card, Sampling, is_unguided};
 use crate::grid::{SigmaGrid, Spacing};
 use crate::network::{StepInit, is_default};
 use crate::noise::{Domain, Stream};
@@ -65,6 +65,13 @@ pub struct Recipe {
     pub analytic_first_step: bool,
     /// The solver of the teacher's trajectory.
     pub teacher_solver: SolverConfig,
+    /// How closely the teacher's trajectories follow their class or text. At 1, as in the paper, the student can be guided
+    /// when it is sampled, at twice the cost; a student of a guided teacher has the guidance in it. [CFG Eq. 6]
+    #[serde(skip_serializing_if = "is_unguided")]
+    pub teacher_guidance: f64,
+    /// How closely the student follows its class or text when it is sampled; for the card, training is without guidance.
+    #[serde(skip_serializing_if = "is_unguided")]
+    pub guidance: f64,
     /// The teacher is a student itself and is sampled as its card says: with its analytical first step and its step
     /// condition. `steps` x `substeps` must be a number of steps that it was distilled for.
     pub second_stage: bool,
@@ -120,6 +127,8 @@ impl Default for Recipe {
             sigma_min: 0.006,
             analytic_first_step: true,
             teacher_solver: SolverConfig::default(),
+            teacher_guidance: 1.0,
+            guidance: 1.0,
             second_stage: false,
             trajectory_type: TrajectoryType::F32,
             target: Target::OwnPath,
@@ -150,6 +159,7 @@ impl Recipe {
             analytic_first_step: self.analytic_first_step,
             step_condition: self.tells_steps(),
             step_range: self.variable_steps,
+            guidance: self.guidance,
         }
     }
 
@@ -158,6 +168,7 @@ impl Recipe {
         let fine = Sampling {
             steps: steps * self.substeps,
             step_range: None,
+            guidance: self.teacher_guidance,
             ..self.sampling()
         };
         if self.second_stage {

@@ -140,7 +140,7 @@ pub(super) mod tests {
                 format: 1,
                 kind: Kind::Teacher,
                 network: config,
-                sigma_data: 0.5,
+                preconditioning: 0.5.into(),
                 sampling: Recipe::default().sampling(),
                 recipe: serde_json::Value::Null,
                 trained_on: 0,

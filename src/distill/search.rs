@@ -30,6 +30,13 @@ impl Recipe {
             return Ok(self.clone());
         };
         let network = &teacher.card.network;
+        if network.context_width().is_some() {
+            return Err(Error::Incompatible {
+                first: "spacing.kind = \"searched\"".into(),
+                second: "a teacher that takes a text".into(),
+                remedy: "the search has no texts to ask it with; take another spacing".into(),
+            });
+        }
         let solver = self.teacher_solver.build()?;
         let found = ScheduleSearch {
             denoiser: &teacher.denoiser,

@@ -2,8 +2,8 @@
 
 use super::cache::Key;
 use super::{Recipe, TrajectoryCache};
-use crate::checkpoint::{Card, Model};
-use crate::denoiser::{Condition, Denoiser, draw_round};
+use crate::checkpoint::{Card, Model, hash_bytes};
+use crate::denoiser::{Condition, Contexts, Denoiser, Guided, draw_round};
 use crate::sampler::{Sampler, Trajectory};
 use crate::{Error, Images};
 use burn::tensor::{Device, Tensor};
@@ -11,12 +11,14 @@ use fewstep_kernels::Frozen;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-/// Draws noise and classes of a round and solves the teacher's ODE from there. [SFD Alg. 2, lines 2-3]
+/// Draws noise, classes and texts of a round and solves the teacher's ODE from there. [SFD Alg. 2, lines 2-3]
 pub struct TrajectorySource<'a> {
-    denoiser: &'a dyn Denoiser,
+    denoiser: Box<dyn Denoiser + 'a>,
     card: &'a Card,
     recipe: Recipe,
     device: Device,
+    /// What a teacher that takes a text is told, and the hash of it.
+    contexts: Option<(Contexts, String)>,
     /// Where trajectories are kept between runs.
     cache: Option<TrajectoryCache>,
     /// The teacher does not change.
@@ -34,13 +36,58 @@ impl<'a> TrajectorySource<'a> {
         let recipe = recipe.for_teacher(&teacher.card)?;
         recipe.teacher_grid(recipe.steps)?;
         Ok(Self {
-            denoiser: &teacher.denoiser,
+            denoiser: Box::new(Guided {
+                denoiser: &teacher.denoiser,
+                weight: recipe.teacher_guidance,
+            }),
             card: &teacher.card,
             recipe,
             device: device.clone().inner(),
+            contexts: None,
             cache: None,
             _frozen: teacher.denoiser.network.frozen_weights(),
             newest: Mutex::new(None),
+        })
+    }
+
+    /// Gives texts to a teacher that takes them: each trajectory draws one.
+    ///
+    /// # Errors
+    /// [`Error::Incompatible`] if the teacher takes no text or one of another width, or if it is guided and there is no
+    /// text to move away from.
+    pub fn with_contexts(self, contexts: Contexts) -> Result<Self, Error> {
+        let [texts, tokens, width] = contexts.dims();
+        let incompatible = |second: String, remedy: &str| Error::Incompatible {
+            first: format!("{texts} texts of {tokens} tokens, {width} wide"),
+            second,
+            remedy: remedy.into(),
+        };
+        match self.card.network.context_width() {
+            Some(wanted) if wanted == width => {}
+            Some(wanted) => {
+                let second = format!("a teacher that takes tokens {wanted} wide");
+                return Err(incompatible(
+                    second,
+                    "use the text encoder that it was trained with",
+                ));
+            }
+            None => {
+                let second = "a teacher that takes no text".into();
+                return Err(incompatible(second, "leave the texts out"));
+            }
+        }
+        if self.recipe.teacher_guidance != 1.0 && !contexts.has_negative() {
+            let second = format!("teacher-guidance = {}", self.recipe.teacher_guidance);
+            return Err(incompatible(
+                second,
+                "give the tokens of the empty text as well",
+            ));
+        }
+        let data = contexts.data();
+        let bytes: Vec<u8> = data.iter().flat_map(|d| d.as_bytes()).copied().collect();
+        Ok(Self {
+            contexts: Some((contexts, hash_bytes(&bytes))),
+            ..self
         })
     }
 
@@ -83,7 +130,7 @@ impl<'a> TrajectorySource<'a> {
         let sampling = recipe.teacher_sampling(self.card, steps);
         let [c, h, w] = self.card.network.image_shape();
         let shape = [recipe.batch, c, h, w];
-        let json = serde_json::json!({
+        let mut json = serde_json::json!({
             "seed": recipe.seed,
             "draw": draw,
             "micro-batch": recipe.micro_batch.unwrap_or(recipe.batch).min(recipe.batch),
@@ -94,6 +141,12 @@ impl<'a> TrajectorySource<'a> {
             "told-steps": sampling.told_steps(),
             "device": format!("{:?}", self.device),
         });
+        if let Some((_, hash)) = &self.contexts {
+            json["texts"] = hash.clone().into();
+        }
+        if recipe.teacher_guidance != 1.0 {
+            json["guidance"] = recipe.teacher_guidance.into();
+        }
         Ok(Key {
             json,
             shape,
@@ -113,11 +166,11 @@ impl<'a> TrajectorySource<'a> {
             .evaluations()
     }
 
-    /// The trajectory of a round on the student's grid, and the classes that both are told; what they are told of the
+    /// The trajectory of a round on the student's grid, and the classes and texts that both are told; what they are told of the
     /// number of steps is their own affair. A function of (seed, round) alone.
     ///
     /// # Errors
-    /// None for a recipe that passed its check.
+    /// [`Error::Incompatible`] if the teacher takes a text and was given [none](Self::with_contexts).
     pub fn round(&self, round: u64) -> Result<(Trajectory, Condition), Error> {
         let recipe = &self.recipe;
         let drawn = recipe.trajectory_round(round);
@@ -132,8 +185,27 @@ impl<'a> TrajectorySource<'a> {
         let samples = 0..recipe.batch as u64;
         let network = &self.card.network;
         let (shape, classes) = (network.image_shape(), network.classes());
-        let (noise, condition) =
-            draw_round(recipe.seed, drawn, samples, shape, classes, &self.device);
+        let (noise, condition) = draw_round(
+            recipe.seed,
+            drawn,
+            samples.clone(),
+            shape,
+            classes,
+            &self.device,
+        );
+        let condition = match (&self.contexts, network.context_width()) {
+            (Some((contexts, _)), _) => {
+                contexts.draw(condition, recipe.seed, drawn, samples, &self.device)
+            }
+            (None, None) => condition,
+            (None, Some(_)) => {
+                return Err(Error::Incompatible {
+                    first: "a teacher that takes a text".into(),
+                    second: "no texts".into(),
+                    remedy: "give the tokens of some prompts".into(),
+                });
+            }
+        };
         let start = noise.mul_scalar(recipe.sigma_max);
         let target = self.kept(start, &condition, drawn, recipe.steps_at(round))?;
         if shared {
@@ -180,7 +252,7 @@ impl<'a> TrajectorySource<'a> {
             ..condition.clone()
         };
         let sampler = Sampler {
-            denoiser: self.denoiser,
+            denoiser: self.denoiser.as_ref(),
             solver: solver.as_ref(),
             grid: &grid,
             analytic_first_step: sampling.analytic_first_step,

@@ -1,6 +1,7 @@
 //! Reading a golden case: nothing in the file is trusted.
 
 use super::measure::Problem;
+use super::network::LARGEST;
 use crate::checkpoint::File;
 use crate::network::NetworkConfig;
 use crate::{Error, Images};
@@ -133,6 +134,16 @@ impl Case {
         list.ok_or_else(|| self.wrong(of, key, "a list"))
     }
 
+    /// A list of counts, none above a million.
+    pub(super) fn counts(&self, of: &Value, key: &str) -> Result<Vec<usize>, Problem> {
+        let counts = self.list(of, key)?.iter().map(|n| {
+            let count = n.as_u64().filter(|n| *n <= MANY)?;
+            usize::try_from(count).ok()
+        });
+        let counts: Option<Vec<usize>> = counts.collect();
+        counts.ok_or_else(|| self.wrong(of, key, "a list of counts"))
+    }
+
     /// A list of texts.
     pub(super) fn texts<'a>(&self, of: &'a Value, key: &str) -> Result<Vec<&'a str>, Problem> {
         let texts = self.list(of, key)?.iter().map(Value::as_str);
@@ -184,13 +195,36 @@ impl Case {
     ) -> Result<Images, Problem> {
         let images = self.tensor::<4>(name, device, DType::F32)?;
         let [_, c, h, w] = images.dims();
-        if [c, h, w] == network.image_shape() {
+        if network.takes([c, h, w]) && h.max(w) <= LARGEST {
             return Ok(images);
         }
         let shape = network.image_shape();
         Err(self.malformed(format!(
             "{name} is {c}x{h}x{w}, the network takes {shape:?}"
         )))
+    }
+
+    /// The tokens of each image's text, `[batch, tokens, width]`, under the tensor's name that `of[key]` gives, or `None`
+    /// where it is null.
+    pub(super) fn text_tokens(
+        &self,
+        of: &Value,
+        key: &str,
+        [batch, width]: [usize; 2],
+        device: &Device,
+    ) -> Result<Option<Tensor<3>>, Problem> {
+        if of[key].is_null() {
+            return Ok(None);
+        }
+        let name = self.text(of, key)?;
+        let tokens = self.tensor::<3>(name, device, DType::F32)?;
+        match tokens.dims() {
+            [b, _, w] if b == batch && w == width && w > 0 => Ok(Some(tokens)),
+            got => {
+                let reason = format!("{name} has shape {got:?}, not [{batch}, tokens, {width}]");
+                Err(self.malformed(reason))
+            }
+        }
     }
 
     /// A row for each image under the tensor's name that `of[key]` gives, or `None` where it is null. `columns` are

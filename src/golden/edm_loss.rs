@@ -5,7 +5,7 @@ use super::case::Case;
 use super::gradient::{Gradients, error};
 use super::measure::{Measure, Problem, normalised_each, relative, worse};
 use super::network::{condition, denoiser, numbers, trainable};
-use crate::teacher::{edm_loss, loss_weight};
+use crate::teacher::edm_loss;
 use burn::tensor::Device;
 
 /// Rows: noise levels, weights, answers, losses and gradients.
@@ -33,7 +33,7 @@ pub(super) fn run(case: &Case, device: &Device, report: Report<'_>) -> Result<()
     report("levels", Ok(Measure::new(levels, strict)));
     let weights: Vec<f64> = sigmas
         .iter()
-        .map(|s| loss_weight(*s, model.sigma_data))
+        .map(|s| model.preconditioning.loss_weight(*s))
         .collect();
     let weights = relative(&weights, &case.values("out/weight")?);
     report("weights", Ok(Measure::new(weights, strict)));

@@ -1,13 +1,16 @@
 //! Gradients of a network's parameters against stored ones.
 
 use super::case::Case;
-use super::measure::{Problem, norm, normalised, relative, without_key_bias, worse};
-use crate::network::{Gathered, Network, gradients};
+use super::measure::{KeyBias, Problem, norm, normalised, relative, worse};
+use crate::network::{Gathered, Network, NetworkConfig, gradients};
 use burn::tensor::DType;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The gradient of each parameter by official name, `None` where it has none.
-pub(super) struct Gradients(BTreeMap<String, Option<Vec<f64>>>);
+pub(super) struct Gradients {
+    named: BTreeMap<String, Option<Vec<f64>>>,
+    heads: KeyBias,
+}
 
 impl Gradients {
     pub(super) fn read(network: &Network, tape: &burn::tensor::Gradients) -> Self {
@@ -20,23 +23,37 @@ impl Gradients {
             Some(data.iter::<f64>().collect::<Vec<f64>>())
         };
         let named = gathered.iter().map(|g| (g.name.clone(), values(g)));
-        Self(named.collect())
+        Self {
+            named: named.collect(),
+            heads: KeyBias::default(),
+        }
+    }
+
+    /// With the attention heads of this network.
+    pub(super) fn of_heads(self, network: &NetworkConfig) -> Self {
+        Self {
+            heads: KeyBias::of(network),
+            ..self
+        }
     }
 
     /// The gradient of a parameter, empty if it has none.
     pub(super) fn of(&self, name: &str) -> &[f64] {
-        self.0.get(name).and_then(|g| g.as_deref()).unwrap_or(&[])
+        self.named
+            .get(name)
+            .and_then(|g| g.as_deref())
+            .unwrap_or(&[])
     }
 
     /// The norm of a gradient without key biases; `None` if there is none.
     pub(super) fn norm(&self, name: &str) -> Option<f64> {
-        let values = self.0.get(name)?.clone()?;
-        Some(norm(&without_key_bias(name, values)))
+        let values = self.named.get(name)?.clone()?;
+        Some(norm(&self.heads.leave_out(name, values)))
     }
 
     /// Names of the parameters that have a gradient.
     fn present(&self) -> BTreeSet<&str> {
-        let present = self.0.iter().filter(|(_, g)| g.is_some());
+        let present = self.named.iter().filter(|(_, g)| g.is_some());
         present.map(|(name, _)| name.as_str()).collect()
     }
 }
@@ -48,8 +65,8 @@ pub(super) fn error(case: &Case, got: &Gradients, none: &[&str]) -> Result<f64, 
     let mut stored = BTreeSet::new();
     for (name, want) in case.tensors("grad/") {
         stored.insert(name);
-        let want = without_key_bias(name, want.iter::<f64>().collect());
-        let got = without_key_bias(name, got.of(name).to_vec());
+        let want = got.heads.leave_out(name, want.iter::<f64>().collect());
+        let got = got.heads.leave_out(name, got.of(name).to_vec());
         worst = worse(worst, normalised(&got, &want));
     }
     for (name, want) in case.tensors("gradhead/") {
@@ -57,7 +74,8 @@ pub(super) fn error(case: &Case, got: &Gradients, none: &[&str]) -> Result<f64, 
         let want: Vec<f64> = want.iter::<f64>().collect();
         let head = got.of(name).get(..want.len()).unwrap_or_default();
         let (head, want) = (head.to_vec(), want);
-        let (head, want) = (without_key_bias(name, head), without_key_bias(name, want));
+        let leave_out = |values| got.heads.leave_out(name, values);
+        let (head, want) = (leave_out(head), leave_out(want));
         worst = worse(worst, normalised(&head, &want));
         let want = case.values(&format!("gradnorm/{name}"))?;
         let whole = got.norm(name).unwrap_or(f64::NAN);

@@ -1,6 +1,7 @@
 //! How far off a result is.
 
 use crate::Error;
+use crate::network::{LatentAttention, LatentUNetConfig, NetworkConfig};
 
 /// Why there is no error to compare with a tolerance.
 #[derive(Debug)]
@@ -98,17 +99,45 @@ pub(super) fn largest(got: &[f64], want: &[f64], error: impl Fn(f64, f64) -> f64
     errors.fold(0.0, worse)
 }
 
-/// Leaves the entries out of a bias whose gradient is zero in theory: a key bias adds the same to every score of a
-/// query, and the softmax forgets it. What is stored of them is rounding noise.
-pub(super) fn without_key_bias(name: &str, values: Vec<f64>) -> Vec<f64> {
-    if !name.ends_with("qkv.bias") {
-        return values;
+/// Which entries of an attention bias belong to keys.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeyBias {
+    /// How many entries of q, of k and of v follow each other.
+    run: usize,
+}
+
+impl Default for KeyBias {
+    /// EDM's networks: q, k and v take turns.
+    fn default() -> Self {
+        Self { run: 1 }
     }
-    let entries = values.into_iter().enumerate();
-    entries
-        .filter(|(i, _)| i % 3 != 1)
-        .map(|(_, v)| v)
-        .collect()
+}
+
+impl KeyBias {
+    pub(super) fn of(network: &NetworkConfig) -> Self {
+        match network {
+            NetworkConfig::LatentUnet(LatentUNetConfig {
+                attention: LatentAttention::Pixels { head_channels },
+                ..
+            }) => Self {
+                run: *head_channels,
+            },
+            _ => Self::default(),
+        }
+    }
+
+    /// Leaves the entries out of a bias whose gradient is zero in theory: a key bias adds the same to every score of a
+    /// query, and the softmax forgets it. What is stored of them is rounding noise.
+    pub(super) fn leave_out(self, name: &str, values: Vec<f64>) -> Vec<f64> {
+        if !name.ends_with("qkv.bias") {
+            return values;
+        }
+        let entries = values.into_iter().enumerate();
+        entries
+            .filter(|(i, _)| i / self.run % 3 != 1)
+            .map(|(_, v)| v)
+            .collect()
+    }
 }
 
 /// Square root of the sum of squares.
@@ -152,8 +181,10 @@ mod tests {
     #[test]
     fn key_biases_are_left_out() {
         let values = || (0..6).map(f64::from).collect::<Vec<_>>();
-        let kept = without_key_bias("model.enc.8x8_block0.qkv.bias", values());
-        assert_eq!(kept, [0.0, 2.0, 3.0, 5.0]);
-        assert_eq!(without_key_bias("model.enc.qkv.weight", values()), values());
+        let leave_out = |run, name: &str| KeyBias { run }.leave_out(name, values());
+        let bias = "model.enc.8x8_block0.qkv.bias";
+        assert_eq!(leave_out(1, bias), [0.0, 2.0, 3.0, 5.0]);
+        assert_eq!(leave_out(2, bias), [0.0, 1.0, 4.0, 5.0]);
+        assert_eq!(leave_out(1, "model.enc.qkv.weight"), values());
     }
 }

@@ -6,9 +6,13 @@
 
 mod autoencoder;
 mod case;
+mod compvis;
 mod edm_loss;
 mod gits;
 mod gradient;
+mod guidance;
+mod latent;
+mod layout;
 mod measure;
 mod metric;
 mod network;
@@ -147,12 +151,13 @@ fn run(path: &Path, device: &Device, report: &mut dyn FnMut(Row)) {
     let outcome = Case::read(path, wanted)
         .map_err(Problem::Error)
         .and_then(|case| match (case.kind.as_str(), runner(&case.kind)) {
-            ("weights", _) => {
-                if let Some(row) = part::weights(&case) {
+            ("weights", _) => match part::weights(&case) {
+                Some(row) => {
                     report("names and shapes", row);
+                    Ok(())
                 }
-                Ok(())
-            }
+                None => layout::run_weights(&case, &mut report),
+            },
             (_, Some(runner)) => runner(&case, device, &mut report),
             (kind, None) => Err(Problem::unsupported(format!("cases of kind {kind:?}"))),
         });
@@ -179,8 +184,13 @@ fn runner(kind: &str) -> Option<Runner> {
         "autoencoder" => autoencoder::run,
         "text_encoder" => text_encoder::run,
         "tokenizer" => tokenizer::run,
-        "layout" => part::run_layout,
-        "diffusers_layout" => part::run_folder,
+        "latent_network" => latent::run_network,
+        "latent_denoiser" => latent::run_denoiser,
+        "latent_solver" => solver::run_latent,
+        "latent_train" => train::run,
+        "guidance_timesteps" => guidance::run,
+        "layout" => layout::run,
+        "diffusers_layout" => compvis::run_folder,
         _ => return None,
     })
 }

@@ -3,9 +3,10 @@
 use super::Report;
 use super::case::Case;
 use super::gradient::{Gradients, error};
+use super::latent;
 use super::measure::{Measure, Problem, normalised, normalised_each, relative};
 use crate::Images;
-use crate::denoiser::{Condition, Preconditioned};
+use crate::denoiser::{Condition, Preconditioned, Preconditioning};
 use crate::network::{DhariwalUNetConfig, Network, NetworkConfig, SongUNetConfig, load};
 use burn::tensor::{DType, Device};
 use serde_json::Value;
@@ -31,11 +32,15 @@ pub(super) fn denoiser(
     of: &Value,
     device: &Device,
 ) -> Result<(NetworkConfig, Preconditioned), Problem> {
-    let config = configuration(case, &of["net"])?;
-    let sigma_data = case.number(&of["net"], "sigma_data")?;
+    let net = &of["net"];
+    let config = configuration(case, net)?;
+    let preconditioning: Preconditioning = match latent::is_latent(net) {
+        true => latent::table(case, net)?.into(),
+        false => case.number(net, "sigma_data")?.into(),
+    };
     let file = case.companion(case.text(of, "weights")?)?;
     let network = weights(&config, &file, device)?;
-    Ok((config, Preconditioned::new(network, sigma_data)))
+    Ok((config, Preconditioned::new(network, preconditioning)))
 }
 
 fn weights(config: &NetworkConfig, file: &Case, device: &Device) -> Result<Network, Problem> {
@@ -47,21 +52,27 @@ fn weights(config: &NetworkConfig, file: &Case, device: &Device) -> Result<Netwo
 
 /// The network that a case describes in the official code's words.
 pub(super) fn configuration(case: &Case, net: &Value) -> Result<NetworkConfig, Problem> {
-    let counts = |key: &str| -> Result<Vec<usize>, Problem> {
-        let list = case.list(net, key)?.iter().map(Value::as_u64);
-        let list: Option<Vec<u64>> = list.collect();
-        let list =
-            list.ok_or_else(|| case.malformed(format!("`{key}` is not a list of counts")))?;
-        Ok(list.into_iter().map(|n| n.min(1 << 20) as usize).collect())
+    let config = match latent::is_latent(net) {
+        true => latent::configuration(case, net)?,
+        false => of_edm(case, net)?,
     };
+    let [_, _, width] = config.image_shape();
+    if config.parameter_count() > MOST_WEIGHTS || width > LARGEST {
+        return Err(case.malformed("`net` describes a network too large to be a test"));
+    }
+    Ok(config)
+}
+
+/// The same of EDM's networks.
+fn of_edm(case: &Case, net: &Value) -> Result<NetworkConfig, Problem> {
     let adm = DhariwalUNetConfig {
         resolution: case.count(net, "img_resolution")?,
         channels: case.count(net, "img_channels")?,
         classes: case.count(net, "label_dim")?,
         model_channels: case.count(net, "model_channels")?,
-        channel_multipliers: counts("channel_mult")?,
+        channel_multipliers: case.counts(net, "channel_mult")?,
         blocks: case.count(net, "num_blocks")?,
-        attention_resolutions: counts("attn_resolutions")?,
+        attention_resolutions: case.counts(net, "attn_resolutions")?,
         augment_labels: case.count(net, "augment_dim")?,
         dropout: case.number(net, "dropout")?,
         step_branch: case.flag(net, "has_step_layers")?,
@@ -95,10 +106,6 @@ pub(super) fn configuration(case: &Case, net: &Value) -> Result<NetworkConfig, P
         other => return Err(Problem::unsupported(format!("network {other:?}"))),
     };
     config.check()?;
-    let [_, _, width] = config.image_shape();
-    if config.parameter_count() > MOST_WEIGHTS || width > LARGEST {
-        return Err(case.malformed("`net` describes a network too large to be a test"));
-    }
     Ok(config)
 }
 
@@ -106,7 +113,7 @@ pub(super) fn configuration(case: &Case, net: &Value) -> Result<NetworkConfig, P
 const MOST_WEIGHTS: u64 = 500_000_000;
 
 /// Attention takes the fourth power of this.
-const LARGEST: usize = 64;
+pub(super) const LARGEST: usize = 64;
 
 /// What the network is told in a run or an evaluation.
 pub(super) fn condition(
@@ -120,7 +127,17 @@ pub(super) fn condition(
         Value::Null => None,
         _ => Some(case.count(of, "step_condition")?),
     };
+    let width = net.context_width().unwrap_or(0);
+    let context = case.text_tokens(of, "context", [batch, width], device)?;
+    let negative = case.text_tokens(of, "uncond_context", [batch, width], device)?;
+    if let (Some(context), Some(negative)) = (&context, &negative)
+        && context.dims() != negative.dims()
+    {
+        return Err(case.malformed("`context` and `uncond_context` have not as many tokens"));
+    }
     Ok(Condition {
+        context,
+        negative,
         labels: case.rows(of, "labels", [batch, net.classes()], device)?,
         augment: case.rows(of, "augment_labels", [batch, net.augment_labels()], device)?,
         steps,
@@ -128,7 +145,7 @@ pub(super) fn condition(
 }
 
 /// The noise levels of an evaluation: one for all images, or one for each.
-fn levels(case: &Case, of: &Value, batch: usize) -> Result<Vec<f64>, Problem> {
+pub(super) fn levels(case: &Case, of: &Value, batch: usize) -> Result<Vec<f64>, Problem> {
     let name = case.text(of, "sigma")?;
     let sigmas = case.values(name)?;
     let fine = sigmas.iter().all(|s| *s > 0.0 && s.is_finite());

@@ -35,19 +35,6 @@ fn differences(got: &Shapes, want: &Shapes) -> usize {
     wrong.count() + more.count()
 }
 
-/// A row for each model of a published size.
-pub(super) fn run_layout(case: &Case, _: &Device, report: Report<'_>) -> Result<(), Problem> {
-    let Some(models) = case.config()["models"].as_object() else {
-        return Err(case.malformed("`models` is no table"));
-    };
-    for (name, model) in models {
-        let row = layout(case, name, model);
-        let missing = || Err(Problem::unsupported(format!("network {name:?}")));
-        report(name, row.unwrap_or_else(missing));
-    }
-    Ok(())
-}
-
 /// The names and shapes of an autoencoder or text encoder of a published size; `None` for other networks.
 pub(super) fn layout(case: &Case, name: &str, model: &Value) -> Option<Result<Measure, Problem>> {
     let got = match name {

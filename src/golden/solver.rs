@@ -2,11 +2,12 @@
 
 use super::Report;
 use super::case::Case;
-use super::measure::{Measure, Problem, normalised, worse};
+use super::latent::{EXACT, guidance, table};
+use super::measure::{Measure, Problem, normalised, relative, worse};
 use super::network::{condition, denoiser, numbers};
 use crate::Images;
-use crate::denoiser::{Condition, Denoiser, Gaussian, Mixture};
-use crate::grid::SigmaGrid;
+use crate::denoiser::{Condition, Denoiser, Gaussian, Guided, Mixture};
+use crate::grid::{SigmaGrid, Spacing};
 use crate::sampler::Sampler;
 use crate::solver::{DeisTime, Prediction, SolverConfig, UniPcVariant};
 use burn::tensor::{DType, Device};
@@ -29,12 +30,50 @@ pub(super) fn run(case: &Case, device: &Device, report: Report<'_>) -> Result<()
             let key = |of: &Value| case.text(of, "latents").map(str::to_string);
             let latents = key(run).or_else(|_| key(shared))?;
             let latents = case.images(&latents, &net, device)?;
-            let condition = condition(case, run, &net, latents.dims()[0], device)?;
+            let mut told = run.clone();
+            for key in ["context", "uncond_context"] {
+                if told[key].is_null() && told.is_object() {
+                    told[key] = shared[key].clone();
+                }
+            }
+            let condition = condition(case, &told, &net, latents.dims()[0], device)?;
+            let model = Guided {
+                denoiser: model,
+                weight: guidance(case, run)?,
+            };
             compare(case, run, solver, &model, latents, &condition)
         };
         report(case.text(run, "id")?, own());
     }
     Ok(())
+}
+
+/// As [`run`], with a row for each of the grids before it.
+pub(super) fn run_latent(case: &Case, device: &Device, report: Report<'_>) -> Result<(), Problem> {
+    let config = case.config();
+    let Some(grids) = config["t_steps_f64"].as_object() else {
+        return Err(case.malformed("`t_steps_f64` is no table"));
+    };
+    for timestamps in grids.keys() {
+        let own = || -> Result<Measure, Problem> {
+            let want = case.values(case.text(&config["t_steps_f64"], timestamps)?)?;
+            let runs = case.list(config, "runs")?.iter();
+            let wanted = timestamps.parse::<u64>().ok();
+            let mut runs =
+                runs.filter(|run| wanted.is_some() && run["num_steps"].as_u64() == wanted);
+            let run = runs.next().filter(|_| (2..1000).contains(&want.len()));
+            let run = run.ok_or_else(|| case.malformed("a grid belongs to no run"))?;
+            let table = table(case, &config["net"])?;
+            let sigma_max = table.sigma_max();
+            let rho = case.number(run, "schedule_rho")?;
+            let spacing = Spacing::Discrete { rho, table };
+            let sigma_min = case.number(run, "sigma_min")?;
+            let grid = spacing.grid(want.len() - 1, sigma_min, sigma_max)?;
+            Ok(Measure::new(relative(grid.levels(), &want), EXACT))
+        };
+        report(&format!("{timestamps} levels"), own());
+    }
+    run(case, device, report)
 }
 
 /// A row for each run with an exact denoiser, in f64.
@@ -150,7 +189,7 @@ fn prediction(case: &Case, of: &Value) -> Result<Prediction, Problem> {
 }
 
 /// Solves a run on its own times and compares every state.
-fn compare(
+pub(super) fn compare(
     case: &Case,
     run: &Value,
     solver: SolverConfig,

@@ -3,7 +3,8 @@
 use super::Report;
 use super::case::Case;
 use super::gradient::Gradients;
-use super::measure::{Measure, Problem, largest, norm, relative, without_key_bias, worse};
+use super::latent;
+use super::measure::{KeyBias, Measure, Problem, largest, norm, relative, worse};
 use super::network::{condition, denoiser};
 use super::schedule::spacing;
 use super::solver::{configuration, states_error};
@@ -11,6 +12,7 @@ use crate::Images;
 use crate::checkpoint::{Card, Kind, Model, Sampling};
 use crate::denoiser::{Condition, Preconditioned};
 use crate::distill::{Distiller, Recipe, TrajectorySource};
+use crate::grid::Spacing;
 use crate::network::{NetworkConfig, parameters};
 use crate::sampler::Trajectory;
 use crate::solver::SolverConfig;
@@ -33,12 +35,13 @@ pub(super) fn run(case: &Case, device: &Device, report: Report<'_>) -> Result<()
             case,
             k,
             names: &names,
+            net: &net,
         };
-        let (target, told) = round.target(&source, detail, &net, device)?;
+        let (target, told) = round.target(&source, detail, device)?;
         round.replay(&mut student, &target, &told, detail, &mut errors)?;
     }
     let end = parameter_map(&student.model()?);
-    errors.end(case, &end, &parameter_map(&teacher))?;
+    errors.end(case, KeyBias::of(&net), &end, &parameter_map(&teacher))?;
     for (name, measure, error) in errors.rows() {
         let tolerance = match measure {
             Tolerance::Key(key) => case.tolerance(key)?,
@@ -72,7 +75,14 @@ fn recipe(case: &Case) -> Result<Recipe, Problem> {
         batch: case.count(config, "batch")?,
         steps: case.count(config, "num_steps")?.saturating_sub(1),
         substeps: case.count(config, "M")? + 1,
-        spacing: spacing(case, config)?,
+        spacing: match latent::is_latent(&config["net"]) {
+            true => Spacing::Discrete {
+                rho: case.number(config, "schedule_rho")?,
+                table: latent::table(case, &config["net"])?,
+            },
+            false => spacing(case, config)?,
+        },
+        teacher_guidance: latent::guidance(case, config)?,
         sigma_max: case.number(config, "sigma_max")?,
         sigma_min: case.number(config, "sigma_min")?,
         analytic_first_step: case.flag(config, "afs")?,
@@ -87,7 +97,9 @@ fn recipe(case: &Case) -> Result<Recipe, Problem> {
         ..Recipe::default()
     };
     let stored = case.data("out/it0/t_steps")?.num_elements();
-    if recipe.steps + 1 != stored || recipe.substeps > 64 {
+    let steps = variable_steps.unwrap_or([recipe.steps; 2]);
+    let fits = (steps[0] + 1..=steps[1] + 1).contains(&stored);
+    if !fits || recipe.substeps > 64 {
         return Err(case.malformed("`num_steps` or `M` do not fit the trace"));
     }
     recipe.check()?;
@@ -123,7 +135,7 @@ fn model(
             format: 1,
             kind,
             network: network.clone(),
-            sigma_data: denoiser.sigma_data,
+            preconditioning: denoiser.preconditioning.clone(),
             sampling,
             recipe: Value::Null,
             trained_on: 0,
@@ -139,6 +151,7 @@ struct Round<'a> {
     case: &'a Case,
     k: usize,
     names: &'a [&'a str],
+    net: &'a NetworkConfig,
 }
 
 impl Round<'_> {
@@ -147,16 +160,19 @@ impl Round<'_> {
         &self,
         source: &TrajectorySource<'_>,
         detail: &Value,
-        net: &NetworkConfig,
         device: &Device,
     ) -> Result<(Trajectory, Condition), Problem> {
-        let (case, k) = (self.case, self.k);
+        let (case, k, net) = (self.case, self.k, self.net);
         let start: Images = case.images(&format!("in/it{k}/latents"), net, device)?;
         let labels = match case.flag(case.config(), "labels")? {
             true => Value::String(format!("in/it{k}/labels")),
             false => Value::Null,
         };
-        let told = serde_json::json!({ "labels": labels });
+        let context = match case.flag(case.config(), "context")? {
+            true => Value::String(format!("in/it{k}/context")),
+            false => Value::Null,
+        };
+        let told = serde_json::json!({ "labels": labels, "context": context });
         let told = condition(case, &told, net, start.dims()[0], device)?;
         let timestamps = case.count(detail, "num_steps")?;
         let stored = case.data(&format!("out/it{k}/t_steps"))?.num_elements();
@@ -180,7 +196,7 @@ impl Round<'_> {
         let round = student.round_with(target, told, &mut |step| {
             states.push((step.images)());
             if let Some(gathered) = step.gradients {
-                let gradients = Gradients::from_gathered(gathered);
+                let gradients = Gradients::from_gathered(gathered).of_heads(self.net);
                 // As stored: -1 says that there is no gradient.
                 let all = self.names.iter();
                 norms.extend(all.map(|n| gradients.norm(n).unwrap_or(-1.0)));
@@ -204,7 +220,7 @@ impl Round<'_> {
         let now = parameter_map(&student.model()?);
         let norms = self.names.iter().map(|name| {
             let values = now.get(*name).cloned().unwrap_or_default();
-            norm(&without_key_bias(name, values))
+            norm(&KeyBias::of(self.net).leave_out(name, values))
         });
         let norms: Vec<f64> = norms.collect();
         keep(
@@ -253,6 +269,7 @@ impl Errors {
     fn end(
         &mut self,
         case: &Case,
+        heads: KeyBias,
         got: &BTreeMap<String, Vec<f64>>,
         start: &BTreeMap<String, Vec<f64>>,
     ) -> Result<(), Problem> {
@@ -263,8 +280,8 @@ impl Errors {
             let Some(got) = got.get(name).and_then(|got| got.get(..want.len())) else {
                 return Err(case.malformed(format!("final/{name} is longer than the parameter")));
             };
-            let got = without_key_bias(name, got.to_vec());
-            let want = without_key_bias(name, want);
+            let got = heads.leave_out(name, got.to_vec());
+            let want = heads.leave_out(name, want);
             changes.extend(got.iter().zip(want).map(|(g, w)| (g - w).abs() / rate));
         }
         let count = changes.len().max(1) as f64;

@@ -76,11 +76,25 @@ impl LogAlphaTable {
 
     /// The time of a noise level, the inverse of [`sigma_of_t`](Self::sigma_of_t).
     pub fn t_of_sigma(&self, sigma: f64) -> f64 {
+        (self.position_of_sigma(sigma) + 1.0) / self.log_alphas.len() as f64
+    }
+
+    /// The position of a noise level among those that the model was trained on, counted from 0, between them where it lies
+    /// between, and beyond the ends where it lies beyond.
+    pub fn position_of_sigma(&self, sigma: f64) -> f64 {
         let log_alpha = -0.5 * (sigma * sigma).ln_1p();
         let above = self.log_alphas.partition_point(|&entry| entry >= log_alpha);
         let (left, a, b) = self.segment(above as f64 - 1.0);
-        let position = left + (log_alpha - a) / (b - a);
-        (position + 1.0) / self.log_alphas.len() as f64
+        left + (log_alpha - a) / (b - a)
+    }
+
+    /// How much of the image's variance is left at each level, alpha^2, the least noise first.
+    pub fn alphas_cumprod(&self) -> Vec<f64> {
+        let squares = self
+            .log_alphas
+            .iter()
+            .map(|log_alpha| (2.0 * log_alpha).exp());
+        squares.collect()
     }
 
     /// The noise level at t = 1, the largest the model was trained on.

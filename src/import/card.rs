@@ -4,6 +4,7 @@ use super::{CARD, Checkpoint, Format};
 use crate::Error;
 use crate::checkpoint::{Card, Kind, Sampling};
 use crate::grid::Spacing;
+use crate::network::NetworkConfig;
 use crate::solver::SolverConfig;
 use serde_json::{Map, Value, json};
 
@@ -24,6 +25,9 @@ impl Checkpoint {
             return Card::parse(text, self.path());
         }
         let network = self.network_config()?;
+        if matches!(network, NetworkConfig::LatentUnet(_)) {
+            return self.latent_card(network);
+        }
         // Names and shapes first: they say more about a wrong file than its settings do.
         self.check_keys(&network)?;
         self.check_filters(&network)?;
@@ -50,7 +54,7 @@ impl Checkpoint {
             format: 1,
             kind,
             network,
-            sigma_data,
+            preconditioning: sigma_data.into(),
             sampling,
             recipe: self.provenance(),
             trained_on: 0,
@@ -71,6 +75,7 @@ impl Checkpoint {
             analytic_first_step: false,
             step_condition: false,
             step_range: None,
+            guidance: 1.0,
         }
     }
 
@@ -124,11 +129,12 @@ impl Checkpoint {
             step_condition: flag("use_step_condition")?,
             // Written in the file for one number; which others it was trained for the file does not say.
             step_range: None,
+            guidance: 1.0,
         })
     }
 
     /// What the file says about where it came from.
-    fn provenance(&self) -> Value {
+    pub(super) fn provenance(&self) -> Value {
         let format = match self.format {
             Format::Safetensors => "safetensors",
             Format::EdmPersistent => "edm-pickle",

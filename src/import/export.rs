@@ -1,12 +1,13 @@
 //! Out again: our own file, and safetensors that PyTorch loads, tensor by tensor.
 
 use super::scalar::Scalar;
-use super::{CARD, Checkpoint};
+use super::{CARD, Checkpoint, diffusers};
 use crate::Error;
 use crate::checkpoint::{Card, write_in_parts};
-use crate::network::Key;
+use crate::network::{Key, NetworkConfig};
 use safetensors::tensor::{Metadata, TensorInfo as Header};
-use std::collections::HashMap;
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 /// What a file is to be.
@@ -22,8 +23,34 @@ pub enum Layout {
         /// branch is then zero, which changes nothing.
         step_branch: bool,
     },
+    /// The file of a U-Net in a folder of the diffusers library, which wants [`diffusers_settings`] beside it. It is our
+    /// file, too, since the card is in the header.
+    Diffusers,
     /// Every tensor as it is, by the name the file gives it, without a card.
     Tensors,
+}
+
+/// The settings (`config.json`) of a network in a folder of the diffusers library.
+///
+/// # Errors
+/// [`Error::Incompatible`] for a network that it has no names for: all but those that take a text, and those with a step
+/// branch.
+pub fn diffusers_settings(network: &NetworkConfig) -> Result<Value, Error> {
+    let settings = match network {
+        NetworkConfig::LatentUnet(config) if !config.step_branch => diffusers::settings(config),
+        _ => None,
+    };
+    settings.ok_or_else(|| Error::Incompatible {
+        first: "the layout of diffusers".into(),
+        second: match network.has_step_branch() {
+            true => "a network with a step branch".into(),
+            false => "a network that is not Stable Diffusion's".into(),
+        },
+        remedy: match network.has_step_branch() {
+            true => "fold the branch first, for one number of network calls".into(),
+            false => "write another layout".into(),
+        },
+    })
 }
 
 /// How to write a checkpoint.
@@ -74,6 +101,7 @@ impl Export {
         }
         let mut entries = match (self.layout, card) {
             (Layout::Tensors, _) => self.tensors(checkpoint)?,
+            (Layout::Diffusers, Some(card)) => self.diffusers(checkpoint, card)?,
             (_, Some(card)) => self.network(checkpoint, card)?,
             (_, None) => return Err(Error::invalid("card", "missing", "the card of the model")),
         };
@@ -89,7 +117,8 @@ impl Export {
                 Some(json.map_err(|e| Error::invalid("card", e, "representable as JSON"))?)
             }
         };
-        let header = header(&entries, json)?;
+        let pytorch = self.layout == Layout::Diffusers;
+        let header = header(&entries, json, pytorch)?;
         write_in_parts(path, &mut |put| {
             put(&(header.len() as u64).to_le_bytes())?;
             put(&header)?;
@@ -120,6 +149,22 @@ impl Export {
             from: From::File(name.clone()),
         });
         Ok(entries.collect())
+    }
+
+    /// The tensors of the network, under the names of diffusers.
+    fn diffusers(&self, checkpoint: &Checkpoint, card: &Card) -> Result<Vec<Entry>, Error> {
+        diffusers_settings(&card.network)?;
+        let names: BTreeMap<String, String> = match &card.network {
+            NetworkConfig::LatentUnet(config) => diffusers::names(config).into_iter().collect(),
+            _ => BTreeMap::new(),
+        };
+        let mut entries = self.network(checkpoint, card)?;
+        for entry in &mut entries {
+            if let Some(theirs) = names.get(&entry.name) {
+                entry.name.clone_from(theirs);
+            }
+        }
+        Ok(entries)
     }
 
     /// The tensors of the network.
@@ -202,7 +247,7 @@ impl Entry {
 const F16_LIMIT: f32 = 65520.0;
 
 /// The JSON header, padded to 8 bytes.
-fn header(entries: &[Entry], card: Option<String>) -> Result<Vec<u8>, Error> {
+fn header(entries: &[Entry], card: Option<String>, pytorch: bool) -> Result<Vec<u8>, Error> {
     let mut end = 0;
     let infos = entries.iter().map(|entry| {
         let start = end;
@@ -215,7 +260,11 @@ fn header(entries: &[Entry], card: Option<String>) -> Result<Vec<u8>, Error> {
         (entry.name.clone(), info)
     });
     let infos = infos.collect();
-    let texts = card.map(|json| HashMap::from([(CARD.to_string(), json)]));
+    let card = card.map(|json| (CARD.to_string(), json));
+    // Libraries around diffusers ask for it.
+    let format = pytorch.then(|| ("format".to_string(), "pt".to_string()));
+    let texts: HashMap<_, _> = card.into_iter().chain(format).collect();
+    let texts = (!texts.is_empty()).then_some(texts);
     let unserialisable = |e: String| Error::invalid("tensors", e, "serialisable tensors");
     let metadata = Metadata::new(texts, infos).map_err(|e| unserialisable(e.to_string()))?;
     let mut bytes = serde_json::to_vec(&metadata).map_err(|e| unserialisable(e.to_string()))?;

@@ -27,6 +27,9 @@ impl Checkpoint {
     /// The file's tensors by official name. Files of the bare network, or of one wrapped for several GPUs, have another
     /// start.
     pub(super) fn named(&self) -> Named<'_> {
+        if let Some(named) = self.named_latent() {
+            return named;
+        }
         let found = self
             .tensors
             .keys()
@@ -52,6 +55,11 @@ impl Checkpoint {
         if self.has_card() {
             return Ok(self.card()?.network);
         }
+        if let Some(network) = self.latent_config() {
+            let wrong = |e| self.source.broken("latent model", e);
+            network.check().map_err(wrong)?;
+            return Ok(network);
+        }
         if let Some(class) = self.class.as_deref()
             && !["EDMPrecond", "SongUNet", "DhariwalUNet"].contains(&class)
         {
@@ -69,10 +77,7 @@ impl Checkpoint {
         };
         let told = self.init.get("dropout").and_then(Value::as_f64);
         let network = match told.or(self.dropout) {
-            Some(dropout) => NetworkConfig::of(&Plan {
-                dropout,
-                ..network.plan()
-            }),
+            Some(dropout) => network.with_dropout(dropout),
             None => network,
         };
         let wrong = |e| self.source.broken("EDM or SFD model", e);
@@ -109,7 +114,7 @@ impl Checkpoint {
 
     /// What the arguments say, and the shapes where they say nothing.
     fn said(&self, inferred: Option<&NetworkConfig>) -> Result<NetworkConfig, Error> {
-        let other = inferred.map(NetworkConfig::plan);
+        let other = inferred.and_then(NetworkConfig::plan);
         let missing = |key: &str| {
             let reason = format!(
                 "its arguments (_init_kwargs) have no `{key}`, and its tensors do not tell"

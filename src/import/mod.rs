@@ -12,9 +12,11 @@ mod archive;
 pub(crate) mod autoencoder;
 mod card;
 mod content;
+mod diffusers;
 mod export;
 mod infer;
 mod json;
+mod latent;
 mod legacy;
 mod network;
 mod part;
@@ -27,7 +29,8 @@ mod tensor;
 mod text_encoder;
 
 pub use autoencoder::AutoencoderFile;
-pub use export::{Export, Layout};
+pub use diffusers::{FILE as DIFFUSERS_FILE, SETTINGS as DIFFUSERS_SETTINGS};
+pub use export::{Export, Layout, diffusers_settings};
 pub use pickle::Global;
 pub use scalar::Scalar;
 pub use survey::{globals, globals_in};
@@ -96,6 +99,8 @@ pub struct Checkpoint {
     /// Every name of Python's that the file mentions.
     pub globals: Vec<Global>,
     dropout: Option<f64>,
+    /// Whether averaged weights are left aside.
+    raw: bool,
     tensors: BTreeMap<String, TensorInfo>,
     source: Source,
 }
@@ -104,12 +109,20 @@ pub struct Checkpoint {
 const CARD: &str = "fewstep";
 
 impl Checkpoint {
-    /// Opens a file.
+    /// Opens a file, or the U-Net of a folder that the diffusers library wrote.
     ///
     /// # Errors
     /// [`Error::File`] if it cannot be read, [`Error::Malformed`] if it is of no format that we read, or broken,
     /// [`Error::ForeignCode`] if it mentions names that have nothing to do with weights.
     pub fn read(path: &Path) -> Result<Self, Error> {
+        if path.is_dir() {
+            let inside = [
+                path.join("unet").join(diffusers::FILE),
+                path.join(diffusers::FILE),
+            ];
+            let found = inside.iter().find(|file| file.is_file());
+            return Self::read(found.unwrap_or(&inside[0]));
+        }
         Self::parse(Source::open(path)?)
     }
 
@@ -158,6 +171,7 @@ impl Checkpoint {
             metadata,
             globals: Vec::new(),
             dropout: None,
+            raw: false,
             tensors,
             source,
         })
@@ -206,6 +220,7 @@ impl Checkpoint {
             metadata: BTreeMap::new(),
             globals,
             dropout,
+            raw: false,
             tensors,
             source,
         })

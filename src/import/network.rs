@@ -4,7 +4,7 @@ use super::Checkpoint;
 use crate::Error;
 use crate::checkpoint::{Card, Model};
 use crate::denoiser::Preconditioned;
-use crate::network::{Key, NetworkConfig, replace};
+use crate::network::{Key, Network, NetworkConfig, replace};
 use burn::tensor::{Device, Tensor, TensorData};
 use std::collections::BTreeMap;
 
@@ -38,6 +38,15 @@ impl Checkpoint {
             }
         }
         Ok(())
+    }
+
+    /// Official name and the file's name of each parameter, in the order of the key table.
+    ///
+    /// # Errors
+    /// As [`check_keys`](Self::check_keys).
+    pub fn parameter_names(&self, network: &NetworkConfig) -> Result<Vec<(String, String)>, Error> {
+        let matched = self.matched(network)?.into_iter();
+        Ok(matched.map(|(key, name)| (key.name, name)).collect())
     }
 
     /// The file's name of each parameter.
@@ -86,13 +95,31 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Weights`] if they do not fit the card's network, [`Error::Malformed`] or [`Error::File`].
     pub fn model(&self, card: Card, device: &Device) -> Result<Model, Error> {
+        Ok(Model {
+            denoiser: Preconditioned::new(
+                self.load_network(&card.network, device)?,
+                card.preconditioning.clone(),
+            ),
+            card,
+        })
+    }
+
+    /// The network alone.
+    ///
+    /// # Errors
+    /// As [`model`](Self::model).
+    pub(crate) fn load_network(
+        &self,
+        config: &NetworkConfig,
+        device: &Device,
+    ) -> Result<Network, Error> {
         let names: BTreeMap<String, String> = self
-            .matched(&card.network)?
+            .matched(config)?
             .into_iter()
             .map(|(key, name)| (key.name, name))
             .collect();
         let mut failure = None;
-        let network = replace(card.network.blank(device)?, &mut |_, name, _| {
+        let network = replace(config.blank(device)?, &mut |_, name, _| {
             let read = |name: &String| self.values(name);
             let values = match names.get(name).map(read) {
                 Some(Ok(values)) if failure.is_none() => values,
@@ -108,10 +135,7 @@ impl Checkpoint {
         });
         match failure {
             Some(error) => Err(error),
-            None => Ok(Model {
-                denoiser: Preconditioned::new(network, card.sigma_data),
-                card,
-            }),
+            None => Ok(network),
         }
     }
 }

@@ -1,15 +1,16 @@
 //! Folding the step branch away for one number of steps. [SFD Sec. 3.3]
 
+use super::step_branch::TELLS;
 use super::{Network, NetworkConfig, device, gather, replace};
 use crate::Error;
 use burn::tensor::{DType, Tensor, TensorData};
 use std::collections::BTreeMap;
 
-/// What a block does with u = `affine_step`(step embedding).
+/// What a block does with u = `affine_step`(step embedding), `emb_nfe_layers` in latent networks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StepUse {
-    /// Adds u to `affine`'s output: DDPM++.
+    /// Adds u to `affine`'s output: DDPM++ and latent networks.
     Added,
     /// `affine` gives a scale s and a shift t, u is s', t': h becomes (h (1 + s) + t) (1 + s') + t': ADM.
     ScaledAndShifted,
@@ -38,11 +39,23 @@ pub fn fold_step_branch(
     let values = values(network);
     let mut folded = BTreeMap::new();
     for (name, weight) in &values {
-        let Some(block) = name.strip_suffix(".affine_step.weight") else {
+        let told = name.strip_suffix(".weight");
+        let told = told.and_then(|layer| {
+            let pairs = TELLS.iter();
+            let mut found =
+                pairs.filter_map(|(step, noise)| Some((layer.strip_suffix(step)?, step, noise)));
+            found.next()
+        });
+        let Some((block, step, noise)) = told else {
             continue;
         };
-        let named = |end: &str| values.get(&format!("{block}.{end}")).cloned().map(numbers);
-        let bias = named("affine_step.bias").unwrap_or_default();
+        let named = |layer: &str, end: &str| {
+            values
+                .get(&format!("{block}{layer}.{end}"))
+                .cloned()
+                .map(numbers)
+        };
+        let bias = named(step, "bias").unwrap_or_default();
         let rows = numbers(weight.clone());
         let rows = rows.chunks(embedding.len());
         let term = rows.zip(bias).map(|(row, bias)| {
@@ -50,11 +63,11 @@ pub fn fold_step_branch(
             product.sum::<f64>() + bias
         });
         let term: Vec<f64> = term.collect();
-        let mut weight = named("affine.weight").unwrap_or_default();
-        let mut bias = named("affine.bias").unwrap_or_default();
+        let mut weight = named(noise, "weight").unwrap_or_default();
+        let mut bias = named(noise, "bias").unwrap_or_default();
         config.step_use().fold(&mut weight, &mut bias, &term);
-        folded.insert(format!("{block}.affine.weight"), weight);
-        folded.insert(format!("{block}.affine.bias"), bias);
+        folded.insert(format!("{block}{noise}.weight"), weight);
+        folded.insert(format!("{block}{noise}.bias"), bias);
     }
     let config = config.with_step_branch(false);
     let plain = config.blank(&device)?;
@@ -110,12 +123,14 @@ mod tests {
     use super::*;
     use crate::Images;
     use crate::network::law::filled;
-    use crate::network::{DhariwalUNetConfig, Inputs, SongUNetConfig, parameters};
+    use crate::network::{
+        DhariwalUNetConfig, Inputs, LatentAttention, LatentUNetConfig, SongUNetConfig, parameters,
+    };
     use crate::noise::latents;
     use burn::tensor::Device;
 
-    /// A DDPM++ and an ADM network, the second wide enough for attention.
-    fn configs(step_branch: bool) -> [NetworkConfig; 2] {
+    /// A DDPM++, an ADM and a latent network, the second wide enough for attention.
+    fn configs(step_branch: bool) -> [NetworkConfig; 3] {
         [
             NetworkConfig::SongUnet(SongUNetConfig {
                 resolution: 8,
@@ -139,6 +154,17 @@ mod tests {
                 blocks: 1,
                 attention_resolutions: vec![4],
                 augment_labels: 0,
+                dropout: 0.0,
+                step_branch,
+            }),
+            NetworkConfig::LatentUnet(LatentUNetConfig {
+                resolution: 8,
+                channels: 2,
+                model_channels: 32,
+                channel_multipliers: vec![2, 2],
+                blocks: 1,
+                attention_factors: vec![2],
+                attention: LatentAttention::Pixels { head_channels: 16 },
                 dropout: 0.0,
                 step_branch,
             }),

@@ -1,7 +1,9 @@
 //! Initial weights, a function of the seed and the parameter's official name.
 
 use super::embedding::Fourier;
+use super::latent_unet::is_latent;
 use super::parameter::{device, replace};
+use super::step_branch::tells_block;
 use super::{Network, StepInit};
 use crate::noise::{Domain, Stream};
 use burn::tensor::{Tensor, TensorData};
@@ -20,7 +22,8 @@ enum Law {
 ///
 /// * DDPM++ and NCSN++: every matrix and kernel uniform with variance 2 / (fan in + fan out), biases zero.
 ///   [Glorot & Bengio 2010]
-/// * ADM: every matrix, kernel and bias uniform in +- 1 / sqrt(fan in), the vector of a class standard normal.
+/// * ADM and latent networks: every matrix, kernel and bias uniform in +- 1 / sqrt(fan in), the vector of a class standard
+///   normal.
 /// * The last convolution of a branch and of the network starts at zero in all.
 pub(super) fn draw(
     network: Network,
@@ -33,7 +36,7 @@ pub(super) fn draw(
     // The layer whose weight was last met, and its fan-in: its bias comes next.
     let mut last: Option<(String, usize)> = None;
     replace(network, &mut |_, name, shape| {
-        let zero = starts_at_zero(name) || step == StepInit::Zero && name.contains(".affine_step.");
+        let zero = starts_at_zero(name) || step == StepInit::Zero && tells_block(name);
         let law = if zero {
             last = None;
             None
@@ -95,13 +98,15 @@ fn fan_in(shape: &[usize]) -> usize {
 
 /// The layers whose initial weights are zero, so that every block starts as the identity up to scale.
 fn starts_at_zero(official_name: &str) -> bool {
-    [".conv1", ".proj", "_aux_conv", ".out_conv"]
-        .iter()
-        .any(|layer| {
-            let rest = official_name.strip_suffix(".weight");
-            rest.or(official_name.strip_suffix(".bias"))
-                .is_some_and(|name| name.ends_with(layer))
-        })
+    let layers: &[&str] = match is_latent(official_name) {
+        true => &[".out_layers.3", ".proj_out", "diffusion_model.out.2"],
+        false => &[".conv1", ".proj", "_aux_conv", ".out_conv"],
+    };
+    layers.iter().any(|layer| {
+        let rest = official_name.strip_suffix(".weight");
+        rest.or(official_name.strip_suffix(".bias"))
+            .is_some_and(|name| name.ends_with(*layer))
+    })
 }
 
 /// FNV-1a of the name: stable across versions and platforms.

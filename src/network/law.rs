@@ -7,6 +7,9 @@ use std::collections::BTreeSet;
 
 const CLASSES: usize = 3;
 
+/// Batch, tokens and width of the texts.
+const TEXT: [usize; 3] = [2, 5, 12];
+
 /// Small networks with all kinds of parts, and with the step branch.
 fn configs() -> Vec<(&'static str, NetworkConfig)> {
     let ddpmpp = SongUNetConfig {
@@ -45,11 +48,34 @@ fn configs() -> Vec<(&'static str, NetworkConfig)> {
         dropout: 0.0,
         step_branch: true,
     };
+    // Two channels a group at least: what is added to all of a group is forgotten.
+    let latent = LatentUNetConfig {
+        resolution: 8,
+        channels: 2,
+        model_channels: 64,
+        channel_multipliers: vec![1, 2],
+        blocks: 1,
+        attention_factors: vec![2],
+        attention: LatentAttention::Pixels { head_channels: 16 },
+        dropout: 0.0,
+        step_branch: true,
+    };
+    let text = LatentUNetConfig {
+        attention_factors: vec![1],
+        attention: LatentAttention::Text {
+            heads: 4,
+            width: TEXT[2],
+            depth: 2,
+        },
+        ..latent.clone()
+    };
     vec![
         ("ddpm++", NetworkConfig::SongUnet(ddpmpp)),
         ("ncsn++", NetworkConfig::SongUnet(ncsnpp)),
         ("skip", NetworkConfig::SongUnet(skip)),
         ("adm", NetworkConfig::DhariwalUnet(adm)),
+        ("latent", NetworkConfig::LatentUnet(latent)),
+        ("text", NetworkConfig::LatentUnet(text)),
     ]
 }
 
@@ -90,6 +116,7 @@ struct Batch {
     images: Images,
     labels: Tensor<2>,
     augment: Tensor<2>,
+    context: Tensor<3>,
 }
 
 impl Batch {
@@ -99,6 +126,7 @@ impl Batch {
             images: random([2, c, h, w], 1, device),
             labels: crate::denoiser::one_hot(&[2, 0], CLASSES, device),
             augment: random([2, 9], 2, device),
+            context: random(TEXT, 4, device),
         }
     }
 
@@ -107,6 +135,7 @@ impl Batch {
             noise: &[0.3, -1.1],
             labels: Some(&self.labels),
             augment: Some(&self.augment),
+            context: Some(&self.context),
             steps,
             dropout: None,
         };
@@ -249,14 +278,21 @@ fn fresh_weights_have_their_official_spread() {
             let squares: f64 = values.iter().map(|v| v * v).sum();
             let deviation = (squares / values.len() as f64).sqrt();
             let place = format!("{which} {}", p.name);
-            let adm = which == "adm";
+            let adm = ["adm", "latent", "text"].contains(&which);
             if p.shape.len() > 1 {
                 fan_in = p.shape[1..].iter().product();
             }
-            let last = ["conv1.", "proj.", "_aux_conv.", "out_conv."];
+            let (last, norms) = if p.name.contains("diffusion_model") {
+                let last = [".out_layers.3.", ".proj_out.", "model.out.2."].as_slice();
+                (last, [".norm", "_layers.0.", "model.out.0."].as_slice())
+            } else {
+                let last = ["conv1.", "proj.", "_aux_conv.", "out_conv."].as_slice();
+                (last, ["norm"].as_slice())
+            };
+            let norm = norms.iter().any(|name| p.name.contains(name));
             let bound = if last.iter().any(|name| p.name.contains(name)) {
                 0.0
-            } else if p.name.contains("norm") {
+            } else if norm {
                 f64::from(p.name.ends_with("weight"))
             } else if p.name.ends_with("freqs") {
                 assert!((8.0..32.0).contains(&deviation), "{place}: {deviation}");
@@ -273,7 +309,7 @@ fn fresh_weights_have_their_official_spread() {
                 0.0
             };
             assert!(largest <= bound * 1.000_001, "{place}: {largest} {bound}");
-            if p.name.contains("norm") || bound == 0.0 {
+            if norm || bound == 0.0 {
                 assert_eq!(largest, bound, "{place}");
             } else if values.len() > 500 {
                 let ratio = deviation / bound * 3f64.sqrt();
@@ -289,7 +325,47 @@ fn fresh_weights_have_their_official_spread() {
 fn sizes_that_do_not_fit_are_named() {
     let song = SongUNetConfig::default();
     let adm = DhariwalUNetConfig::default();
+    let latent = LatentUNetConfig::stable_diffusion();
     let cases = [
+        (
+            "model_channels",
+            NetworkConfig::LatentUnet(LatentUNetConfig {
+                model_channels: 48,
+                ..latent.clone()
+            }),
+        ),
+        (
+            "resolution",
+            NetworkConfig::LatentUnet(LatentUNetConfig {
+                resolution: 60,
+                ..latent.clone()
+            }),
+        ),
+        (
+            "attention_factors",
+            NetworkConfig::LatentUnet(LatentUNetConfig {
+                attention_factors: vec![16],
+                ..latent.clone()
+            }),
+        ),
+        (
+            "attention.head_channels",
+            NetworkConfig::LatentUnet(LatentUNetConfig {
+                attention: LatentAttention::Pixels { head_channels: 0 },
+                ..latent.clone()
+            }),
+        ),
+        (
+            "attention.heads",
+            NetworkConfig::LatentUnet(LatentUNetConfig {
+                attention: LatentAttention::Text {
+                    heads: 7,
+                    width: 8,
+                    depth: 1,
+                },
+                ..latent
+            }),
+        ),
         (
             "noise_multiplier",
             NetworkConfig::SongUnet(SongUNetConfig {

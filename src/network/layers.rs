@@ -69,20 +69,33 @@ impl Conv2d {
     }
 }
 
-/// Group normalisation over min(32, channels / 4) groups, with an optional SiLU.
+/// Group normalisation, with an optional SiLU.
 #[derive(Module, Debug)]
 pub(crate) struct GroupNorm {
     pub(crate) weight: Param<Tensor<1>>,
     pub(crate) bias: Param<Tensor<1>>,
     #[module(skip)]
+    groups: usize,
+    #[module(skip)]
     pub(crate) epsilon: f64,
 }
 
 impl GroupNorm {
+    /// Over min(32, channels / 4) groups.
     pub(crate) fn new(channels: usize, epsilon: f64, device: &Device) -> Self {
+        Self::with_groups(channels, groups(channels), epsilon, device)
+    }
+
+    pub(crate) fn with_groups(
+        channels: usize,
+        groups: usize,
+        epsilon: f64,
+        device: &Device,
+    ) -> Self {
         Self {
             weight: Param::from_tensor(Tensor::ones([channels], device)),
             bias: Param::from_tensor(Tensor::zeros([channels], device)),
+            groups,
             epsilon,
         }
     }
@@ -101,7 +114,7 @@ impl GroupNorm {
             shift.map(|shift| shift.expand([b, c])),
             self.weight.val().cast(dtype),
             self.bias.val().cast(dtype),
-            groups(c),
+            self.groups,
             self.epsilon,
             silu,
         )
@@ -125,7 +138,7 @@ impl GroupNorm {
             None,
             flat(weight),
             flat(bias),
-            b * groups(c),
+            b * self.groups,
             self.epsilon,
             true,
         );

@@ -5,6 +5,7 @@ mod embedding;
 mod fold;
 mod initial;
 mod key;
+mod latent_unet;
 mod layers;
 mod outline;
 mod parameter;
@@ -22,6 +23,7 @@ pub(crate) mod law;
 pub use dhariwal_unet::{DhariwalUNet, DhariwalUNetConfig};
 pub use fold::{StepUse, fold_step_branch};
 pub use key::Key;
+pub use latent_unet::{LatentAttention, LatentUNet, LatentUNetConfig};
 pub use layers::Dropout;
 pub(crate) use layers::{Conv2d, Linear};
 pub(crate) use parameter::{Gathered, device, gather, gradients, replace};
@@ -48,6 +50,8 @@ pub enum NetworkConfig {
     SongUnet(SongUNetConfig),
     /// ADM, the U-Net of EDM's ImageNet-64 model.
     DhariwalUnet(DhariwalUNetConfig),
+    /// The U-Net of latent diffusion models and Stable Diffusion.
+    LatentUnet(LatentUNetConfig),
 }
 
 impl NetworkConfig {
@@ -77,6 +81,7 @@ impl NetworkConfig {
         Ok(match self {
             Self::SongUnet(config) => Network::SongUnet(SongUNet::new(config, device)),
             Self::DhariwalUnet(config) => Network::DhariwalUnet(DhariwalUNet::new(config, device)),
+            Self::LatentUnet(config) => Network::LatentUnet(LatentUNet::new(config, device)),
         })
     }
 
@@ -88,6 +93,7 @@ impl NetworkConfig {
         match self {
             Self::SongUnet(config) => config.check(),
             Self::DhariwalUnet(config) => config.check(),
+            Self::LatentUnet(config) => config.check(),
         }
     }
 
@@ -128,39 +134,69 @@ impl NetworkConfig {
         }
     }
 
-    /// The sizes that both families have.
-    pub(crate) fn plan(&self) -> Plan<'_> {
+    /// The sizes that both families of EDM's networks have; `None` for one of another kind.
+    pub(crate) fn plan(&self) -> Option<Plan<'_>> {
         match self {
-            Self::SongUnet(config) => config.plan(),
-            Self::DhariwalUnet(config) => config.plan(),
+            Self::SongUnet(config) => Some(config.plan()),
+            Self::DhariwalUnet(config) => Some(config.plan()),
+            Self::LatentUnet(_) => None,
         }
     }
 
-    /// `[channels, height, width]` of one image.
+    /// `[channels, height, width]` of one image, or latent, of those that it was made for.
     pub fn image_shape(&self) -> [usize; 3] {
-        let plan = self.plan();
-        [plan.channels, plan.resolution, plan.resolution]
+        let (channels, resolution) = match self {
+            Self::SongUnet(config) => (config.channels, config.resolution),
+            Self::DhariwalUnet(config) => (config.channels, config.resolution),
+            Self::LatentUnet(config) => (config.channels, config.resolution),
+        };
+        [channels, resolution, resolution]
     }
 
-    /// Number of classes; 0 for an unconditional network.
+    /// Whether it takes images of `[channels, height, width]`. Latent networks take any whose sides can be halved as often
+    /// as they do it.
+    pub fn takes(&self, [channels, height, width]: [usize; 3]) -> bool {
+        match self {
+            Self::LatentUnet(config) => {
+                let factor = config.factor();
+                let halves = |side: usize| side > 0 && side.is_multiple_of(factor);
+                channels == config.channels && halves(height) && halves(width)
+            }
+            _ => self.image_shape() == [channels, height, width],
+        }
+    }
+
+    /// Number of classes; 0 for a network without that input.
     pub fn classes(&self) -> usize {
-        self.plan().classes
+        self.plan().map_or(0, |plan| plan.classes)
     }
 
     /// Length of the augmentation label; 0 for a network without that input.
     pub fn augment_labels(&self) -> usize {
-        self.plan().augment_labels
+        self.plan().map_or(0, |plan| plan.augment_labels)
+    }
+
+    /// Width of the tokens of the text that the network takes; `None` for a network without that input.
+    pub fn context_width(&self) -> Option<usize> {
+        match self {
+            Self::LatentUnet(config) => config.context_width(),
+            _ => None,
+        }
     }
 
     /// Whether the network has the step branch (the condition on the number of steps). [SFD Sec. 3.3]
     pub fn has_step_branch(&self) -> bool {
-        self.plan().step_branch
+        match self {
+            Self::SongUnet(config) => config.step_branch,
+            Self::DhariwalUnet(config) => config.step_branch,
+            Self::LatentUnet(config) => config.step_branch,
+        }
     }
 
     /// What a block does with the step condition. [SFD Sec. 3.3]
     pub fn step_use(&self) -> StepUse {
         match self {
-            Self::SongUnet(_) => StepUse::Added,
+            Self::SongUnet(_) | Self::LatentUnet(_) => StepUse::Added,
             Self::DhariwalUnet(_) => StepUse::ScaledAndShifted,
         }
     }
@@ -172,13 +208,30 @@ impl NetworkConfig {
         match &mut config {
             Self::SongUnet(c) => c.step_branch = step_branch,
             Self::DhariwalUnet(c) => c.step_branch = step_branch,
+            Self::LatentUnet(c) => c.step_branch = step_branch,
         }
         config
     }
 
-    /// Multiply-adds of one forward pass of one image (convolutions and attention).
+    /// The same network with another dropout rate.
+    #[must_use]
+    pub fn with_dropout(&self, dropout: f64) -> Self {
+        let mut config = self.clone();
+        match &mut config {
+            Self::SongUnet(c) => c.dropout = dropout,
+            Self::DhariwalUnet(c) => c.dropout = dropout,
+            Self::LatentUnet(c) => c.dropout = dropout,
+        }
+        config
+    }
+
+    /// Multiply-adds of one forward pass of one image (convolutions and attention, with 77 tokens of a text).
     pub fn multiply_adds(&self) -> u64 {
-        self.plan().multiply_adds()
+        match self {
+            Self::SongUnet(config) => config.plan().multiply_adds(),
+            Self::DhariwalUnet(config) => config.plan().multiply_adds(),
+            Self::LatentUnet(config) => config.multiply_adds(),
+        }
     }
 
     /// Number of parameters, without building the network. Sizes must have passed [`check`](Self::check).
@@ -191,12 +244,17 @@ impl NetworkConfig {
     /// Every entry of the state dict that official files have, without building the network. Sizes must have passed
     /// [`check`](Self::check).
     pub fn keys(&self) -> Vec<Key> {
-        self.plan().keys()
+        match self {
+            Self::SongUnet(config) => config.plan().keys(),
+            Self::DhariwalUnet(config) => config.plan().keys(),
+            Self::LatentUnet(config) => config.keys(),
+        }
     }
 
-    /// The numbers of each constant filter (`resample_filter`), row-major.
+    /// The numbers of each constant filter (`resample_filter`), row-major; none in a network without them.
     pub fn filter(&self) -> Vec<f32> {
-        self.plan().filter().kernel()
+        self.plan()
+            .map_or(Vec::new(), |plan| plan.filter().kernel())
     }
 }
 
@@ -204,6 +262,9 @@ impl NetworkConfig {
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
+
+/// Weights of convolutions, beyond which a network's are not kept prepared.
+const MOST_FROZEN: usize = 400_000_000;
 
 /// A network with its weights.
 ///
@@ -214,17 +275,21 @@ pub enum Network {
     SongUnet(SongUNet),
     /// ADM.
     DhariwalUnet(DhariwalUNet),
+    /// Latent diffusion's.
+    LatentUnet(LatentUNet),
 }
 
 /// What goes into a network besides the images.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Inputs<'a> {
-    /// The noise condition (c_noise), one value for all images or one per image.
+    /// The noise condition (c_noise; in latent networks the time), one value for all images or one per image.
     pub noise: &'a [f64],
     /// One-hot class labels `[batch, classes]`; `None` means zeros.
     pub labels: Option<&'a Tensor<2>>,
     /// Augmentation labels `[batch, 9]`; `None` leaves the branch out.
     pub augment: Option<&'a Tensor<2>>,
+    /// The tokens of a text, `[batch or 1, tokens, width]`; `None` is one token of zeros.
+    pub context: Option<&'a Tensor<3>>,
     /// Number of timestamps; `None` leaves the step branch out.
     pub steps: Option<usize>,
     /// Dropout masks while training; `None` for none.
@@ -237,20 +302,31 @@ impl Network {
         match self {
             Self::SongUnet(network) => network.forward(images, inputs),
             Self::DhariwalUnet(network) => network.forward(images, inputs),
+            Self::LatentUnet(network) => network.forward(images, inputs),
         }
     }
 
     /// Keeps what the CPU's convolutions make of the weights while the result lives: for networks that are called many
     /// times and do not change. No result depends on it.
     pub fn frozen_weights(&self) -> Frozen {
-        fewstep_kernels::freeze(parameter::kernels(self))
+        let kernels = parameter::kernels(self);
+        let numbers: usize = kernels.iter().map(|k| k.shape().num_elements()).sum();
+        // What is kept is up to three times as large; the memory of a network of billions is better spent otherwise.
+        let small = numbers <= MOST_FROZEN;
+        fewstep_kernels::freeze(kernels.into_iter().filter(|_| small))
     }
 
-    fn body(&self) -> &UNetBody {
+    fn body(&self) -> Option<&UNetBody> {
         match self {
-            Self::SongUnet(network) => network.body(),
-            Self::DhariwalUnet(network) => network.body(),
+            Self::SongUnet(network) => Some(network.body()),
+            Self::DhariwalUnet(network) => Some(network.body()),
+            Self::LatentUnet(_) => None,
         }
+    }
+
+    /// Taps a side of the constant filters that official files hold; `None` for a network without them.
+    fn taps(&self) -> Option<usize> {
+        self.body().map(|body| body.filter().taps())
     }
 
     /// What the blocks are told for a number of timestamps, `[1, embedding]`; `None` without a step branch.
@@ -259,13 +335,17 @@ impl Network {
         match self {
             Self::SongUnet(network) => network.embed_steps(timestamps, DType::F32, device),
             Self::DhariwalUnet(network) => network.embed_steps(timestamps, DType::F32, device),
+            Self::LatentUnet(network) => network.embed_steps(timestamps, DType::F32, device),
         }
     }
 
     /// Translates Burn's path of a parameter into the official name.
     pub(crate) fn official_name(&self, path: &str) -> String {
+        let Some(body) = self.body() else {
+            return latent_unet::official_name(path);
+        };
         match path.split_once('.') {
-            Some(("body", rest)) => self.body().official_name(rest),
+            Some(("body", rest)) => body.official_name(rest),
             Some(("step", rest)) => format!("model.map_step_{rest}"),
             _ => format!("model.{path}"),
         }
@@ -276,6 +356,7 @@ impl Network {
         match self {
             Self::SongUnet(network) => network.visit(visitor),
             Self::DhariwalUnet(network) => network.visit(visitor),
+            Self::LatentUnet(network) => network.visit(visitor),
         }
     }
 
@@ -284,6 +365,7 @@ impl Network {
         match self {
             Self::SongUnet(network) => Self::SongUnet(network.map(mapper)),
             Self::DhariwalUnet(network) => Self::DhariwalUnet(network.map(mapper)),
+            Self::LatentUnet(network) => Self::LatentUnet(network.map(mapper)),
         }
     }
 }

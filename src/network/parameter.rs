@@ -103,8 +103,12 @@ pub(super) fn kernels(network: &Network) -> Vec<Tensor<4>> {
     impl ModuleVisitor for Reader {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             let value = param.val();
-            if let [output, input, height, width] = *value.dims().as_slice() {
-                self.0.push(value.reshape([output, input, height, width]));
+            match *value.dims().as_slice() {
+                [output, input, height, width] => {
+                    self.0.push(value.reshape([output, input, height, width]));
+                }
+                [output, input, width] => self.0.push(value.reshape([output, input, 1, width])),
+                _ => {}
             }
         }
     }
@@ -165,10 +169,12 @@ pub fn load(
     let (mut missing, mut mismatched) = (Vec::new(), Vec::new());
     let mut known = std::collections::BTreeSet::new();
     let target = device(&network);
-    let taps = network.body().filter().taps();
+    let taps = network.taps();
     for (name, data) in weights {
         let shape = data.shape();
-        if is_filter(name) && shape.as_slice() != [1, 1, taps, taps] {
+        if let Some(taps) = taps.filter(|_| is_filter(name))
+            && shape.as_slice() != [1, 1, taps, taps]
+        {
             mismatched.push(format!(
                 "{name}: file {:?}, network {:?}",
                 shape.as_slice(),
@@ -197,7 +203,10 @@ pub fn load(
     });
     let unexpected: Vec<String> = weights
         .keys()
-        .filter(|name| !known.contains(*name) && !is_filter(name))
+        .filter(|name| {
+            let constant = taps.is_some() && is_filter(name);
+            !constant && !known.contains(*name)
+        })
         .cloned()
         .collect();
     if missing.is_empty() && unexpected.is_empty() && mismatched.is_empty() {

@@ -59,11 +59,11 @@ const HEAD_CHANNELS: usize = 64;
 pub(crate) const EMBEDDING_MULTIPLIER: usize = 4;
 
 /// The largest width, image size and number of classes: beyond anything published, and far from overflowing.
-const LARGEST: usize = 1 << 16;
+pub(super) const LARGEST: usize = 1 << 16;
 
 /// The most blocks a level, and the most levels: beyond anything published, and the outline stays small.
-const MOST_BLOCKS: usize = 64;
-const MOST_LEVELS: usize = 12;
+pub(super) const MOST_BLOCKS: usize = 64;
+pub(super) const MOST_LEVELS: usize = 12;
 
 impl Plan<'_> {
     /// Checks that the sizes fit together.

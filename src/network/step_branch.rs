@@ -21,7 +21,7 @@ pub enum StepInit {
     Zero,
 }
 
-/// Two layers that embed the number of timestamps.
+/// Two layers that embed the number of timestamps; in latent networks, two more embed the time.
 #[derive(Module, Debug)]
 pub(crate) struct StepEmbedding {
     layer0: Linear,
@@ -45,17 +45,41 @@ impl StepEmbedding {
         dtype: DType,
         device: &Device,
     ) -> Tensor<2> {
+        self.embed(&[steps as f64], endpoint, dtype, device)
+    }
+
+    /// The embedding `[values, embedding]` of any numbers, through its last SiLU.
+    pub(crate) fn embed(
+        &self,
+        values: &[f64],
+        endpoint: Endpoint,
+        dtype: DType,
+        device: &Device,
+    ) -> Tensor<2> {
         let waves = self.layer0.weight.dims()[1];
-        let steps = sinusoid(&[steps as f64], waves, endpoint, dtype, device);
-        let steps = activation::silu(self.layer0.forward(steps));
-        activation::silu(self.layer1.forward(steps))
+        let waves = sinusoid(values, waves, endpoint, dtype, device);
+        let hidden = activation::silu(self.layer0.forward(waves));
+        activation::silu(self.layer1.forward(hidden))
     }
 }
 
 /// Whether an official parameter name belongs to the step branch.
 pub fn is_step_parameter(name: &str) -> bool {
-    name.starts_with("model.map_step_layer") || name.contains(".affine_step.")
+    let embedding = ["model.map_step_layer", "model.diffusion_model.nfe_embed."];
+    embedding.iter().any(|start| name.starts_with(start)) || tells_block(name)
 }
+
+/// Whether an official parameter name is that of a layer through which the step branch tells a block.
+pub(super) fn tells_block(name: &str) -> bool {
+    let mut layers = TELLS.iter();
+    layers.any(|(step, _)| name.contains(&format!("{step}.")))
+}
+
+/// The layer through which the step branch tells a block, and the one that tells it the noise level.
+pub(super) const TELLS: [(&str, &str); 2] = [
+    (".affine_step", ".affine"),
+    (".emb_nfe_layers.1", ".emb_layers.1"),
+];
 
 /// Adds a step branch to a network without one; all other parameters keep their values. A network that has one stays
 /// as it is. Returns the network with its configuration.

@@ -42,9 +42,21 @@ pub fn labels(seeds: &[u64], classes: usize) -> Vec<usize> {
 /// # Panics
 /// If `classes` is 0.
 pub fn labels_keyed(run_seed: u64, round: u64, samples: Range<u64>, classes: usize) -> Vec<usize> {
-    let stream = |sample| Stream::keyed(run_seed, Domain::Label, round, 0, sample);
+    choices(run_seed, Domain::Label, round, samples, classes)
+}
+
+/// One text in 0..texts for each training sample, keyed as in [`latents_keyed`].
+///
+/// # Panics
+/// If `texts` is 0.
+pub fn contexts_keyed(run_seed: u64, round: u64, samples: Range<u64>, texts: usize) -> Vec<usize> {
+    choices(run_seed, Domain::Context, round, samples, texts)
+}
+
+fn choices(seed: u64, domain: Domain, round: u64, samples: Range<u64>, count: usize) -> Vec<usize> {
+    let stream = |sample| Stream::keyed(seed, domain, round, 0, sample);
     samples
-        .map(|sample| stream(sample).below(classes as u64) as usize)
+        .map(|sample| stream(sample).below(count as u64) as usize)
         .collect()
 }
 

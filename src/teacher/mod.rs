@@ -48,11 +48,6 @@ pub struct EdmLoss {
     pub elementwise: Images,
 }
 
-/// The weight of a noise level, (sigma^2 + sigma_data^2) / (sigma sigma_data)^2. [EDM Tab. 1]
-pub fn loss_weight(sigma: f64, sigma_data: f64) -> f64 {
-    (sigma * sigma + sigma_data * sigma_data) / (sigma * sigma_data).powi(2)
-}
-
 /// The weighted denoising error of clean images `[b, c, h, w]` with the given noise (standard normal, same shape) at
 /// the given levels (`b` entries). [EDM Eq. 8]
 pub fn edm_loss(
@@ -69,7 +64,7 @@ pub fn edm_loss(
         Tensor::<4>::from_data(TensorData::new(values, [rows, 1, 1, 1]), &device)
     };
     let levels = column(sigmas.iter().map(|s| *s as f32).collect());
-    let weight = |s: &f64| loss_weight(*s, model.sigma_data) as f32;
+    let weight = |s: &f64| model.preconditioning.loss_weight(*s) as f32;
     let weights = column(sigmas.iter().map(weight).collect());
     let noisy = clean.clone() + noise * levels;
     let denoised = model.denoise_each(noisy, sigmas, condition, dropout);
@@ -295,7 +290,7 @@ impl Trainer {
                 format: 1,
                 kind: Kind::Teacher,
                 network: self.recipe.network.clone(),
-                sigma_data: self.recipe.sigma_data,
+                preconditioning: self.recipe.sigma_data.into(),
                 sampling: self.recipe.sampling.clone(),
                 recipe: recipe_json(&self.recipe)?,
                 trained_on: self.round * self.recipe.batch as u64,

@@ -68,7 +68,7 @@ impl TeacherRecipe {
     /// Checks every value.
     ///
     /// # Errors
-    /// [`Error::InvalidValue`] naming the key, its value and the allowed range.
+    /// [`Error::InvalidValue`] naming the key, its value and the allowed range, or [`Error::Incompatible`].
     pub fn check(&self) -> Result<(), Error> {
         positive("images", self.images as f64)?;
         positive("batch", self.batch as f64)?;
@@ -87,6 +87,13 @@ impl TeacherRecipe {
         }
         self.adam.check()?;
         self.sampling.check()?;
+        if self.network.context_width().is_some() {
+            return Err(Error::Incompatible {
+                first: "a network that takes a text".into(),
+                second: "training a teacher".into(),
+                remedy: "images have no texts here; train an unconditional network".into(),
+            });
+        }
         self.network.check()
     }
 

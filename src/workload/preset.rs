@@ -89,7 +89,7 @@ impl Preset {
             format: 1,
             kind: Kind::Teacher,
             network,
-            sigma_data: denoiser.sigma_data,
+            preconditioning: denoiser.preconditioning.clone(),
             sampling: Sampling {
                 solver: SolverConfig::default(),
                 steps: 12,
@@ -99,6 +99,7 @@ impl Preset {
                 analytic_first_step: false,
                 step_condition: false,
                 step_range: None,
+                guidance: 1.0,
             },
             recipe: serde_json::json!({ "random-weights": self.name() }),
             trained_on: 0,

@@ -40,7 +40,7 @@ pub fn teacher(classes: usize) -> Model {
             format: 1,
             kind: Kind::Teacher,
             network: config,
-            sigma_data: 0.5,
+            preconditioning: 0.5.into(),
             sampling: Recipe::default().sampling(),
             recipe: serde_json::Value::Null,
             trained_on: 0,

@@ -1,0 +1,131 @@
+//! The texts of a distillation, as the tokens that a text encoder made of them.
+
+use super::Condition;
+use crate::{Error, noise};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use std::ops::Range;
+
+/// A list of texts to draw from, and the one that guidance moves away from.
+#[derive(Clone, Debug)]
+pub struct Contexts {
+    all: Tensor<3>,
+    negative: Option<Tensor<3>>,
+}
+
+impl Contexts {
+    /// Texts `[texts, tokens, width]`, and `[1, tokens, width]` of the empty text, or of one that says what not to show.
+    ///
+    /// # Errors
+    /// [`Error::InvalidValue`] if there is no text, or if the negative one is not one of as many tokens of the same width.
+    pub fn new(all: Tensor<3>, negative: Option<Tensor<3>>) -> Result<Self, Error> {
+        let [texts, tokens, width] = all.dims();
+        if texts == 0 || tokens == 0 || width == 0 {
+            let value = format!("[{texts}, {tokens}, {width}]");
+            return Err(Error::invalid("contexts", value, "one text or more"));
+        }
+        if let Some(negative) = &negative
+            && negative.dims() != [1, tokens, width]
+        {
+            let value = format!("{:?}", negative.dims());
+            let expected =
+                format!("[1, {tokens}, {width}], one text of the same size as the others");
+            return Err(Error::invalid("negative context", value, expected));
+        }
+        Ok(Self { all, negative })
+    }
+
+    /// `[texts, tokens, width]`.
+    pub fn dims(&self) -> [usize; 3] {
+        self.all.dims()
+    }
+
+    /// Whether there is a text to move away from.
+    pub fn has_negative(&self) -> bool {
+        self.negative.is_some()
+    }
+
+    /// The numbers of all texts, the negative one last, for a hash.
+    pub(crate) fn data(&self) -> Vec<TensorData> {
+        let all = std::iter::once(&self.all).chain(&self.negative);
+        all.map(|t| t.to_data()).collect()
+    }
+
+    /// Adds to a condition the texts of some samples of a round: each a function of the seed, the round and its own number
+    /// alone.
+    pub fn draw(
+        &self,
+        condition: Condition,
+        seed: u64,
+        round: u64,
+        samples: Range<u64>,
+        device: &Device,
+    ) -> Condition {
+        let [texts, tokens, width] = self.all.dims();
+        let drawn = noise::contexts_keyed(seed, round, samples, texts);
+        let count = drawn.len();
+        let drawn: Vec<i64> = drawn.into_iter().map(|n| n as i64).collect();
+        let place = self.all.device();
+        let drawn = Tensor::<1, Int>::from_data(TensorData::new(drawn, [count]), &place);
+        let context = self.all.clone().select(0, drawn).to_device(device);
+        let negative = self.negative.clone().map(|negative| {
+            let negative = negative.to_device(device);
+            negative.expand([count, tokens, width])
+        });
+        Condition {
+            context: Some(context),
+            negative,
+            ..condition
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Text i is i everywhere.
+    fn contexts(texts: usize) -> Contexts {
+        let device = Device::flex();
+        let values = (0..texts).flat_map(|i| [i as f32; 6]);
+        let data = TensorData::new(values.collect::<Vec<_>>(), [texts, 2, 3]);
+        let negative = Tensor::full([1, 2, 3], -1.0, &device);
+        Contexts::new(Tensor::from_data(data, &device), Some(negative)).unwrap()
+    }
+
+    fn drawn(round: u64, samples: Range<u64>) -> Vec<f32> {
+        let told = contexts(50).draw(Condition::default(), 3, round, samples, &Device::flex());
+        let values: Vec<f32> = told.context.unwrap().into_data().iter::<f32>().collect();
+        let negative = told.negative.unwrap();
+        assert_eq!(negative.dims()[0] * 6, values.len());
+        assert!(negative.into_data().iter::<f32>().all(|v| v == -1.0));
+        let rows: Vec<f32> = values.chunks(6).map(|row| row[0]).collect();
+        assert!(
+            values
+                .chunks(6)
+                .zip(&rows)
+                .all(|(row, first)| row.iter().all(|v| v == first))
+        );
+        rows
+    }
+
+    #[test]
+    fn a_text_depends_on_seed_round_and_sample_only() {
+        let all = drawn(4, 0..40);
+        assert_eq!([drawn(4, 0..7), drawn(4, 7..40)].concat(), all);
+        assert_ne!(drawn(5, 0..40), all);
+        let different: std::collections::BTreeSet<u32> = all.iter().map(|v| *v as u32).collect();
+        assert!(different.len() > 15 && all.iter().all(|v| (0.0..50.0).contains(v)));
+    }
+
+    #[test]
+    fn sizes_that_do_not_fit_are_refused() {
+        let device = Device::flex();
+        let texts = |n: usize, tokens: usize| Tensor::<3>::zeros([n, tokens, 3], &device);
+        assert!(Contexts::new(texts(1, 2), None).is_ok());
+        assert!(Contexts::new(texts(0, 2), None).is_err());
+        for negative in [texts(1, 4), texts(2, 2)] {
+            let error = Contexts::new(texts(5, 2), Some(negative)).unwrap_err();
+            assert!(error.to_string().contains("negative"), "{error}");
+        }
+    }
+}

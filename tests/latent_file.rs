@@ -1,0 +1,160 @@
+//! Latent models in the files of others.
+
+#[path = "support/latent.rs"]
+mod latent;
+
+use burn::tensor::{Device, TensorData};
+use fewstep::checkpoint::{File, Model};
+use fewstep::denoiser::Preconditioning;
+use fewstep::import::{Checkpoint, Export, Layout, diffusers_settings, open};
+use fewstep::network::parameters;
+use latent::{TEXT, table, teacher};
+use std::collections::BTreeMap;
+
+#[test]
+fn a_student_goes_to_diffusers_names_and_back() {
+    let device = Device::flex();
+    let folder = tempfile::tempdir().unwrap();
+    let model = teacher(true);
+    let ours = folder.path().join("ours.safetensors");
+    model.write(&ours).unwrap();
+    let file = Checkpoint::read(&ours).unwrap();
+    let card = file.card().unwrap();
+    let unet = folder
+        .path()
+        .join("sd/unet/diffusion_pytorch_model.safetensors");
+    let export = Export {
+        layout: Layout::Diffusers,
+        scalar: None,
+    };
+    export.write(&file, Some(&card), &unet).unwrap();
+    let back = Checkpoint::read(&folder.path().join("sd")).unwrap();
+    assert!(
+        back.tensors()
+            .contains_key("mid_block.attentions.0.proj_in.weight")
+    );
+    assert!(
+        !back
+            .tensors()
+            .keys()
+            .any(|name| name.contains("diffusion_model"))
+    );
+    assert_eq!(back.metadata["format"], "pt");
+    let (again, _) = open(&folder.path().join("sd"), &device).unwrap();
+    assert!(
+        again.to_file().unwrap().to_bytes().unwrap()
+            == model.to_file().unwrap().to_bytes().unwrap()
+    );
+
+    // The same without a card: names and shapes tell, and the settings beside the file.
+    let stripped = folder
+        .path()
+        .join("plain/unet/diffusion_pytorch_model.safetensors");
+    let tensors = Export {
+        layout: Layout::Tensors,
+        scalar: None,
+    };
+    tensors.write(&back, None, &stripped).unwrap();
+    let settings = diffusers_settings(&card.network).unwrap();
+    assert_eq!(settings["attention_head_dim"], 8);
+    let settings = settings.to_string();
+    std::fs::write(stripped.with_file_name("config.json"), settings).unwrap();
+    let (again, _) = open(&folder.path().join("plain"), &device).unwrap();
+    assert_eq!(again.card.network, model.card.network);
+    assert_eq!(again.card.preconditioning, model.card.preconditioning);
+    let weights = |model: &Model| -> Vec<_> {
+        let all = parameters(&model.denoiser.network).into_iter();
+        all.map(|p| (p.name, p.data)).collect()
+    };
+    assert_eq!(weights(&again), weights(&model));
+
+    // What diffusers has no names for.
+    for (network, word) in [
+        (card.network.with_step_branch(true), "fold"),
+        (teacher(false).card.network, "Stable Diffusion"),
+    ] {
+        let error = diffusers_settings(&network).unwrap_err().to_string();
+        assert!(error.contains(word), "{error}");
+    }
+}
+
+/// A file as CompVis' code writes it: networks, averaged weights (here twice the others) and schedule in one.
+fn compvis(model: &Model) -> File {
+    let mut tensors = BTreeMap::new();
+    for p in parameters(&model.denoiser.network) {
+        let values: Vec<f32> = p.data.iter::<f32>().map(|v| 2.0 * v).collect();
+        let short = p.name.strip_prefix("model.").unwrap().replace('.', "");
+        let averaged = TensorData::new(values, p.shape);
+        tensors.insert(format!("model_ema.{short}"), averaged);
+        tensors.insert(p.name, p.data);
+    }
+    let betas = (0..1000).map(|k| {
+        let root = 0.00085f64.sqrt() + (0.012f64.sqrt() - 0.00085f64.sqrt()) * f64::from(k) / 999.0;
+        (root * root) as f32
+    });
+    tensors.insert("betas".into(), betas.collect::<Vec<_>>().as_slice().into());
+    let odd = TensorData::new(vec![1f32], [1]);
+    tensors.insert("first_stage_model.decoder.conv_in.bias".into(), odd.clone());
+    tensors.insert("model_ema.decay".into(), odd);
+    File {
+        tensors,
+        ..File::default()
+    }
+}
+
+#[test]
+fn a_compvis_file_is_read_with_its_averaged_weights_and_its_schedule() {
+    let device = Device::flex();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let model = teacher(true);
+    let whole = compvis(&model);
+    whole.write(&path).unwrap();
+    let (read, _) = open(&path, &device).unwrap();
+    assert_eq!(
+        read.card.preconditioning,
+        Preconditioning::Discrete(table())
+    );
+    assert_eq!(read.card.sampling.sigma_max, table().sigma_max());
+    assert_eq!(read.card.network.context_width(), Some(TEXT[1]));
+    let firsts = |model: &Model| -> Vec<f32> {
+        let all = parameters(&model.denoiser.network).into_iter();
+        all.map(|p| p.data.iter::<f32>().next().unwrap()).collect()
+    };
+    let twice: Vec<f32> = firsts(&model).iter().map(|v| 2.0 * v).collect();
+    assert_eq!(firsts(&read), twice);
+    let raw = Checkpoint::read(&path).unwrap().without_average();
+    let raw = raw.model(raw.card().unwrap(), &device).unwrap();
+    assert_eq!(firsts(&raw), firsts(&model));
+
+    let refused = |change: &dyn Fn(&mut File)| {
+        let mut file = whole.clone();
+        change(&mut file);
+        file.write(&path).unwrap();
+        open(&path, &device).unwrap_err().to_string()
+    };
+    // A mixture of averaged weights and others is no network.
+    let missing = refused(&|f| {
+        drop(f.tensors.remove("model_ema.diffusion_modelout2bias"));
+    });
+    assert!(
+        missing.contains("model.diffusion_model.out.2.bias"),
+        "{missing}"
+    );
+    let odd = refused(&|f| {
+        let betas = (1..=1000).map(|k| k as f32 * 1e-5).collect::<Vec<_>>();
+        f.tensors.insert("betas".into(), betas.as_slice().into());
+    });
+    assert!(odd.contains("`betas`"), "{odd}");
+    let extra = refused(&|f| {
+        let odd = TensorData::new(vec![1f32], [1]);
+        f.tensors
+            .insert("model.diffusion_model.extra".into(), odd.clone());
+        f.tensors
+            .insert("model_ema.diffusion_modelextra".into(), odd);
+    });
+    assert!(
+        extra.contains("unexpected: model.diffusion_model.extra"),
+        "{extra}"
+    );
+}
