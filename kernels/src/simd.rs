@@ -44,6 +44,39 @@ pub(crate) trait Lanes: Copy {
     /// The four vectors' [`sum`](Self::sum)s, cheaper than one by one.
     fn sums(v: [Self; 4]) -> [f32; 4];
 
+    /// Four values from each of eight places: vector k holds the k-th of each.
+    ///
+    /// # Safety
+    /// All `p` must be valid for reading four f32.
+    unsafe fn load_fours(p: [*const f32; LANES]) -> [Self; 4];
+    /// Two values from each of eight places: vector k holds the k-th of each.
+    ///
+    /// # Safety
+    /// All `p` must be valid for reading two f32.
+    unsafe fn load_twos(p: [*const f32; LANES]) -> [Self; 2];
+    /// The reverse of [`load_fours`](Self::load_fours).
+    ///
+    /// # Safety
+    /// All `p` must be valid for writing four f32.
+    unsafe fn store_fours(v: [Self; 4], p: [*mut f32; LANES]);
+    /// The reverse of [`load_twos`](Self::load_twos).
+    ///
+    /// # Safety
+    /// All `p` must be valid for writing two f32.
+    #[inline(always)]
+    unsafe fn store_twos(v: [Self; 2], p: [*mut f32; LANES]) {
+        let mut values = [[0.0f32; LANES]; 2];
+        // SAFETY: two f32 are writable at each place by the method's contract.
+        unsafe {
+            v[0].store(values[0].as_mut_ptr());
+            v[1].store(values[1].as_mut_ptr());
+            for (i, p) in p.into_iter().enumerate() {
+                p.write(values[0][i]);
+                p.add(1).write(values[1][i]);
+            }
+        }
+    }
+
     /// Reads `n <= 8` values; the other lanes are zero.
     ///
     /// # Safety
@@ -186,6 +219,25 @@ impl Lanes for Portable {
     fn sums(v: [Self; 4]) -> [f32; 4] {
         [v[0].sum(), v[1].sum(), v[2].sum(), v[3].sum()]
     }
+    #[inline(always)]
+    unsafe fn load_fours(p: [*const f32; LANES]) -> [Self; 4] {
+        // SAFETY: four f32 are readable at each place by the method's contract.
+        core::array::from_fn(|k| Self(p.map(|p| unsafe { *p.add(k) })))
+    }
+    #[inline(always)]
+    unsafe fn load_twos(p: [*const f32; LANES]) -> [Self; 2] {
+        // SAFETY: two f32 are readable at each place by the method's contract.
+        core::array::from_fn(|k| Self(p.map(|p| unsafe { *p.add(k) })))
+    }
+    #[inline(always)]
+    unsafe fn store_fours(v: [Self; 4], p: [*mut f32; LANES]) {
+        for (i, p) in p.into_iter().enumerate() {
+            for (k, v) in v.iter().enumerate() {
+                // SAFETY: four f32 are writable at each place by the method's contract.
+                unsafe { p.add(k).write(v.0[i]) };
+            }
+        }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -279,6 +331,62 @@ mod avx2 {
                 _mm_storeu_ps(out.as_mut_ptr(), _mm_hadd_ps(ab, cd));
                 out
             }
+        }
+        #[inline(always)]
+        unsafe fn load_fours(p: [*const f32; 8]) -> [Self; 4] {
+            unsafe {
+                // Place i in the lower half, place i + 4 in the upper.
+                let both = |i: usize| {
+                    let low = _mm256_castps128_ps256(_mm_loadu_ps(p[i]));
+                    _mm256_insertf128_ps::<1>(low, _mm_loadu_ps(p[i + 4]))
+                };
+                let [a, b, c, d] = transposed([both(0), both(1), both(2), both(3)]);
+                [Self(a), Self(b), Self(c), Self(d)]
+            }
+        }
+        #[inline(always)]
+        unsafe fn load_twos(p: [*const f32; 8]) -> [Self; 2] {
+            unsafe {
+                let two = |i: usize| _mm_castpd_ps(_mm_load_sd(p[i].cast()));
+                let four = |i: usize| _mm_movelh_ps(two(i), two(i + 1));
+                let eight = |i: usize| {
+                    _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(four(i)), four(i + 4))
+                };
+                let (a, b) = (eight(0), eight(2));
+                [
+                    Self(_mm256_shuffle_ps::<0b10_00_10_00>(a, b)),
+                    Self(_mm256_shuffle_ps::<0b11_01_11_01>(a, b)),
+                ]
+            }
+        }
+        #[inline(always)]
+        unsafe fn store_fours(v: [Self; 4], p: [*mut f32; 8]) {
+            unsafe {
+                let both = |v: __m256, i: usize| {
+                    _mm_storeu_ps(p[i], _mm256_castps256_ps128(v));
+                    _mm_storeu_ps(p[i + 4], _mm256_extractf128_ps::<1>(v));
+                };
+                let [a, b, c, d] = transposed([v[0].0, v[1].0, v[2].0, v[3].0]);
+                both(a, 0);
+                both(b, 1);
+                both(c, 2);
+                both(d, 3);
+            }
+        }
+    }
+
+    /// The 4 x 4 matrices in the lower and the upper halves, transposed.
+    #[inline(always)]
+    fn transposed([a, b, c, d]: [__m256; 4]) -> [__m256; 4] {
+        unsafe {
+            let (ab, ab_high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+            let (cd, cd_high) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+            [
+                _mm256_shuffle_ps::<0b01_00_01_00>(ab, cd),
+                _mm256_shuffle_ps::<0b11_10_11_10>(ab, cd),
+                _mm256_shuffle_ps::<0b01_00_01_00>(ab_high, cd_high),
+                _mm256_shuffle_ps::<0b11_10_11_10>(ab_high, cd_high),
+            ]
         }
     }
 }
