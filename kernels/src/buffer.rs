@@ -18,6 +18,11 @@ impl Out {
         Self(data.as_mut_ptr())
     }
 
+    /// Points at `start`.
+    pub(crate) fn from_pointer(start: *mut f32) -> Self {
+        Self(start)
+    }
+
     /// The address `offset` values on.
     ///
     /// # Safety

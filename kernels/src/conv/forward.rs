@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 /// Bytes of transformed inputs that a task works on, to stay in the second-level cache.
-const INPUTS: usize = 160 << 10;
+const INPUTS: usize = 80 << 10;
 /// Bytes of products, likewise.
 const PRODUCTS: usize = 96 << 10;
 /// Panels of a task, where there are enough: the fewer, the more often are the weights read; the more, the less is left

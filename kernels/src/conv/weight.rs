@@ -11,12 +11,16 @@ use super::{Shape, transform};
 use crate::buffer::{LINE, Out, Room, add_up, chunks, with_scratch};
 use crate::simd::{LANES, Lanes, dispatch};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Bytes of transformed inputs and gradients to work on at a time: those of one point stay in the second-level cache.
-const CACHE: usize = 4 << 20;
-/// Tiles to take at a time however many channels there are, so that sums are seldom put away, and no more.
-const FEW: usize = 128;
-const MANY: usize = 512;
+const CACHE: usize = 256 << 10;
+/// Fewest and most tiles to take at a time.
+const FEW: usize = 16;
+const MANY: usize = 128;
+/// Pairs of channels up to which each group of tiles has sums of its own, and most groups.
+const SMALL: usize = 2048;
+const GROUPS: usize = 16;
 /// Blocks of output channels of a task.
 const BLOCKS: usize = 8;
 
@@ -89,64 +93,91 @@ unsafe fn total_lanes<V: Lanes>(p: *const f32, n: usize) -> f32 {
 fn gradient_3<S: Scheme>(s: Shape, x: &[f32], g: &[f32]) -> Vec<f32> {
     let grid = Grid::new::<S>(&s);
     let tiles = grid.count(s.batch);
+    // As many at a time as stay in the cache, or as sums are worth being put away for.
     let most = (CACHE / (S::POINTS * (s.cin + s.cout) * size_of::<f32>()))
+        .max(2 * s.cin * s.cout / (s.cin + s.cout))
         .clamp(FEW, MANY)
         .min(tiles)
         .next_multiple_of(LANES);
+    // Small sums: a few sets of them, one for each group of tiles, keep threads from waiting for each other.
+    let groups = match s.cin * s.cout <= SMALL {
+        true => (tiles / MANY).clamp(1, GROUPS),
+        false => 1,
+    };
     let columns = s.cin.next_multiple_of(PANEL);
-    let blocks: Vec<_> = product::blocks(s.cout).collect();
     // Not powers of two, or points would evict each other.
     let layout = Layout {
         s,
         grid,
         most,
         columns,
+        blocks: product::blocks(s.cout).collect(),
         input_point: most * columns + LINE,
         gradient_point: s.cout * most + LINE,
         sum_point: s.cout * columns + LINE,
+        groups,
     };
-    let mut u = Room::new(S::POINTS * layout.input_point);
-    let mut v = Room::new(S::POINTS * layout.gradient_point);
-    let mut sums = Room::new(S::POINTS * layout.sum_point);
-    let (u, v, sums) = (u.out(), v.out(), sums.out());
-    for first in (0..tiles).step_by(most) {
-        let count = most.min(tiles - first);
-        let window = Window::new(grid, first, count, 1);
-        // Not a power of two either.
-        let plane = window.len.next_multiple_of(LINE) + LINE;
-        let eights = s.cin.div_ceil(LANES);
-        (0..eights).into_par_iter().for_each(|eight| {
-            with_scratch(LANES * plane, |copy| {
-                // SAFETY: the window is one of `x`; the copies have room; these channels of `u` are this task's.
-                unsafe { inputs::<S>(&layout, &window, eight, x.as_ptr(), copy, plane, u) };
-            });
-        });
-        let window = Window::new(grid, first, count, 0);
-        (0..s.cout).into_par_iter().for_each(|o| {
-            with_scratch(window.len, |copy| {
-                // SAFETY: the window is one of `g`; the copy has room; this channel of `v` is this task's.
-                unsafe { gradients::<S>(&layout, &window, (first, count), o, g.as_ptr(), copy, v) };
-            });
-        });
-        // Some blocks of one point a task.
-        let parts = blocks.len().div_ceil(BLOCKS);
-        (0..S::POINTS * parts).into_par_iter().for_each(|n| {
-            let (p, part) = (n / parts, n % parts);
-            let blocks = &blocks[part * blocks.len() / parts..(part + 1) * blocks.len() / parts];
-            let start = if first == 0 {
-                Start::Zero
-            } else {
-                Start::There
-            };
-            // SAFETY: inputs and gradients of `count` tiles were written; these rows of the sums are this task's.
-            unsafe { products(&layout, p, blocks, count, (u, v), start, sums) };
-        });
+    let sums_len = S::POINTS * layout.sum_point;
+    let mut sums = Room::new(groups * sums_len);
+    let sums = sums.out();
+    let group = |n: usize| {
+        let range = n * tiles / groups..(n + 1) * tiles / groups;
+        // SAFETY: each group has sums of its own.
+        let sums = unsafe { Out::from_pointer(sums.at(n * sums_len)) };
+        add::<S>(&layout, range, x, g, sums);
+    };
+    match groups {
+        1 => group(0),
+        _ => (0..groups).into_par_iter().for_each(group),
     }
     // SAFETY: all sums were written; task o writes the gradient of its output channel.
     unsafe {
         chunks(s.cout, s.cin * 9, |o, to| {
             taps::<S>(&layout, o, sums, to);
         })
+    }
+}
+
+/// Sums of some tiles: in parallel if this is the only group.
+fn add<S: Scheme>(l: &Layout, tiles: Range<usize>, x: &[f32], g: &[f32], sums: Out) {
+    let each = |count: usize, work: &(dyn Fn(usize) + Sync)| match l.groups {
+        1 => (0..count).into_par_iter().for_each(work),
+        _ => (0..count).for_each(work),
+    };
+    let mut u = Room::new(S::POINTS * l.input_point);
+    let mut v = Room::new(S::POINTS * l.gradient_point);
+    let (u, v) = (u.out(), v.out());
+    for first in tiles.clone().step_by(l.most) {
+        let count = l.most.min(tiles.end - first);
+        let window = Window::new(l.grid, first, count, 1);
+        // Not a power of two either.
+        let plane = window.len.next_multiple_of(LINE) + LINE;
+        each(l.s.cin.div_ceil(LANES), &|eight| {
+            with_scratch(LANES * plane, |copy| {
+                // SAFETY: the window is one of `x`; the copies have room; these channels of `u` are this task's.
+                unsafe { inputs::<S>(l, &window, eight, x.as_ptr(), copy, plane, u) };
+            });
+        });
+        let window = Window::new(l.grid, first, count, 0);
+        each(l.s.cout, &|o| {
+            with_scratch(window.len, |copy| {
+                // SAFETY: the window is one of `g`; the copy has room; this channel of `v` is this task's.
+                unsafe { gradients::<S>(l, &window, (first, count), o, g.as_ptr(), copy, v) };
+            });
+        });
+        // Some blocks of one point a task.
+        let parts = l.blocks.len().div_ceil(BLOCKS);
+        each(S::POINTS * parts, &|n| {
+            let (p, part) = (n / parts, n % parts);
+            let at = |part| part * l.blocks.len() / parts;
+            let blocks = &l.blocks[at(part)..at(part + 1)];
+            let start = match first == tiles.start {
+                true => Start::Zero,
+                false => Start::There,
+            };
+            // SAFETY: inputs and gradients of `count` tiles were written; these rows of the sums are this task's.
+            unsafe { products(l, p, blocks, count, (u, v), start, sums) };
+        });
     }
 }
 
@@ -158,11 +189,15 @@ struct Layout {
     most: usize,
     /// Input channels, to whole panels.
     columns: usize,
+    /// Blocks of output channels.
+    blocks: Vec<(usize, usize)>,
     /// Values from one point to the next: of inputs [panel][tile][channel], of gradients [channel][tile], and
     /// of sums [output channel][input channel].
     input_point: usize,
     gradient_point: usize,
     sum_point: usize,
+    /// Groups of tiles with sums of their own.
+    groups: usize,
 }
 
 dispatch! { unsafe fn inputs<S: Scheme>(l: &Layout, window: &Window, eight: usize, x: *const f32, copy: &mut [f32], plane: usize, u: Out) = inputs_lanes }
@@ -291,7 +326,10 @@ unsafe fn taps_lanes<S: Scheme, V: Lanes>(l: &Layout, o: usize, sums: Out, to: *
             for (j, row) in points.iter_mut().enumerate().take(S::PRODUCTS) {
                 for (k, value) in row.iter_mut().enumerate().take(S::PRODUCTS) {
                     let p = j * S::PRODUCTS + k;
-                    *value = V::load(sums.at(p * l.sum_point + o * l.columns + i));
+                    for group in 0..l.groups {
+                        let p = group * S::POINTS + p;
+                        *value = value.add(V::load(sums.at(p * l.sum_point + o * l.columns + i)));
+                    }
                 }
             }
             let taps = transform::weight_transposed::<S, V>(points);
