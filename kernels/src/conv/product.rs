@@ -6,9 +6,11 @@ use crate::simd::{LANES, Lanes};
 const ROWS: usize = 6;
 /// Columns of a panel: two vectors.
 pub(super) const PANEL: usize = 2 * LANES;
-/// Terms added up before they join the others. The rounding error of a sum grows with its terms; this keeps it to that of
-/// short sums.
-const TERMS: usize = 32;
+/// Terms added up before they join the others, in sums of few and of many: the rounding error of a sum grows with its
+/// terms, and this keeps it to that of short ones. Of few terms the transforms' own error shows, and less is left for this.
+const TERMS: [usize; 2] = [8, 16];
+/// From here on a sum has many terms.
+const MANY: usize = 64;
 
 /// Rows in blocks of at most [`ROWS`], as equal as can be: (first row, rows).
 pub(super) fn blocks(rows: usize) -> impl Iterator<Item = (usize, usize)> {
@@ -77,12 +79,13 @@ impl Product {
     #[inline(always)]
     unsafe fn tile<const R: usize, const N: usize, V: Lanes>(&self) {
         let (mut left, mut right, mut start) = (self.left, self.right, self.start);
+        let terms = TERMS[usize::from(self.depth >= MANY)];
         let mut first = 0;
         // SAFETY: promised by the caller.
         unsafe {
             while first < self.depth || first == 0 {
                 let mut sums = [[V::splat(0.0); N]; R];
-                for _ in first..(first + TERMS).min(self.depth) {
+                for _ in first..(first + terms).min(self.depth) {
                     let mut xs = [V::splat(0.0); N];
                     for (n, x) in xs.iter_mut().enumerate() {
                         *x = V::load(right.add(n * LANES));
@@ -108,7 +111,7 @@ impl Product {
                     }
                 }
                 start = Start::There;
-                first += TERMS;
+                first += terms;
             }
         }
     }
