@@ -162,6 +162,8 @@ impl Context {
         let threads = global.threads.map_or(0, usize::from);
         rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
+            // Otherwise this thread would hand each operation to another, and wait for it.
+            .use_current_thread()
             .build_global()
             .context("cannot start the threads")?;
         Ok(Self {

@@ -18,6 +18,11 @@ impl Out {
         Self(data.as_mut_ptr())
     }
 
+    /// Points at `start`.
+    pub(crate) fn from_pointer(start: *mut f32) -> Self {
+        Self(start)
+    }
+
     /// The address `offset` values on.
     ///
     /// # Safety
@@ -63,20 +68,42 @@ pub(crate) unsafe fn chunks(
     out
 }
 
-/// Runs `work` with a scratch slice of `len` values kept per thread between calls.
+/// A cache line; memory of these is aligned as vectors like it.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([f32; LINE]);
+
+/// Values in a cache line.
+pub(crate) const LINE: usize = 16;
+
+/// Memory for `len` values, aligned to cache lines and not yet written.
+pub(crate) struct Room(Vec<Line>);
+
+impl Room {
+    pub(crate) fn new(len: usize) -> Self {
+        Self(Vec::with_capacity(len.div_ceil(LINE)))
+    }
+
+    pub(crate) fn out(&mut self) -> Out {
+        Out(self.0.as_mut_ptr().cast())
+    }
+}
+
+/// Runs `work` with a scratch slice of `len` values kept per thread between calls, aligned to cache lines.
 ///
 /// The contents are whatever an earlier call left there. `work` must not call this again or enter
 /// rayon (another task on this thread would find the scratch taken).
 pub(crate) fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
     thread_local! {
-        static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+        static SCRATCH: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
     }
     SCRATCH.with(|cell| {
         let mut scratch = cell.borrow_mut();
-        if scratch.len() < len {
-            scratch.resize(len, 0.0);
+        if scratch.len() * LINE < len {
+            scratch.resize(len.div_ceil(LINE), Line([0.0; LINE]));
         }
-        work(&mut scratch[..len])
+        // SAFETY: a line is sixteen f32 without gaps, and `scratch` holds at least `len` of them.
+        work(unsafe { std::slice::from_raw_parts_mut(scratch.as_mut_ptr().cast(), len) })
     })
 }
 

@@ -1,15 +1,18 @@
 //! Convolution on slices: 3x3 with padding 1 and 1x1, stride 1, NCHW.
 //!
-//! 3x3 goes through a Winograd transform along the columns ([`strip`], [`scheme`]), which halves the
-//! multiplications; the products, like a 1x1 convolution, are sums over input channels held in
-//! registers ([`tile`]). No im2col matrix is built. The gradient with respect to the input is the same
-//! convolution with flipped, transposed weights; the weight gradient is in [`weight`].
+//! 3x3 goes through Winograd transforms of tiles of 4x4 or 2x2 outputs ([`scheme`], [`transform`]), which leave a
+//! quarter, or four ninths, of the multiplications: a matrix product for each point of a tile, over input channels
+//! ([`product`]), which is also all of a 1x1 convolution. No im2col matrix is built. The gradient with respect to the
+//! input is the same convolution with flipped, transposed weights; the weight gradient ([`weight`]) is products over
+//! tiles, those of 1x1 are in [`correlation`].
 
+mod correlation;
 mod forward;
+mod grid;
 mod pack;
+mod product;
 mod scheme;
-mod strip;
-mod tile;
+mod transform;
 mod weight;
 
 pub(crate) use forward::{forward, input_gradient};

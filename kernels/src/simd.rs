@@ -44,6 +44,39 @@ pub(crate) trait Lanes: Copy {
     /// The four vectors' [`sum`](Self::sum)s, cheaper than one by one.
     fn sums(v: [Self; 4]) -> [f32; 4];
 
+    /// Four values from each of eight places: vector k holds the k-th of each.
+    ///
+    /// # Safety
+    /// All `p` must be valid for reading four f32.
+    unsafe fn load_fours(p: [*const f32; LANES]) -> [Self; 4];
+    /// Two values from each of eight places: vector k holds the k-th of each.
+    ///
+    /// # Safety
+    /// All `p` must be valid for reading two f32.
+    unsafe fn load_twos(p: [*const f32; LANES]) -> [Self; 2];
+    /// The reverse of [`load_fours`](Self::load_fours).
+    ///
+    /// # Safety
+    /// All `p` must be valid for writing four f32.
+    unsafe fn store_fours(v: [Self; 4], p: [*mut f32; LANES]);
+    /// The reverse of [`load_twos`](Self::load_twos).
+    ///
+    /// # Safety
+    /// All `p` must be valid for writing two f32.
+    #[inline(always)]
+    unsafe fn store_twos(v: [Self; 2], p: [*mut f32; LANES]) {
+        let mut values = [[0.0f32; LANES]; 2];
+        // SAFETY: two f32 are writable at each place by the method's contract.
+        unsafe {
+            v[0].store(values[0].as_mut_ptr());
+            v[1].store(values[1].as_mut_ptr());
+            for (i, p) in p.into_iter().enumerate() {
+                p.write(values[0][i]);
+                p.add(1).write(values[1][i]);
+            }
+        }
+    }
+
     /// Reads `n <= 8` values; the other lanes are zero.
     ///
     /// # Safety
@@ -186,102 +219,29 @@ impl Lanes for Portable {
     fn sums(v: [Self; 4]) -> [f32; 4] {
         [v[0].sum(), v[1].sum(), v[2].sum(), v[3].sum()]
     }
-}
-
-#[cfg(target_arch = "x86_64")]
-mod avx2 {
-    use super::Lanes;
-    use core::arch::x86_64::*;
-
-    /// One AVX register. Only [`dispatch!`](super::dispatch) names it, after checking the CPU.
-    #[derive(Clone, Copy)]
-    pub(crate) struct Avx2(__m256);
-
-    // SAFETY (all unsafe blocks below): values of this type are made only inside functions compiled
-    // with AVX2 and FMA that `dispatch!` enters after detecting both, so the instructions exist; the
-    // two memory operations pass on their callers' promise of eight accessible f32 and allow any
-    // alignment.
-    impl Lanes for Avx2 {
-        #[inline(always)]
-        fn splat(x: f32) -> Self {
-            Self(unsafe { _mm256_set1_ps(x) })
-        }
-        #[inline(always)]
-        unsafe fn load(p: *const f32) -> Self {
-            Self(unsafe { _mm256_loadu_ps(p) })
-        }
-        #[inline(always)]
-        unsafe fn store(self, p: *mut f32) {
-            unsafe { _mm256_storeu_ps(p, self.0) }
-        }
-        #[inline(always)]
-        fn add(self, o: Self) -> Self {
-            Self(unsafe { _mm256_add_ps(self.0, o.0) })
-        }
-        #[inline(always)]
-        fn sub(self, o: Self) -> Self {
-            Self(unsafe { _mm256_sub_ps(self.0, o.0) })
-        }
-        #[inline(always)]
-        fn mul(self, o: Self) -> Self {
-            Self(unsafe { _mm256_mul_ps(self.0, o.0) })
-        }
-        #[inline(always)]
-        fn div(self, o: Self) -> Self {
-            Self(unsafe { _mm256_div_ps(self.0, o.0) })
-        }
-        #[inline(always)]
-        fn fma(self, a: Self, b: Self) -> Self {
-            Self(unsafe { _mm256_fmadd_ps(self.0, a.0, b.0) })
-        }
-        #[inline(always)]
-        fn clamp(self, lo: f32, hi: f32) -> Self {
-            // min/max return their second operand when one is NaN, so the data goes second.
-            unsafe {
-                let low = _mm256_max_ps(_mm256_set1_ps(lo), self.0);
-                Self(_mm256_min_ps(_mm256_set1_ps(hi), low))
-            }
-        }
-        #[inline(always)]
-        fn round(self) -> Self {
-            const MODE: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
-            Self(unsafe { _mm256_round_ps::<MODE>(self.0) })
-        }
-        #[inline(always)]
-        fn pow2(self) -> Self {
-            unsafe {
-                let n = _mm256_add_epi32(_mm256_cvtps_epi32(self.0), _mm256_set1_epi32(127));
-                Self(_mm256_castsi256_ps(_mm256_slli_epi32::<23>(n)))
-            }
-        }
-        #[inline(always)]
-        fn sum(self) -> f32 {
-            unsafe {
-                let lo = _mm256_castps256_ps128(self.0);
-                let a = _mm_add_ps(lo, _mm256_extractf128_ps::<1>(self.0));
-                let b = _mm_add_ps(a, _mm_movehl_ps(a, a));
-                _mm_cvtss_f32(_mm_add_ss(b, _mm_movehdup_ps(b)))
-            }
-        }
-        #[inline(always)]
-        fn sums(v: [Self; 4]) -> [f32; 4] {
-            unsafe {
-                let [a, b, c, d] = [v[0].0, v[1].0, v[2].0, v[3].0];
-                // Per half: pairs of lanes two apart, then the two that remain, as `sum` pairs them.
-                let half = |a: __m256| {
-                    let high = _mm256_extractf128_ps::<1>(a);
-                    _mm_add_ps(_mm256_castps256_ps128(a), high)
-                };
-                let (a, b, c, d) = (half(a), half(b), half(c), half(d));
-                let ab = _mm_add_ps(_mm_movelh_ps(a, b), _mm_movehl_ps(b, a));
-                let cd = _mm_add_ps(_mm_movelh_ps(c, d), _mm_movehl_ps(d, c));
-                let mut out = [0.0; 4];
-                _mm_storeu_ps(out.as_mut_ptr(), _mm_hadd_ps(ab, cd));
-                out
+    #[inline(always)]
+    unsafe fn load_fours(p: [*const f32; LANES]) -> [Self; 4] {
+        // SAFETY: four f32 are readable at each place by the method's contract.
+        core::array::from_fn(|k| Self(p.map(|p| unsafe { *p.add(k) })))
+    }
+    #[inline(always)]
+    unsafe fn load_twos(p: [*const f32; LANES]) -> [Self; 2] {
+        // SAFETY: two f32 are readable at each place by the method's contract.
+        core::array::from_fn(|k| Self(p.map(|p| unsafe { *p.add(k) })))
+    }
+    #[inline(always)]
+    unsafe fn store_fours(v: [Self; 4], p: [*mut f32; LANES]) {
+        for (i, p) in p.into_iter().enumerate() {
+            for (k, v) in v.iter().enumerate() {
+                // SAFETY: four f32 are writable at each place by the method's contract.
+                unsafe { p.add(k).write(v.0[i]) };
             }
         }
     }
 }
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::Avx2;
 

@@ -1,28 +1,28 @@
-//! Weight and bias gradients of the convolution.
+//! Weight gradient of 3x3 convolutions, and the gradient of the bias.
 //!
-//! Samples are taken in groups whose size depends on the batch alone; each group adds up in sample
-//! order, then the groups' sums are added in group order. The result is thus the same for any number
-//! of threads.
+//! Tiles are taken in groups whose size depends on the shape alone, and added up in order: the result is the same for any
+//! number of threads.
 
-use super::Shape;
+use super::correlation;
+use super::grid::{Grid, Window};
+use super::product::{self, PANEL, Product, Start};
 use super::scheme::{FOUR_FROM, Four, MOST, Scheme, Two};
-use super::strip::Strips;
-use super::tile::{COLUMNS, Correlation, ROWS};
-use crate::buffer::{Out, add_up, chunks, filled, with_scratch};
+use super::{Shape, transform};
+use crate::buffer::{LINE, Out, Room, add_up, chunks, with_scratch};
 use crate::simd::{LANES, Lanes, dispatch};
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Most groups the batch is cut into: enough to keep many cores busy, few enough to add up cheaply.
-const GROUPS: usize = 16;
-/// Bytes of transformed inputs and gradients worked on at a time, to stay in the second-level cache.
+/// Bytes of transformed inputs and gradients to work on at a time: those of one point stay in the second-level cache.
 const CACHE: usize = 256 << 10;
-/// Vectors of pixels after which adding up lanes, and groups, no longer counts.
-const ENOUGH: usize = 64;
-/// Vectors of pixels to take at a time however many channels there are.
+/// Fewest and most tiles to take at a time.
 const FEW: usize = 16;
-/// Output channels a task computes: many, because each task transforms all inputs.
-const CHANNELS: usize = 64;
+const MANY: usize = 128;
+/// Pairs of channels up to which each group of tiles has sums of its own, and most groups.
+const SMALL: usize = 2048;
+const GROUPS: usize = 16;
+/// Blocks of output channels of a task.
+const BLOCKS: usize = 8;
 
 /// `dw[o, i, t] = sum_b sum_p g[b, o, p] * x[b, i, p + t]`, [cout, cin, side, side].
 pub(crate) fn weight_gradient(s: Shape, x: &[f32], g: &[f32]) -> Vec<f32> {
@@ -42,7 +42,7 @@ pub(crate) fn weight_gradient(s: Shape, x: &[f32], g: &[f32]) -> Vec<f32> {
         return vec![0.0; size];
     }
     match s.side {
-        1 => gradient_1(s, x, g),
+        1 => correlation::gradient_1(s, x, g),
         _ if s.cin < FOUR_FROM => gradient_3::<Two>(s, x, g),
         _ => gradient_3::<Four>(s, x, g),
     }
@@ -89,253 +89,256 @@ unsafe fn total_lanes<V: Lanes>(p: *const f32, n: usize) -> f32 {
     sums[0].add(sums[1]).add(sums[2].add(sums[3])).sum()
 }
 
-/// Sums over `count` units (strips or images), in groups whose size depends on the arguments alone.
-///
-/// `add(range, channels, sums)` adds what at most `most` units give for some output channels; `sums` is
-/// [channels, row]. A group has `least` units or more.
-fn grouped(
-    count: usize,
-    most: usize,
-    least: usize,
-    cout: usize,
-    row: usize,
-    add: impl Fn(Range<usize>, Range<usize>, &mut [f32]) + Sync,
-) -> Vec<f32> {
-    let per_group = count.div_ceil(GROUPS).max(least).next_multiple_of(most);
-    let groups = count.div_ceil(per_group);
-    let size = cout * row;
-    let splits = cout.div_ceil(CHANNELS);
-    let work = |n: usize, out: Out| {
-        let (group, split) = (n / splits, n % splits);
-        let channels = split * CHANNELS..((split + 1) * CHANNELS).min(cout);
-        // SAFETY: these channels of this group are this task's; writing zeros makes them a valid slice.
-        let sums = unsafe {
-            let out = out.at(group * size + channels.start * row);
-            out.write_bytes(0, channels.len() * row);
-            std::slice::from_raw_parts_mut(out, channels.len() * row)
-        };
-        let end = ((group + 1) * per_group).min(count);
-        for first in (group * per_group..end).step_by(most) {
-            add(first..(first + most).min(end), channels.clone(), sums);
-        }
-    };
-    // SAFETY: the tasks zero, and so write, all channels of all groups.
-    let partial = unsafe {
-        filled(groups * size, |out| {
-            (0..groups * splits)
-                .into_par_iter()
-                .for_each(|n| work(n, out));
-        })
-    };
-    add_up(partial, groups, size)
-}
-
-/// 3x3: sums of the strips' products, [cout, S::POINTS, cin, 3], transformed at the end.
+/// 3x3: products of the tiles' inputs and gradients, summed for each point, transformed at the end.
 fn gradient_3<S: Scheme>(s: Shape, x: &[f32], g: &[f32]) -> Vec<f32> {
-    let strips = Strips::<S>::new(&s);
-    let bytes = S::POINTS * (s.cin * strips.padded() + s.cout * strips.dense()) * size_of::<f32>();
-    let (few, enough) = (
-        FEW.div_ceil(strips.vectors),
-        ENOUGH.div_ceil(strips.vectors),
-    );
-    let most = (CACHE / bytes).clamp(few, enough);
-    let row = S::POINTS * s.cin * 3;
-    let count = strips.count(s.batch);
-    let sums = grouped(count, most, enough, s.cout, row, |range, channels, sums| {
-        let count = range.len();
-        let inputs = S::POINTS * s.cin * count * strips.padded();
-        let grads = S::POINTS * channels.len() * count * strips.dense();
-        with_scratch(inputs + grads, |scratch| {
-            let (u, v) = scratch.split_at_mut(inputs);
-            let task = Task {
-                s,
-                strips,
-                first: range.start,
-                count,
-                channels,
-                x: x.as_ptr(),
-                g: g.as_ptr(),
-            };
-            // SAFETY: the strips are those of x and g; `u` and `v` have room for all points.
-            unsafe { strips_3(&task, u.as_mut_ptr(), v.as_mut_ptr(), sums) };
-        });
-    });
-    let mut gradient = vec![0.0; s.cout * s.cin * 9];
-    for (at, taps) in gradient.chunks_exact_mut(9).enumerate() {
-        let (o, i) = (at / s.cin, at % s.cin);
-        for kx in 0..3 {
-            let mut column = [0.0; MOST];
-            for (j, sum) in column.iter_mut().enumerate().take(S::POINTS) {
-                *sum = sums[o * row + (j * s.cin + i) * 3 + kx];
-            }
-            for (ky, w) in S::weight_transposed(column).into_iter().enumerate() {
-                taps[ky * 3 + kx] = w;
-            }
-        }
-    }
-    gradient
-}
-
-struct Task<S> {
-    s: Shape,
-    strips: Strips<S>,
-    first: usize,
-    count: usize,
-    channels: Range<usize>,
-    x: *const f32,
-    g: *const f32,
-}
-
-dispatch! { unsafe fn strips_3<S: Scheme>(t: &Task<S>, u: *mut f32, v: *mut f32, sums: &mut [f32]) = strips_3_lanes }
-
-/// # Safety
-/// The strips must be those of `x` and `g`, `u` and `v` have room for transformed inputs and gradients,
-/// `sums` be [S::POINTS, cout, cin, 3]; the CPU must support `V`.
-#[inline(always)]
-unsafe fn strips_3_lanes<S: Scheme, V: Lanes>(
-    t: &Task<S>,
-    u: *mut f32,
-    v: *mut f32,
-    sums: &mut [f32],
-) {
-    let (s, strips, count) = (&t.s, t.strips, t.count);
-    let (x_plane, g_plane) = (count * strips.padded(), count * strips.dense());
-    let correlation = Correlation {
-        per_row: strips.vectors,
-        row: strips.padded(),
-        rows: count,
+    let grid = Grid::new::<S>(&s);
+    let tiles = grid.count(s.batch);
+    // As many at a time as stay in the cache, or as sums are worth being put away for.
+    let most = (CACHE / (S::POINTS * (s.cin + s.cout) * size_of::<f32>()))
+        .max(2 * s.cin * s.cout / (s.cin + s.cout))
+        .clamp(FEW, MANY)
+        .min(tiles)
+        .next_multiple_of(LANES);
+    // Small sums: a few sets of them, one for each group of tiles, keep threads from waiting for each other.
+    let groups = match s.cin * s.cout <= SMALL {
+        true => (tiles / MANY).clamp(1, GROUPS),
+        false => 1,
     };
-    let channels = t.channels.len();
-    // SAFETY: promised by the caller; offsets are those of existing channels.
+    let columns = s.cin.next_multiple_of(PANEL);
+    // Not powers of two, or points would evict each other.
+    let layout = Layout {
+        s,
+        grid,
+        most,
+        columns,
+        blocks: product::blocks(s.cout).collect(),
+        input_point: most * columns + LINE,
+        gradient_point: s.cout * most + LINE,
+        sum_point: s.cout * columns + LINE,
+        groups,
+    };
+    let sums_len = S::POINTS * layout.sum_point;
+    let mut sums = Room::new(groups * sums_len);
+    let sums = sums.out();
+    let group = |n: usize| {
+        let range = n * tiles / groups..(n + 1) * tiles / groups;
+        // SAFETY: each group has sums of its own.
+        let sums = unsafe { Out::from_pointer(sums.at(n * sums_len)) };
+        add::<S>(&layout, range, x, g, sums);
+    };
+    match groups {
+        1 => group(0),
+        _ => (0..groups).into_par_iter().for_each(group),
+    }
+    // SAFETY: all sums were written; task o writes the gradient of its output channel.
     unsafe {
-        strips.inputs::<V>(t.x, 0..s.cin, s.cin, t.first, count, u);
-        strips.gradients::<V>(t.g, t.channels.clone(), s.cout, t.first, count, v);
-        for j in 0..S::POINTS {
-            let (u, v) = (u.add(j * s.cin * x_plane), v.add(j * channels * g_plane));
-            for o in (0..channels).step_by(ROWS) {
-                let g = rows(v, o, channels, g_plane);
-                for i in 0..s.cin {
-                    let x = u.add(i * x_plane);
-                    let found = correlation.tile::<V>(g, [x, x.add(1), x.add(2)]);
-                    for r in 0..ROWS.min(channels - o) {
-                        let sums = &mut sums[(((o + r) * S::POINTS + j) * s.cin + i) * 3..][..3];
-                        for (sum, found) in sums.iter_mut().zip(&found) {
-                            *sum += found[r];
-                        }
-                    }
+        chunks(s.cout, s.cin * 9, |o, to| {
+            taps::<S>(&layout, o, sums, to);
+        })
+    }
+}
+
+/// Sums of some tiles: in parallel if this is the only group.
+fn add<S: Scheme>(l: &Layout, tiles: Range<usize>, x: &[f32], g: &[f32], sums: Out) {
+    let each = |count: usize, work: &(dyn Fn(usize) + Sync)| match l.groups {
+        1 => (0..count).into_par_iter().for_each(work),
+        _ => (0..count).for_each(work),
+    };
+    let mut u = Room::new(S::POINTS * l.input_point);
+    let mut v = Room::new(S::POINTS * l.gradient_point);
+    let (u, v) = (u.out(), v.out());
+    for first in tiles.clone().step_by(l.most) {
+        let count = l.most.min(tiles.end - first);
+        let window = Window::new(l.grid, first, count, 1);
+        // Not a power of two either.
+        let plane = window.len.next_multiple_of(LINE) + LINE;
+        each(l.s.cin.div_ceil(LANES), &|eight| {
+            with_scratch(LANES * plane, |copy| {
+                // SAFETY: the window is one of `x`; the copies have room; these channels of `u` are this task's.
+                unsafe { inputs::<S>(l, &window, eight, x.as_ptr(), copy, plane, u) };
+            });
+        });
+        let window = Window::new(l.grid, first, count, 0);
+        each(l.s.cout, &|o| {
+            with_scratch(window.len, |copy| {
+                // SAFETY: the window is one of `g`; the copy has room; this channel of `v` is this task's.
+                unsafe { gradients::<S>(l, &window, (first, count), o, g.as_ptr(), copy, v) };
+            });
+        });
+        // Some blocks of one point a task.
+        let parts = l.blocks.len().div_ceil(BLOCKS);
+        each(S::POINTS * parts, &|n| {
+            let (p, part) = (n / parts, n % parts);
+            let at = |part| part * l.blocks.len() / parts;
+            let blocks = &l.blocks[at(part)..at(part + 1)];
+            let start = match first == tiles.start {
+                true => Start::Zero,
+                false => Start::There,
+            };
+            // SAFETY: inputs and gradients of `count` tiles were written; these rows of the sums are this task's.
+            unsafe { products(l, p, blocks, count, (u, v), start, sums) };
+        });
+    }
+}
+
+/// How what is transformed lies in memory.
+struct Layout {
+    s: Shape,
+    grid: Grid,
+    /// Most tiles at a time.
+    most: usize,
+    /// Input channels, to whole panels.
+    columns: usize,
+    /// Blocks of output channels.
+    blocks: Vec<(usize, usize)>,
+    /// Values from one point to the next: of inputs [panel][tile][channel], of gradients [channel][tile], and
+    /// of sums [output channel][input channel].
+    input_point: usize,
+    gradient_point: usize,
+    sum_point: usize,
+    /// Groups of tiles with sums of their own.
+    groups: usize,
+}
+
+dispatch! { unsafe fn inputs<S: Scheme>(l: &Layout, window: &Window, eight: usize, x: *const f32, copy: &mut [f32], plane: usize, u: Out) = inputs_lanes }
+
+/// Transforms eight input channels; missing ones repeat the last, and are dropped at the end.
+///
+/// # Safety
+/// `window` must be one of `x`, `copy` have room for eight of it, `plane` values apart, `u` for the points; the CPU must
+/// support `V`.
+#[inline(always)]
+unsafe fn inputs_lanes<S: Scheme, V: Lanes>(
+    l: &Layout,
+    window: &Window,
+    eight: usize,
+    x: *const f32,
+    copy: &mut [f32],
+    plane: usize,
+    u: Out,
+) {
+    copy.fill(0.0);
+    let copy = copy.as_mut_ptr();
+    // SAFETY: promised by the caller.
+    unsafe {
+        for lane in 0..LANES {
+            let c = (eight * LANES + lane).min(l.s.cin - 1);
+            window.copy::<V>(x, l.s.cin, c, copy.add(lane * plane));
+        }
+        let (panel, half) = (eight / 2, eight % 2);
+        let to = u.at(panel * l.most * PANEL + half * LANES);
+        for (tile, &at) in window.tiles.iter().enumerate().take(window.count) {
+            let channels = core::array::from_fn(|lane| copy.cast_const().add(lane * plane + at));
+            transform::input::<S, V>(channels, window.row, to.add(tile * PANEL), l.input_point);
+        }
+    }
+}
+
+dispatch! { unsafe fn gradients<S: Scheme>(l: &Layout, window: &Window, tiles: (usize, usize), o: usize, g: *const f32, copy: &mut [f32], v: Out) = gradients_lanes }
+
+/// Transforms the gradient of one output channel.
+///
+/// # Safety
+/// As [`inputs_lanes`].
+#[inline(always)]
+unsafe fn gradients_lanes<S: Scheme, V: Lanes>(
+    l: &Layout,
+    window: &Window,
+    (first, count): (usize, usize),
+    o: usize,
+    g: *const f32,
+    copy: &mut [f32],
+    v: Out,
+) {
+    let s = &l.s;
+    let whole = l.grid.is_whole();
+    // SAFETY: promised by the caller; tiles that are missing in the last vector repeat one that is there.
+    unsafe {
+        if !whole {
+            copy.fill(0.0);
+            window.copy::<V>(g, s.cout, o, copy.as_mut_ptr());
+        }
+        for (n, tiles) in window.tiles.as_chunks::<LANES>().0.iter().enumerate() {
+            let to = v.at(o * l.most + n * LANES);
+            let (tiles, row) = match whole {
+                true => {
+                    let tile = |i: usize| first + (n * LANES + i).min(count - 1);
+                    let g = g.add(o * s.pixels());
+                    let at = |i| g.add(l.grid.pixel(tile(i), s.cout));
+                    (core::array::from_fn(at), s.width)
                 }
+                false => (tiles.map(|at| copy.as_ptr().add(at)), window.row),
+            };
+            transform::gradient::<S, V>(tiles, row, to, l.gradient_point);
+        }
+    }
+}
+
+dispatch! { unsafe fn products(l: &Layout, p: usize, blocks: &[(usize, usize)], count: usize, factors: (Out, Out), start: Start, sums: Out) = products_lanes }
+
+/// Adds the products of `count` tiles for some output channels at point `p`.
+///
+/// # Safety
+/// The factors must hold inputs and gradients as `l` tells, `sums` have room; the CPU must support `V`.
+#[inline(always)]
+unsafe fn products_lanes<V: Lanes>(
+    l: &Layout,
+    p: usize,
+    blocks: &[(usize, usize)],
+    count: usize,
+    (u, v): (Out, Out),
+    start: Start,
+    sums: Out,
+) {
+    // SAFETY: promised by the caller.
+    unsafe {
+        for panel in 0..l.columns / PANEL {
+            for &(first, rows) in blocks {
+                let product = Product {
+                    depth: count,
+                    left: v.at(p * l.gradient_point + first * l.most),
+                    row: l.most,
+                    term: 1,
+                    right: u.at(p * l.input_point + panel * l.most * PANEL),
+                    start,
+                    to: sums.at(p * l.sum_point + first * l.columns + panel * PANEL),
+                    stride: l.columns,
+                };
+                product.run::<V>(rows, (l.s.cin - panel * PANEL).div_ceil(LANES).min(2));
             }
         }
     }
 }
 
-/// Where four channels from `first` on begin; missing ones repeat the last, and are dropped later.
-#[inline(always)]
-fn rows<const N: usize>(
-    start: *const f32,
-    first: usize,
-    channels: usize,
-    plane: usize,
-) -> [*const f32; N] {
-    let mut rows = [start; N];
-    for (n, row) in rows.iter_mut().enumerate() {
-        *row = start.wrapping_add((first + n).min(channels - 1) * plane);
-    }
-    rows
-}
+dispatch! { unsafe fn taps<S: Scheme>(l: &Layout, o: usize, sums: Out, to: *mut f32) = taps_lanes }
 
-/// 1x1.
-fn gradient_1(s: Shape, x: &[f32], g: &[f32]) -> Vec<f32> {
-    let pixels = s.pixels();
-    let dense = pixels.next_multiple_of(LANES);
-    let most = (ENOUGH * LANES / dense).max(1);
-    grouped(
-        s.batch,
-        most,
-        most,
-        s.cout,
-        s.cin,
-        |range, channels, sums| {
-            let (first, count) = (range.start, range.len());
-            let pieces = Pieces {
-                cin: s.cin,
-                cout: channels.len(),
-                x_step: s.cin * dense,
-                g_step: s.cout * dense,
-                dense,
-                count,
-            };
-            if dense == pixels {
-                let (x, g) = (
-                    &x[first * pieces.x_step..],
-                    &g[(first * s.cout + channels.start) * pixels..],
-                );
-                // SAFETY: `count` images follow, in whole vectors.
-                return unsafe { images_1(&pieces, x.as_ptr(), g.as_ptr(), sums) };
-            }
-            let pieces = Pieces {
-                g_step: channels.len() * dense,
-                ..pieces
-            };
-            with_scratch(count * (pieces.x_step + pieces.g_step), |scratch| {
-                let (u, v) = scratch.split_at_mut(count * pieces.x_step);
-                let copy = |to: &mut [f32], from: &[f32]| {
-                    to[..pixels].copy_from_slice(from);
-                    to[pixels..].fill(0.0);
-                };
-                for (n, plane) in u.chunks_exact_mut(dense).enumerate() {
-                    copy(plane, &x[(first * s.cin + n) * pixels..][..pixels]);
-                }
-                for (n, plane) in v.chunks_exact_mut(dense).enumerate() {
-                    let (b, o) = (
-                        first + n / channels.len(),
-                        channels.start + n % channels.len(),
-                    );
-                    copy(plane, &g[(b * s.cout + o) * pixels..][..pixels]);
-                }
-                // SAFETY: the copies are whole vectors.
-                unsafe { images_1(&pieces, u.as_ptr(), v.as_ptr(), sums) };
-            });
-        },
-    )
-}
-
-/// Images of whole vectors.
-struct Pieces {
-    cin: usize,
-    cout: usize,
-    /// Values from one image to the next.
-    x_step: usize,
-    g_step: usize,
-    /// Values of one channel.
-    dense: usize,
-    count: usize,
-}
-
-dispatch! { unsafe fn images_1(p: &Pieces, x: *const f32, g: *const f32, sums: &mut [f32]) = images_1_lanes }
-
+/// The gradient of one output channel's weights.
+///
 /// # Safety
-/// `x` and `g` must hold images as described, `sums` be [cout, cin]; the CPU must support `V`.
+/// `sums` must be as `l` tells, `to` have room for [cin, 9]; the CPU must support `V`.
 #[inline(always)]
-unsafe fn images_1_lanes<V: Lanes>(p: &Pieces, x: *const f32, g: *const f32, sums: &mut [f32]) {
-    let correlation = Correlation {
-        per_row: p.dense / LANES,
-        row: p.dense,
-        rows: 1,
-    };
-    for n in 0..p.count {
-        for o in (0..p.cout).step_by(ROWS) {
-            for i in (0..p.cin).step_by(COLUMNS) {
-                // SAFETY: promised by the caller; offsets are those of existing channels.
-                let found = unsafe {
-                    let g = rows(g.add(n * p.g_step), o, p.cout, p.dense);
-                    let x = rows(x.add(n * p.x_step), i, p.cin, p.dense);
-                    correlation.tile::<V>(g, x)
-                };
-                for (c, found) in found.iter().enumerate().take(COLUMNS.min(p.cin - i)) {
-                    for (r, found) in found.iter().enumerate().take(ROWS.min(p.cout - o)) {
-                        sums[(o + r) * p.cin + i + c] += found;
+unsafe fn taps_lanes<S: Scheme, V: Lanes>(l: &Layout, o: usize, sums: Out, to: *mut f32) {
+    for i in (0..l.s.cin).step_by(LANES) {
+        let mut points = [[V::splat(0.0); MOST]; MOST];
+        let mut found = [[0.0f32; LANES]; 9];
+        // SAFETY: promised by the caller.
+        unsafe {
+            for (j, row) in points.iter_mut().enumerate().take(S::PRODUCTS) {
+                for (k, value) in row.iter_mut().enumerate().take(S::PRODUCTS) {
+                    let p = j * S::PRODUCTS + k;
+                    for group in 0..l.groups {
+                        let p = group * S::POINTS + p;
+                        *value = value.add(V::load(sums.at(p * l.sum_point + o * l.columns + i)));
                     }
+                }
+            }
+            let taps = transform::weight_transposed::<S, V>(points);
+            for (tap, found) in taps.into_iter().zip(&mut found) {
+                tap.store(found.as_mut_ptr());
+            }
+            for lane in 0..LANES.min(l.s.cin - i) {
+                for (t, found) in found.iter().enumerate() {
+                    to.add((i + lane) * 9 + t).write(found[lane]);
                 }
             }
         }

@@ -3,7 +3,7 @@ use burn::tensor::Tensor;
 use fewstep_kernels::{conv2d_1x1, conv2d_3x3};
 
 /// [batch, cin, cout, height, width]: single samples, channels and pixels, ragged rows, whole vectors,
-/// channels that do and do not fill the kernels' blocks, batches over one group of samples.
+/// channels that do and do not fill the kernels' blocks, few and many, batches over one group of samples.
 const SHAPES: &[[usize; 5]] = &[
     [1, 1, 1, 1, 1],
     [1, 1, 4, 7, 5],
@@ -14,6 +14,11 @@ const SHAPES: &[[usize; 5]] = &[
     [5, 6, 9, 16, 16],
     [35, 2, 3, 4, 9],
     [2, 64, 32, 8, 8],
+    [1, 12, 7, 9, 10],
+    [3, 20, 13, 6, 7],
+    [1, 33, 18, 5, 18],
+    [1, 16, 1, 3, 33],
+    [70, 13, 2, 4, 4],
 ];
 
 fn conv(s: [usize; 5], side: usize, bias: bool) {

@@ -1,10 +1,10 @@
 use crate::{inputs, run};
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use fewstep_kernels::{conv2d_1x1, conv2d_3x3, group_norm_silu, silu};
 
-/// Bits of the output and all gradients of a small network, on `threads` threads.
-fn bits(threads: usize) -> Vec<Vec<u64>> {
-    let [b, c, h, w] = [40, 8, 7, 12];
+/// Bits of the output and all gradients of a small network of `c` channels, on `threads` threads.
+fn bits(threads: usize, c: usize) -> Vec<Vec<u64>> {
+    let [b, h, w] = [40, 15, 12];
     let lens = [b * c * h * w, c * c * 9, c, c, b * c, c * c, c];
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let result = pool.expect("thread pool").install(|| {
@@ -23,7 +23,30 @@ fn bits(threads: usize) -> Vec<Vec<u64>> {
 
 #[test]
 fn results_do_not_depend_on_the_number_of_threads() {
-    let one = bits(1);
-    assert_eq!(one, bits(2));
-    assert_eq!(one, bits(5));
+    // Either transform; sums in groups and sums together.
+    for channels in [8, 16, 50] {
+        let one = bits(1, channels);
+        assert_eq!(one, bits(2, channels), "{channels} channels");
+        assert_eq!(one, bits(5, channels), "{channels} channels");
+    }
+}
+
+#[test]
+fn images_do_not_depend_on_their_batch() {
+    let device = Device::flex();
+    let tensor = |seed, shape: [usize; 4]| {
+        let values = crate::values(seed, shape.iter().product(), 1.0);
+        Tensor::<4>::from_data(TensorData::new(values, shape), &device)
+    };
+    for [channels, height, width] in [[3, 7, 12], [16, 8, 8], [40, 9, 5]] {
+        let batch = 5;
+        let x = tensor(1, [batch, channels, height, width]);
+        let weight = tensor(2, [7, channels, 3, 3]);
+        let bits = |x: Tensor<4>| -> Vec<u32> {
+            let y = conv2d_3x3(x, weight.clone(), None).into_data();
+            y.iter::<f32>().map(f32::to_bits).collect()
+        };
+        let single = (0..batch).flat_map(|n| bits(x.clone().narrow(0, n, 1)));
+        assert_eq!(bits(x.clone()), single.collect::<Vec<_>>());
+    }
 }
