@@ -99,7 +99,7 @@ impl CostMatrix {
     /// a jump counts `gamma` to the power of the jumps before it. Of equal ways, that with the earlier point. [GITS Alg. 1]
     ///
     /// # Errors
-    /// [`Error::InvalidValue`] unless `steps` is from 1 to the number of points less one.
+    /// [`Error::InvalidValue`] unless `steps` is from 1 to the number of points less one, and all costs are finite.
     pub fn cheapest(&self, steps: usize, gamma: f64) -> Result<Vec<usize>, Error> {
         self.check_steps(steps)?;
         let last = self.points - 1;
@@ -119,7 +119,11 @@ impl CostMatrix {
         }
         let mut indices = vec![0];
         for jumps in next.iter().rev() {
-            indices.push(jumps[indices[indices.len() - 1]]);
+            // With infinite costs no way is the best, and the end is reached too early.
+            let at = indices[indices.len() - 1];
+            let to = jumps.get(at).filter(|to| **to < last);
+            let finite = "a number with which all costs stay finite";
+            indices.push(*to.ok_or_else(|| Error::invalid("gamma", gamma, finite))?);
         }
         indices.push(last);
         Ok(indices)
