@@ -319,6 +319,14 @@ mod tests {
         priced.collect()
     }
 
+    #[test]
+    fn costs_without_end_are_refused() {
+        let costs = CostMatrix::from_values(4, vec![1.0; 16]).unwrap();
+        assert_eq!(costs.cheapest(3, 1.0).unwrap(), [0, 1, 2, 3]);
+        let error = costs.cheapest(3, f64::INFINITY).unwrap_err();
+        assert!(error.to_string().contains("gamma"), "{error}");
+    }
+
     proptest! {
         #[test]
         fn no_way_is_cheaper(

@@ -271,8 +271,8 @@ mod tests {
         for word in ["A title", "cost", "height", "one", "two"] {
             assert!(text.contains(word), "{word}");
         }
-        // Three points and two signs of the legend.
-        assert_eq!(text.matches("<circle").count(), 5);
+        // Three points, the middle of an error bar, and two signs of the legend.
+        assert_eq!(text.matches("<circle").count(), 6);
         axes.names = vec!["first run".into(), "second run".into()];
         write(&series[1..], &axes, &path).unwrap();
         let text = fs_err::read_to_string(&path).unwrap();

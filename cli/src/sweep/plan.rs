@@ -471,7 +471,7 @@ mod tests {
     fn runs_and_samplers_are_listed() {
         let plan = plan(
             "[[run]]\nname = 'Euler'\nset = { teacher-solver = { kind = 'euler' } }\n\
-             [[run]]\nname = 'one'\nafter = 'Euler'\nset = { second-stage = true, steps = 1, analytic-first-step = false }\n\
+             [[run]]\nname = 'one'\nafter = 'Euler'\nset = { second-stage = true, steps = 1, analytic-first-step = false, teacher-solver = { kind = 'euler' } }\n\
              [[sampler]]\nname = 'Heun'\nsolver = 'heun'\nsteps = [2, 3]",
         );
         assert_eq!(recipe(&plan.trials[0]).teacher_solver.to_string(), "Euler");
@@ -484,7 +484,7 @@ mod tests {
         let text = "forwards = 12000\n[base]\nbatch = 1\n[grid]\nsubsteps = [2, 4]";
         let plan = plan(text);
         let card: Card = serde_json::from_value(json!({
-            "format": 1, "kind": "teacher", "sigma_data": 0.5, "trained_on": 0, "version": "0",
+            "format": 1, "kind": "teacher", "sigma-data": 0.5, "trained-on": 0, "version": "0",
             "recipe": {}, "parent": null,
             "network": fewstep::network::NetworkConfig::SongUnet(Default::default()),
             "sampling": plan_sampling(),
