@@ -25,7 +25,7 @@ pub struct Frozen {
     addresses: Vec<usize>,
 }
 
-/// Keeps what convolutions make of these weights, `[out, in, side, side]`, until the result is dropped: twice to three
+/// Keeps what convolutions make of these weights, `[out, in, side, side]`, until the result is dropped: twice to four
 /// times their memory for 3x3 ones. Nothing is computed before the first use, and no result changes. Tensors that are
 /// not f32 on the CPU, or are tracked by autodiff, are left out.
 pub fn freeze(weights: impl IntoIterator<Item = Tensor<4>>) -> Frozen {

@@ -35,6 +35,10 @@ unsafe fn load<V: Lanes>(n: usize, from: [*const f32; LANES]) -> [V; MOST] {
 ///
 /// # Safety
 /// All points must be writable; the CPU must support `V`.
+#[expect(
+    clippy::needless_range_loop,
+    reason = "it is the columns that are taken one by one"
+)]
 #[inline(always)]
 unsafe fn columns<S: Scheme, V: Lanes>(
     rows: [[V; MOST]; MOST],
@@ -99,6 +103,10 @@ pub(super) unsafe fn gradient<S: Scheme, V: Lanes>(
 ///
 /// # Safety
 /// Products must be readable, and tiles writable; the CPU must support `V`.
+#[expect(
+    clippy::needless_range_loop,
+    reason = "it is the columns that are taken one by one"
+)]
 #[inline(always)]
 pub(super) unsafe fn output<S: Scheme, V: Lanes>(
     m: *const f32,
