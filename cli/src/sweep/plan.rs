@@ -471,7 +471,7 @@ mod tests {
     fn runs_and_samplers_are_listed() {
         let plan = plan(
             "[[run]]\nname = 'Euler'\nset = { teacher-solver = { kind = 'euler' } }\n\
-             [[run]]\nname = 'one'\nafter = 'Euler'\nset = { second-stage = true, steps = 1, analytic-first-step = false, teacher-solver = { kind = 'euler' } }\n\
+             [[run]]\nname = 'one'\nafter = 'Euler'\nset = { second-stage = true, steps = 1, analytic-first-step = false, spacing = { kind = 'polynomial', rho = 7.0 }, teacher-solver = { kind = 'euler' } }\n\
              [[sampler]]\nname = 'Heun'\nsolver = 'heun'\nsteps = [2, 3]",
         );
         assert_eq!(recipe(&plan.trials[0]).teacher_solver.to_string(), "Euler");
