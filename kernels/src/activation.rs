@@ -1,7 +1,7 @@
 //! SiLU, `x * sigmoid(x)`, element by element on slices.
 
 use crate::buffer::spans;
-use crate::simd::{LANES, Lanes, dispatch};
+use crate::simd::{LANES, Lanes, TOGETHER, dispatch};
 
 /// `x * sigmoid(x)`.
 pub(crate) fn forward(x: &[f32]) -> Vec<f32> {
@@ -23,16 +23,26 @@ dispatch! { unsafe fn silu_gradient(x: &[f32], g: &[f32], out: *mut f32) = gradi
 /// `out` must hold as many values as `x`; the CPU must support `V`.
 #[inline(always)]
 unsafe fn silu_lanes<V: Lanes>(x: &[f32], out: *mut f32) {
-    let whole = x.len() / LANES * LANES;
+    let len = x.len();
+    let x = x.as_ptr();
+    let mut p = 0;
     // SAFETY: reads and writes stay below x.len().
     unsafe {
-        for p in (0..whole).step_by(LANES) {
-            let v = V::load(x.as_ptr().add(p));
-            v.silu().store(out.add(p));
+        while p + TOGETHER * LANES <= len {
+            let mut v = [V::splat(0.0); TOGETHER];
+            for (k, v) in v.iter_mut().enumerate() {
+                *v = V::load(x.add(p + k * LANES));
+            }
+            for (k, y) in V::silus(v).into_iter().enumerate() {
+                y.store(out.add(p + k * LANES));
+            }
+            p += TOGETHER * LANES;
         }
-        if whole < x.len() {
-            let v = V::load_part(x.as_ptr().add(whole), x.len() - whole);
-            v.silu().store_part(out.add(whole), x.len() - whole);
+        while p < len {
+            let n = (len - p).min(LANES);
+            let [y] = V::silus([V::load_part(x.add(p), n)]);
+            y.store_part(out.add(p), n);
+            p += LANES;
         }
     }
 }
@@ -41,18 +51,27 @@ unsafe fn silu_lanes<V: Lanes>(x: &[f32], out: *mut f32) {
 /// `g` and `out` must hold as many values as `x`; the CPU must support `V`.
 #[inline(always)]
 unsafe fn gradient_lanes<V: Lanes>(x: &[f32], g: &[f32], out: *mut f32) {
-    let whole = x.len() / LANES * LANES;
+    let len = x.len();
+    let (x, g) = (x.as_ptr(), g.as_ptr());
+    let mut p = 0;
     // SAFETY: reads and writes stay below x.len().
     unsafe {
-        for p in (0..whole).step_by(LANES) {
-            let v = V::load(x.as_ptr().add(p)).silu_slope();
-            v.mul(V::load(g.as_ptr().add(p))).store(out.add(p));
+        while p + TOGETHER * LANES <= len {
+            let mut v = [V::splat(0.0); TOGETHER];
+            for (k, v) in v.iter_mut().enumerate() {
+                *v = V::load(x.add(p + k * LANES));
+            }
+            for (k, slope) in V::silu_slopes(v).into_iter().enumerate() {
+                let at = p + k * LANES;
+                slope.mul(V::load(g.add(at))).store(out.add(at));
+            }
+            p += TOGETHER * LANES;
         }
-        let n = x.len() - whole;
-        if n > 0 {
-            let v = V::load_part(x.as_ptr().add(whole), n).silu_slope();
-            v.mul(V::load_part(g.as_ptr().add(whole), n))
-                .store_part(out.add(whole), n);
+        while p < len {
+            let n = (len - p).min(LANES);
+            let [slope] = V::silu_slopes([V::load_part(x.add(p), n)]);
+            slope.mul(V::load_part(g.add(p), n)).store_part(out.add(p), n);
+            p += LANES;
         }
     }
 }

@@ -5,7 +5,7 @@
 //! first's mean and also corrects that mean; sums over channels are f64.
 
 use crate::buffer::{Out, add_up, chunks};
-use crate::simd::{LANES, Lanes, dispatch};
+use crate::simd::{LANES, Lanes, TOGETHER, dispatch};
 
 /// Sizes and options of one normalisation of [batch, channels, pixels].
 #[derive(Clone, Copy, Debug)]
@@ -237,14 +237,30 @@ unsafe fn forward_lanes<V: Lanes>(g: &Group<'_>, out: *mut f32) {
         let offset = V::splat(g.offset(c, mean));
         let (scale, gamma) = (V::splat(scale as f32), V::splat(g.gamma[c]));
         let beta = V::splat(g.beta[c]);
-        for p in (0..g.pixels).step_by(LANES) {
-            let n = (g.pixels - p).min(LANES);
-            // SAFETY: p + n <= pixels, the length of x and of this channel's output.
-            unsafe {
-                let v: V = load(x.as_ptr().add(p), n);
+        // SAFETY: c counts the group's channels, which `out` holds.
+        let (x, out) = (x.as_ptr(), unsafe { out.add(c * g.pixels) });
+        let mut p = 0;
+        // SAFETY: what is read and written lies below pixels, the length of x and of this channel's output.
+        unsafe {
+            while p + TOGETHER * LANES <= g.pixels {
+                let mut z = [beta; TOGETHER];
+                for (k, z) in z.iter_mut().enumerate() {
+                    let v = V::load(x.add(p + k * LANES));
+                    *z = v.add(offset).mul(scale).fma(gamma, beta);
+                }
+                let y = if g.silu { V::silus(z) } else { z };
+                for (k, y) in y.into_iter().enumerate() {
+                    y.store(out.add(p + k * LANES));
+                }
+                p += TOGETHER * LANES;
+            }
+            while p < g.pixels {
+                let n = (g.pixels - p).min(LANES);
+                let v: V = load(x.add(p), n);
                 let z = v.add(offset).mul(scale).fma(gamma, beta);
-                let y = if g.silu { z.silu() } else { z };
-                store(y, out.add(c * g.pixels + p), n);
+                let [y] = if g.silu { V::silus([z]) } else { [z] };
+                store(y, out.add(p), n);
+                p += LANES;
             }
         }
     }
@@ -272,19 +288,44 @@ unsafe fn backward_lanes<V: Lanes>(g: &Group<'_>, dy: &[f32], dx: *mut f32, sums
         let (gamma, beta) = (V::splat(g.gamma[c]), V::splat(g.beta[c]));
         let start = c * g.pixels;
         let dy = &dy[start..start + g.pixels];
+        // SAFETY: c counts the group's channels, which `dx` holds.
+        let (x, dy, dx) = (x.as_ptr(), dy.as_ptr(), unsafe { dx.add(start) });
         let (mut sum, mut product) = (zero, zero);
-        for p in (0..g.pixels).step_by(LANES) {
-            let n = (g.pixels - p).min(LANES);
-            // SAFETY: p + n <= pixels; lanes past n have zero dy and so add nothing.
-            unsafe {
-                let hat = load::<V>(x.as_ptr().add(p), n).add(offset).mul(s);
-                let mut d: V = load(dy.as_ptr().add(p), n);
+        let mut p = 0;
+        // SAFETY: what is read and written lies below pixels; lanes past the end have zero dy and so add nothing.
+        unsafe {
+            while p + TOGETHER * LANES <= g.pixels {
+                let (mut hat, mut slope) = ([zero; TOGETHER], [zero; TOGETHER]);
+                for k in 0..TOGETHER {
+                    hat[k] = V::load(x.add(p + k * LANES)).add(offset).mul(s);
+                    slope[k] = hat[k].fma(gamma, beta);
+                }
                 if g.silu {
-                    d = d.mul(hat.fma(gamma, beta).silu_slope());
+                    slope = V::silu_slopes(slope);
+                }
+                for k in 0..TOGETHER {
+                    let mut d = V::load(dy.add(p + k * LANES));
+                    if g.silu {
+                        d = d.mul(slope[k]);
+                    }
+                    sum = sum.add(d);
+                    product = d.fma(hat[k], product);
+                    d.store(dx.add(p + k * LANES));
+                }
+                p += TOGETHER * LANES;
+            }
+            while p < g.pixels {
+                let n = (g.pixels - p).min(LANES);
+                let hat = load::<V>(x.add(p), n).add(offset).mul(s);
+                let mut d: V = load(dy.add(p), n);
+                if g.silu {
+                    let [slope] = V::silu_slopes([hat.fma(gamma, beta)]);
+                    d = d.mul(slope);
                 }
                 sum = sum.add(d);
                 product = d.fma(hat, product);
-                store(d, dx.add(start + p), n);
+                store(d, dx.add(p), n);
+                p += LANES;
             }
         }
         let (sum, product) = (sum.sum(), product.sum());

@@ -105,46 +105,85 @@ pub(crate) trait Lanes: Copy {
         }
     }
 
-    /// `e^self`, relative error about 1e-7 for lanes in -87..=88.
+    // What follows takes several vectors, operation by operation: each is a long chain of operations that depend on
+    // each other, and only chains side by side keep the CPU busy.
+
+    /// `e^x`, relative error about 1e-7 for lanes in -87..=88.
     ///
     /// Cody-Waite reduction by ln 2 in two parts, then a degree-7 Taylor polynomial on |r| <= ln2/2
     /// (its truncation error there is below 5e-9).
     #[inline(always)]
-    fn exp(self) -> Self {
-        let n = self.mul(Self::splat(std::f32::consts::LOG2_E)).round();
+    fn exps<const N: usize>(x: [Self; N]) -> [Self; N] {
+        let (mut n, mut r, mut p) = (x, x, x);
+        let log2_e = Self::splat(std::f32::consts::LOG2_E);
+        for k in 0..N {
+            n[k] = x[k].mul(log2_e).round();
+        }
         // ln 2 split so that n * hi is exact for |n| <= 2^8.
-        let r = n.fma(Self::splat(-0.693_359_4), self);
-        let r = n.fma(Self::splat(2.121_944_4e-4), r);
-        let p = Self::splat(1.0 / 5040.0).fma(r, Self::splat(1.0 / 720.0));
-        let p = p.fma(r, Self::splat(1.0 / 120.0));
-        let p = p.fma(r, Self::splat(1.0 / 24.0));
-        let p = p.fma(r, Self::splat(1.0 / 6.0));
-        let p = p.fma(r, Self::splat(0.5));
-        let p = p.fma(r.mul(r), r);
-        p.add(Self::splat(1.0)).mul(n.pow2())
+        let (hi, lo) = (Self::splat(-0.693_359_4), Self::splat(2.121_944_4e-4));
+        for k in 0..N {
+            r[k] = n[k].fma(hi, x[k]);
+        }
+        for k in 0..N {
+            r[k] = n[k].fma(lo, r[k]);
+        }
+        let highest = Self::splat(1.0 / 5040.0);
+        p.fill(highest);
+        for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5] {
+            let coefficient = Self::splat(coefficient);
+            for k in 0..N {
+                p[k] = p[k].fma(r[k], coefficient);
+            }
+        }
+        let one = Self::splat(1.0);
+        for k in 0..N {
+            p[k] = p[k].fma(r[k].mul(r[k]), r[k]);
+        }
+        for k in 0..N {
+            p[k] = p[k].add(one).mul(n[k].pow2());
+        }
+        p
     }
 
-    /// The logistic function `1 / (1 + e^-self)`.
+    /// The logistic function `1 / (1 + e^-x)`.
     #[inline(always)]
-    fn sigmoid(self) -> Self {
-        let x = self.clamp(-87.0, 87.0);
-        let e = Self::splat(0.0).sub(x).exp();
-        Self::splat(1.0).div(Self::splat(1.0).add(e))
+    fn sigmoids<const N: usize>(x: [Self; N]) -> [Self; N] {
+        let (zero, one) = (Self::splat(0.0), Self::splat(1.0));
+        let mut y = x;
+        for y in &mut y {
+            *y = zero.sub(y.clamp(-87.0, 87.0));
+        }
+        y = Self::exps(y);
+        for y in &mut y {
+            *y = one.div(one.add(*y));
+        }
+        y
     }
 
-    /// `self * sigmoid(self)`.
+    /// `x * sigmoid(x)`.
     #[inline(always)]
-    fn silu(self) -> Self {
-        self.mul(self.sigmoid())
+    fn silus<const N: usize>(x: [Self; N]) -> [Self; N] {
+        let mut y = Self::sigmoids(x);
+        for k in 0..N {
+            y[k] = x[k].mul(y[k]);
+        }
+        y
     }
 
-    /// Derivative of [`silu`](Self::silu): `s * (1 + x * (1 - s))` with `s = sigmoid(x)`.
+    /// Derivative of [`silus`](Self::silus): `s * (1 + x * (1 - s))` with `s = sigmoid(x)`.
     #[inline(always)]
-    fn silu_slope(self) -> Self {
-        let (s, one) = (self.sigmoid(), Self::splat(1.0));
-        s.mul(self.fma(one.sub(s), one))
+    fn silu_slopes<const N: usize>(x: [Self; N]) -> [Self; N] {
+        let one = Self::splat(1.0);
+        let mut y = Self::sigmoids(x);
+        for k in 0..N {
+            y[k] = y[k].mul(x[k].fma(one.sub(y[k]), one));
+        }
+        y
     }
 }
+
+/// Vectors whose elementwise functions are computed together.
+pub(crate) const TOGETHER: usize = 4;
 
 /// The portable implementation; compilers turn it into whatever vectors the target has.
 #[derive(Clone, Copy)]
