@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::error::positive;
-use crate::network::{Gathered, Network, gather, replace};
+use crate::network::{Gathered, Network, gather, replace, update};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -54,7 +54,8 @@ impl Adam {
         }
     }
 
-    /// One update; returns the network with new parameters.
+    /// One update; returns the network with new parameters. Where nothing else holds the old ones it needs memory for one
+    /// parameter, besides the moments: twice the network's, in f32.
     pub(crate) fn step(
         &mut self,
         network: Network,
@@ -67,11 +68,13 @@ impl Adam {
             beta2,
             epsilon,
         } = self.config;
-        let mut values = gather(&network);
-        for ((value, gradient), state) in values.iter_mut().zip(gradients).zip(&mut self.moments) {
-            let (Some(old), Some(gradient)) = (value.tensor.take(), gradient.tensor) else {
-                continue;
+        let mut gradients = gradients.into_iter();
+        let moments = &mut self.moments;
+        update(network, &mut |i, old| {
+            let Some(gradient) = gradients.next().and_then(|g| g.tensor) else {
+                return old;
             };
+            let state = &mut moments[i];
             let mean = gradient.clone().mul_scalar(1.0 - beta1);
             let square = gradient.square().mul_scalar(1.0 - beta2);
             let next = match state.take() {
@@ -92,9 +95,8 @@ impl Adam {
             let scale = root.div_scalar(correct2.sqrt()).add_scalar(epsilon);
             let change = (next.mean.clone() / scale).mul_scalar(learning_rate / correct1);
             *state = Some(next);
-            value.tensor = Some(old - change);
-        }
-        replace(network, &mut |i, _, _| values[i].tensor.take())
+            old - change
+        })
     }
 
     /// The moments by parameter position, for saving.
@@ -160,18 +162,6 @@ pub(crate) fn finite(gradients: &[Gathered]) -> bool {
     let tensors = gradients.iter().filter_map(|g| g.tensor.as_ref());
     let sums: Vec<_> = tensors.map(|t| t.clone().abs().sum()).collect();
     sums.is_empty() || Tensor::cat(sums, 0).sum().into_scalar::<f64>().is_finite()
-}
-
-/// Adds gradients of another micro-batch; a parameter has a sum as soon as one has a gradient.
-pub(crate) fn add(sum: Option<Vec<Gathered>>, more: Vec<Gathered>) -> Vec<Gathered> {
-    let Some(mut sum) = sum else { return more };
-    for (sum, more) in sum.iter_mut().zip(more) {
-        sum.tensor = match (sum.tensor.take(), more.tensor) {
-            (Some(a), Some(b)) => Some(a + b),
-            (a, b) => a.or(b),
-        };
-    }
-    sum
 }
 
 impl AdamConfig {

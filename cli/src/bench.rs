@@ -30,10 +30,10 @@ before it is timed. benches/pytorch/ compares all of it with PyTorch.";
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Verb {
-    /// A model file, or a network with random weights: fashion-mnist, bench64 or cifar10
+    /// A model file, or a network with random weights: fashion-mnist, bench64, cifar10, lsun-bedroom or stable-diffusion
     #[arg(default_value = "fashion-mnist")]
     model: PathBuf,
-    /// Images computed at once [default: 2 for cifar10, otherwise 8]
+    /// Images computed at once [default: 2 from cifar10 on, otherwise 8]
     #[arg(long, value_name = "N")]
     batch: Option<NonZeroUsize>,
     /// What to time
@@ -54,8 +54,8 @@ pub struct Verb {
     /// Write the model to a file, and time nothing
     #[arg(long, value_name = "FILE")]
     write_model: Option<PathBuf>,
-    /// Write inputs and results of all work to a safetensors file, for a comparison with another implementation, and time
-    /// nothing
+    /// Write inputs and results of all work (with --work forward, of that alone) to a safetensors file, for a comparison with
+    /// another implementation, and time nothing
     #[arg(long, value_name = "FILE")]
     write_results: Option<PathBuf>,
 }
@@ -116,7 +116,11 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         }
         if let Some(path) = &verb.write_results {
             let workload = Workload::new(&model, batch, device)?;
-            workload.results()?.write(path)?;
+            let results = match verb.work.as_slice() {
+                [Work::Forward] => workload.forward_results()?,
+                _ => workload.results()?,
+            };
+            results.write(path)?;
             println!("{}", path.display());
         }
         return Ok(ExitCode::SUCCESS);

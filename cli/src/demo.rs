@@ -99,7 +99,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     catch_interrupts()?;
     let start = Start {
         recipe: recipe.clone(),
-        teacher: &teacher,
+        teacher: teacher.clone(),
         hash: hash.clone(),
         perceptual: None,
         cache: None,

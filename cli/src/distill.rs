@@ -82,7 +82,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     catch_interrupts()?;
     let start = Start {
         recipe,
-        teacher: &teacher,
+        teacher,
         hash,
         perceptual,
         cache: verb.cache.as_deref(),
@@ -123,7 +123,7 @@ pub struct Start<'a> {
     /// The settings.
     pub recipe: Recipe,
     /// The teacher.
-    pub teacher: &'a Model,
+    pub teacher: Model,
     /// SHA-256 of the teacher's file.
     pub hash: String,
     /// The network of a perceptual distance.
@@ -151,19 +151,24 @@ impl Start<'_> {
         let json = recipe_json(&recipe)?;
         let (folder, state) = Folder::open(self.path, args.policy(), &json, PRODUCT)?;
         if state.is_none() {
-            recipe = searched(recipe, self.teacher, context)?;
+            recipe = searched(recipe, &self.teacher, context)?;
         }
         let text = to_toml(Kind::Distillation, &recipe)?;
-        let mut source = TrajectorySource::new(&recipe, self.teacher, device)?;
+        // The student first: it starts from the weights of the file, which are not needed after that where the teacher's are
+        // held in half.
+        let (now, hash) = (recipe.clone(), self.hash.clone());
+        let distiller = match state {
+            Some(state) => Distiller::resume(&state, &self.teacher, hash, device)?,
+            None => Distiller::new(now, &self.teacher, hash, device)?,
+        };
+        let teacher = recipe.teacher(&self.teacher)?;
+        drop(self.teacher);
+        let mut source = TrajectorySource::new(&recipe, &teacher, device)?;
         if let Some(folder) = self.cache {
             source = source.with_cache(TrajectoryCache::open(folder, &self.hash)?);
             let (what, size) = cached(&source)?;
             context.reporter.say(format!("{what}: {size}"));
         }
-        let distiller = match &state {
-            Some(state) => Distiller::resume(state, self.teacher, self.hash, device)?,
-            None => Distiller::new(recipe, self.teacher, self.hash, device)?,
-        };
         let distiller = match self.perceptual {
             Some(perceptual) => distiller.with_perceptual(perceptual)?,
             None => distiller,
@@ -172,7 +177,7 @@ impl Start<'_> {
         let mut job = DistillJob {
             distiller,
             source,
-            teacher: self.teacher,
+            teacher: &teacher,
             teacher_row: None,
             device: device.clone(),
         };

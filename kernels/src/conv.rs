@@ -2,11 +2,13 @@
 //!
 //! 3x3 goes through Winograd transforms of tiles of 4x4 or 2x2 outputs ([`scheme`], [`transform`]), which leave a
 //! quarter, or four ninths, of the multiplications: a matrix product for each point of a tile, over input channels
-//! ([`product`]), which is also all of a 1x1 convolution. No im2col matrix is built. The gradient with respect to the
+//! ([`product`]), which is also all of a 1x1 convolution. No im2col matrix is built, except of small images with many
+//! channels ([`direct`]). The gradient with respect to the
 //! input is the same convolution with flipped, transposed weights; the weight gradient ([`weight`]) is products over
 //! tiles, those of 1x1 are in [`correlation`].
 
 mod correlation;
+mod direct;
 mod forward;
 mod grid;
 mod pack;
@@ -17,6 +19,7 @@ mod weight;
 
 pub(crate) use forward::{forward, input_gradient};
 pub(crate) use pack::pack;
+pub(crate) use product::{PANEL, Product, Start, blocks};
 pub(crate) use weight::{bias_gradient, weight_gradient};
 
 /// Sizes of one convolution: `side` x `side` taps, padding `side / 2`, stride 1.

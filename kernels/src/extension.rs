@@ -1,6 +1,6 @@
 //! The operations as an extension of Burn's Flex backend.
 
-use crate::{activation, conv, frozen, norm, resample};
+use crate::{activation, attention, conv, frozen, norm, resample};
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Flex, backend_extension};
@@ -37,6 +37,18 @@ pub trait Kernels: Backend {
 
     /// Mean over 2x2 blocks.
     fn halve(x: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// Scaled dot-product attention of `[batch, heads, tokens, width]`; the answer is `[batch, tokens, heads, width]` if it
+    /// is for `tokens`, else `[batch, heads, width, tokens]`.
+    fn attention_tiled(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        tokens: bool,
+    ) -> FloatTensor<Self>;
+
+    /// Value times GELU of a gate, of rows `[value, gate]`.
+    fn gated_gelu(x: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
 /// The tensor's values in row-major order without gaps; copied only if they are not so already.
@@ -88,6 +100,48 @@ pub(crate) fn norm_shape(x: &FlexTensor, groups: usize, eps: f64, silu: bool) ->
     }
 }
 
+/// Sizes of the attention of queries and keys.
+pub(crate) fn attention_shape(query: &FlexTensor, key: &FlexTensor) -> attention::Shape {
+    let [batch, heads, queries, width] = query.layout().shape().dims();
+    let [_, _, keys, _] = key.layout().shape().dims();
+    attention::Shape {
+        batch,
+        heads,
+        queries,
+        keys,
+        width,
+    }
+}
+
+/// A tensor whose numbers can be reached by steps forward.
+pub(crate) fn forward_steps(t: FlexTensor) -> FlexTensor {
+    match t.layout().has_positive_strides() {
+        true => t,
+        false => t.to_contiguous(),
+    }
+}
+
+/// The rows of a tensor with [`forward_steps`].
+pub(crate) fn attention_rows(t: &FlexTensor) -> attention::Rows<'_> {
+    let mut steps = [0; 4];
+    for (step, stride) in steps.iter_mut().zip(t.layout().strides()) {
+        *step = stride.unsigned_abs();
+    }
+    attention::Rows {
+        values: t.storage(),
+        first: t.layout().start_offset(),
+        steps,
+    }
+}
+
+/// The answer's dimensions.
+pub(crate) fn answer_shape(s: &attention::Shape, tokens: bool) -> Shape {
+    Shape::new(match tokens {
+        true => [s.batch, s.queries, s.heads, s.width],
+        false => [s.batch, s.heads, s.width, s.queries],
+    })
+}
+
 impl Kernels for Flex {
     fn conv2d_same(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
         let (x, weight, bias) = (dense(x), dense(weight), dense(bias));
@@ -135,4 +189,32 @@ impl Kernels for Flex {
         let y = resample::gather(values(&x), [h, w], 0.25);
         tensor(y, Shape::new([b, c, h / 2, w / 2]))
     }
+
+    fn attention_tiled(
+        query: FlexTensor,
+        key: FlexTensor,
+        value: FlexTensor,
+        tokens: bool,
+    ) -> FlexTensor {
+        let [query, key, value] = [query, key, value].map(forward_steps);
+        let s = attention_shape(&query, &key);
+        let [q, k, v] = [&query, &key, &value].map(attention_rows);
+        let answer = attention::forward(s, &q, &k, &v, tokens);
+        tensor(answer.values, answer_shape(&s, tokens))
+    }
+
+    fn gated_gelu(x: FlexTensor) -> FlexTensor {
+        let x = dense(x);
+        let (shape, width) = gate_shape(&x);
+        tensor(activation::gated(values(&x), width), shape)
+    }
+}
+
+/// The dimensions of a gated tensor, and the numbers of its rows.
+pub(crate) fn gate_shape(x: &FlexTensor) -> (Shape, usize) {
+    let mut shape = x.layout().shape().clone();
+    let last = shape.num_dims() - 1;
+    shape[last] /= 2;
+    let width = shape[last];
+    (shape, width)
 }

@@ -1,7 +1,10 @@
 //! The operations' backward passes.
 
-use crate::extension::{Kernels, conv_shape, dense, norm_shape, tensor, values};
-use crate::{activation, conv, norm, resample};
+use crate::extension::{
+    Kernels, answer_shape, attention_rows, attention_shape, conv_shape, dense, forward_steps,
+    gate_shape, norm_shape, tensor, values,
+};
+use crate::{activation, attention, conv, norm, resample};
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
@@ -76,6 +79,45 @@ impl Backward<Flex, 4> for NormBackward {
     }
 }
 
+#[derive(Debug)]
+struct AttentionBackward;
+
+/// What the backward pass of an attention needs.
+#[derive(Clone, Debug)]
+struct AttentionState {
+    query: FlexTensor,
+    key: FlexTensor,
+    value: FlexTensor,
+    answer: FlexTensor,
+    sums: FlexTensor,
+    tokens: bool,
+}
+
+impl Backward<Flex, 3> for AttentionBackward {
+    type State = AttentionState;
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let g = forward_steps(grads.consume::<Flex>(&ops.node));
+        let state = ops.state;
+        let s = attention_shape(&state.query, &state.key);
+        // As the queries: [batch, heads, tokens, width].
+        let like = |t: &FlexTensor| match state.tokens {
+            true => t.transpose(1, 2),
+            false => t.transpose(2, 3),
+        };
+        let (answer, g) = (like(&state.answer), like(&g));
+        let [q, k, v] = [&state.query, &state.key, &state.value].map(attention_rows);
+        let [answer, g] = [&answer, &g].map(attention_rows);
+        let d = attention::backward(s, [&q, &k, &v], &answer, values(&state.sums), &g);
+        let found = [(d.q, &state.query), (d.k, &state.key), (d.v, &state.value)];
+        for (node, (d, like)) in ops.parents.into_iter().zip(found) {
+            if let Some(node) = node {
+                grads.register::<Flex>(node.id, tensor(d, like.layout().shape().clone()));
+            }
+        }
+    }
+}
+
 /// Declares the backward pass of an operation with one input, `gradient(state, g)`.
 macro_rules! unary {
     ($name:ident, $state:ty, $gradient:expr) => {
@@ -126,6 +168,14 @@ unary!(
         tensor(d, Shape::new([b, c, h, w]))
     }
 );
+
+unary!(GateBackward, FlexTensor, |x: &FlexTensor, g: &[f32]| {
+    let (_, width) = gate_shape(x);
+    tensor(
+        activation::gated_backward(values(x), g, width),
+        x.layout().shape().clone(),
+    )
+});
 
 impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
     fn conv2d_same(
@@ -211,6 +261,50 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
         let y = Flex::halve(x);
         match prep {
             OpsKind::Tracked(prep) => prep.finish(shape, y),
+            OpsKind::UnTracked(prep) => prep.finish(y),
+        }
+    }
+
+    fn attention_tiled(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        tokens: bool,
+    ) -> FloatTensor<Self> {
+        let prep = AttentionBackward
+            .prepare::<C>([query.node(), key.node(), value.node()])
+            .compute_bound()
+            .stateful();
+        let [query, key, value] = [query, key, value].map(|t| forward_steps(t.into_primitive()));
+        let s = attention_shape(&query, &key);
+        let [q, k, v] = [&query, &key, &value].map(attention_rows);
+        let answer = attention::forward(s, &q, &k, &v, tokens);
+        let y = tensor(answer.values, answer_shape(&s, tokens));
+        match prep {
+            OpsKind::Tracked(prep) => {
+                let state = AttentionState {
+                    query,
+                    key,
+                    value,
+                    answer: y.clone(),
+                    sums: tensor(answer.sums, Shape::new([s.batch, s.heads, s.queries])),
+                    tokens,
+                };
+                prep.finish(state, y)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(y),
+        }
+    }
+
+    fn gated_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let prep = GateBackward
+            .prepare::<C>([x.node()])
+            .compute_bound()
+            .stateful();
+        let x = dense(x.into_primitive());
+        let y = Flex::gated_gelu(x.clone());
+        match prep {
+            OpsKind::Tracked(prep) => prep.finish(x, y),
             OpsKind::UnTracked(prep) => prep.finish(y),
         }
     }

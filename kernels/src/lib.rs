@@ -1,12 +1,13 @@
 //! Fast CPU operations for small diffusion U-Nets, as an extension of Burn's Flex backend.
 //!
-//! [`conv2d_3x3`], [`conv2d_1x1`], [`group_norm_silu`], [`silu`], [`upsample_2x`] and
-//! [`downsample_2x`] take and give [`burn::tensor::Tensor`]s on `Device::flex()`, with or without
+//! [`conv2d_3x3`], [`conv2d_1x1`], [`group_norm_silu`], [`silu`], [`attention`], [`gated_gelu`], [`upsample_2x`]
+//! and [`downsample_2x`] take and give [`burn::tensor::Tensor`]s on `Device::flex()`, with or without
 //! autodiff. f32 runs on this crate's kernels; any other type or device on Burn's own operations, so
 //! callers need no branch. Results do not depend on the number of threads.
 #![warn(missing_docs)]
 
 mod activation;
+mod attention;
 mod buffer;
 mod conv;
 mod extension;
@@ -21,4 +22,7 @@ mod simd;
 pub use extension::Kernels;
 pub use frozen::{Frozen, freeze};
 pub use memory::keep_freed_memory;
-pub use operation::{conv2d_1x1, conv2d_3x3, downsample_2x, group_norm_silu, silu, upsample_2x};
+pub use operation::{
+    attention, conv2d_1x1, conv2d_3x3, downsample_2x, gated_gelu, group_norm_silu, silu,
+    upsample_2x,
+};

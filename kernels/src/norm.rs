@@ -5,7 +5,7 @@
 //! first's mean and also corrects that mean; sums over channels are f64.
 
 use crate::buffer::{Out, add_up, chunks};
-use crate::simd::{LANES, Lanes, TOGETHER, dispatch};
+use crate::simd::{LANES, Lanes, TOGETHER, dispatch, load, store};
 
 /// Sizes and options of one normalisation of [batch, channels, pixels].
 #[derive(Clone, Copy, Debug)]
@@ -194,35 +194,6 @@ unsafe fn moments<V: Lanes>(x: &[f32], offset: f32) -> (f64, f64) {
         b += v * v;
     }
     (a, b)
-}
-
-// Kernel loops are written out rather than taking closures: a closure is compiled without the CPU
-// features of the function around it, and where it is not inlined every vector operation is a call.
-
-/// # Safety
-/// `n <= 8` values must be readable.
-#[inline(always)]
-unsafe fn load<V: Lanes>(p: *const f32, n: usize) -> V {
-    // SAFETY: passed on.
-    unsafe {
-        match n {
-            LANES => V::load(p),
-            _ => V::load_part(p, n),
-        }
-    }
-}
-
-/// # Safety
-/// `n <= 8` values must be writable.
-#[inline(always)]
-unsafe fn store<V: Lanes>(v: V, p: *mut f32, n: usize) {
-    // SAFETY: passed on.
-    unsafe {
-        match n {
-            LANES => v.store(p),
-            _ => v.store_part(p, n),
-        }
-    }
 }
 
 dispatch! { unsafe fn group_forward(g: &Group<'_>, out: *mut f32) = forward_lanes }

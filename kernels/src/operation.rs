@@ -2,7 +2,7 @@
 
 use crate::extension::Kernels;
 use burn::backend::Dispatch;
-use burn::tensor::ops::{AvgPoolOptions, ConvOptions};
+use burn::tensor::ops::{AttentionModuleOptions, AvgPoolOptions, ConvOptions};
 use burn::tensor::{DType, Device, Tensor, activation, module};
 
 /// Whether the kernels can take this tensor: f32 on Flex.
@@ -129,4 +129,54 @@ pub fn downsample_2x(x: Tensor<4>) -> Tensor<4> {
         return module::avg_pool2d(x, AvgPoolOptions::new([2, 2]));
     }
     Tensor::from_dispatch(Dispatch::halve(x.into_dispatch()))
+}
+
+/// Scaled dot-product attention, softmax(q k^T / sqrt(width)) v, without ever holding all scores: `query`
+/// `[B, heads, N, width]`, `key` and `value` `[B, heads, M, width]` -> `[B, heads, N, width]`. None of them need be
+/// contiguous. With `tokens` the answer lies in memory as `[B, N, heads, width]`, else as `[B, heads, width, N]`.
+///
+/// # Panics
+/// If the shapes do not fit each other, or there are no keys.
+pub fn attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, tokens: bool) -> Tensor<4> {
+    let [b, heads, _, width] = query.dims();
+    let [_, _, keys, _] = key.dims();
+    assert_eq!(
+        key.dims(),
+        [b, heads, keys, width],
+        "keys of the queries' heads"
+    );
+    assert_eq!(value.dims(), key.dims(), "one value for each key");
+    assert!(keys > 0, "attention needs keys");
+    if !(supported(&query) && supported(&key) && supported(&value)) {
+        let options = AttentionModuleOptions::default();
+        return module::attention(query, key, value, None, None, options);
+    }
+    let answer = Tensor::from_dispatch(Dispatch::attention_tiled(
+        query.into_dispatch(),
+        key.into_dispatch(),
+        value.into_dispatch(),
+        tokens,
+    ));
+    match tokens {
+        true => answer.swap_dims(1, 2),
+        false => answer.swap_dims(2, 3),
+    }
+}
+
+/// `value * gelu(gate)` with exact GELU: `[rows, 2 n]`, values before gates -> `[rows, n]`.
+///
+/// # Panics
+/// If the rows cannot be halved.
+pub fn gated_gelu(x: Tensor<2>) -> Tensor<2> {
+    let [_, columns] = x.dims();
+    assert!(
+        columns.is_multiple_of(2),
+        "{columns} columns cannot be halved"
+    );
+    if !supported(&x) {
+        let width = columns / 2;
+        let (value, gate) = (x.clone().narrow(1, 0, width), x.narrow(1, width, width));
+        return value * activation::gelu(gate);
+    }
+    Tensor::from_dispatch(Dispatch::gated_gelu(x.into_dispatch()))
 }

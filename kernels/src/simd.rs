@@ -35,6 +35,10 @@ pub(crate) trait Lanes: Copy {
     fn fma(self, a: Self, b: Self) -> Self;
     /// Lane-wise clamp to `lo..=hi`; NaN stays NaN.
     fn clamp(self, lo: f32, hi: f32) -> Self;
+    /// Lane-wise absolute value.
+    fn abs(self) -> Self;
+    /// The lanes with the signs of another's.
+    fn signed(self, like: Self) -> Self;
     /// Nearest integer, for |x| below 2^22.
     fn round(self) -> Self;
     /// `2^self` for integer lanes in -126..=127.
@@ -145,6 +149,13 @@ pub(crate) trait Lanes: Copy {
         p
     }
 
+    /// One vector's [`exps`](Self::exps).
+    #[inline(always)]
+    fn exp(self) -> Self {
+        let [y] = Self::exps([self]);
+        y
+    }
+
     /// The logistic function `1 / (1 + e^-x)`.
     #[inline(always)]
     fn sigmoids<const N: usize>(x: [Self; N]) -> [Self; N] {
@@ -170,6 +181,23 @@ pub(crate) trait Lanes: Copy {
         y
     }
 
+    /// The standard normal distribution up to `self`, and its density times the square root of 2 pi: absolute error of the
+    /// first about 1e-7. [Abramowitz & Stegun 7.1.26]
+    #[inline(always)]
+    fn normal(self) -> [Self; 2] {
+        let (one, half) = (Self::splat(1.0), Self::splat(0.5));
+        let density = self.mul(self).mul(Self::splat(-0.5));
+        let density = density.clamp(-87.0, 87.0).exp();
+        let scaled = Self::splat(0.327_591_1 * std::f32::consts::FRAC_1_SQRT_2);
+        let t = one.div(self.abs().fma(scaled, one));
+        let p = Self::splat(1.061_405_4).fma(t, Self::splat(-1.453_152));
+        let p = p.fma(t, Self::splat(1.421_413_7));
+        let p = p.fma(t, Self::splat(-0.284_496_74));
+        let p = p.fma(t, Self::splat(0.254_829_6)).mul(t);
+        let tail = p.mul(density).mul(half);
+        [half.sub(tail).signed(self).add(half), density]
+    }
+
     /// Derivative of [`silus`](Self::silus): `s * (1 + x * (1 - s))` with `s = sigmoid(x)`.
     #[inline(always)]
     fn silu_slopes<const N: usize>(x: [Self; N]) -> [Self; N] {
@@ -184,6 +212,35 @@ pub(crate) trait Lanes: Copy {
 
 /// Vectors whose elementwise functions are computed together.
 pub(crate) const TOGETHER: usize = 4;
+
+// Kernel loops are written out rather than taking closures: a closure is compiled without the CPU
+// features of the function around it, and where it is not inlined every vector operation is a call.
+
+/// # Safety
+/// `n <= 8` values must be readable.
+#[inline(always)]
+pub(crate) unsafe fn load<V: Lanes>(p: *const f32, n: usize) -> V {
+    // SAFETY: passed on.
+    unsafe {
+        match n {
+            LANES => V::load(p),
+            _ => V::load_part(p, n),
+        }
+    }
+}
+
+/// # Safety
+/// `n <= 8` values must be writable.
+#[inline(always)]
+pub(crate) unsafe fn store<V: Lanes>(v: V, p: *mut f32, n: usize) {
+    // SAFETY: passed on.
+    unsafe {
+        match n {
+            LANES => v.store(p),
+            _ => v.store_part(p, n),
+        }
+    }
+}
 
 /// The portable implementation; compilers turn it into whatever vectors the target has.
 #[derive(Clone, Copy)]
@@ -235,6 +292,14 @@ impl Lanes for Portable {
     #[inline(always)]
     fn clamp(self, lo: f32, hi: f32) -> Self {
         Self(self.0.map(|x| x.clamp(lo, hi)))
+    }
+    #[inline(always)]
+    fn abs(self) -> Self {
+        Self(self.0.map(f32::abs))
+    }
+    #[inline(always)]
+    fn signed(self, like: Self) -> Self {
+        self.zip(like, f32::copysign)
     }
     #[inline(always)]
     fn round(self) -> Self {

@@ -13,6 +13,7 @@ pub use counted::Counted;
 pub use gaussian::Gaussian;
 pub use guidance::Guided;
 pub use mixture::Mixture;
+pub(crate) use precondition::Call;
 pub use precondition::{Preconditioned, Preconditioning};
 pub use threshold::Thresholded;
 

@@ -108,35 +108,74 @@ impl Preconditioned {
         condition: &Condition,
         dropout: Option<&Dropout>,
     ) -> Images {
-        let all = sigmas.iter().map(|s| self.preconditioning.coefficients(*s));
-        let all: Vec<_> = all.collect();
-        let noise: Vec<f64> = all.iter().map(|c| c.noise).collect();
-        let inputs = Inputs {
-            noise: &noise,
+        let call = self.call(sigmas);
+        let inputs = call.inputs(condition, dropout);
+        let raw = self.network.forward(call.enter(noisy.clone()), inputs);
+        call.leave(noisy, raw)
+    }
+
+    /// What a call of the network at these levels needs before and after it.
+    pub(crate) fn call(&self, sigmas: &[f64]) -> Call {
+        let levels = sigmas.iter().map(|s| self.preconditioning.coefficients(*s));
+        let levels: Vec<_> = levels.collect();
+        Call {
+            noise: levels.iter().map(|c| c.noise).collect(),
+            levels,
+            compute: self.compute,
+        }
+    }
+}
+
+/// A call of the network.
+pub(crate) struct Call {
+    levels: Vec<Coefficients>,
+    noise: Vec<f64>,
+    compute: DType,
+}
+
+impl Call {
+    /// What the network is told.
+    pub(crate) fn inputs<'a>(
+        &'a self,
+        condition: &'a Condition,
+        dropout: Option<&'a Dropout>,
+    ) -> Inputs<'a> {
+        Inputs {
+            noise: &self.noise,
             labels: condition.labels.as_ref(),
             augment: condition.augment.as_ref(),
             context: condition.context.as_ref(),
             steps: condition.steps,
             dropout,
+        }
+    }
+
+    /// What the network is given: c_in x, in the type that it computes in.
+    pub(crate) fn enter(&self, noisy: Images) -> Images {
+        let scaled = match self.levels.as_slice() {
+            [only] => noisy.mul_scalar(only.input),
+            _ => noisy.clone() * self.column(&noisy, |c| c.input),
         };
-        let dtype = noisy.dtype();
-        let run = |scaled: Images| {
-            let raw = self.network.forward(scaled.cast(self.compute), inputs);
-            raw.cast(dtype)
-        };
-        if let [only] = all.as_slice() {
-            let raw = run(noisy.clone().mul_scalar(only.input));
+        scaled.cast(self.compute)
+    }
+
+    /// What its answer F comes to: c_skip x + c_out F, in the type of x.
+    pub(crate) fn leave(&self, noisy: Images, raw: Images) -> Images {
+        let raw = raw.cast(noisy.dtype());
+        if let [only] = self.levels.as_slice() {
             return noisy.mul_scalar(only.skip) + raw.mul_scalar(only.out);
         }
-        let device = noisy.device();
-        let column = |pick: fn(&Coefficients) -> f64| {
-            let values: Vec<f32> = all.iter().map(|c| pick(c) as f32).collect();
-            let rows = values.len();
-            let data = TensorData::new(values, [rows, 1, 1, 1]);
-            Tensor::<4>::from_data(data, (&device, dtype))
-        };
-        let raw = run(noisy.clone() * column(|c| c.input));
-        noisy * column(|c| c.skip) + raw * column(|c| c.out)
+        let [skip, out] =
+            [|c: &Coefficients| c.skip, |c: &Coefficients| c.out].map(|f| self.column(&noisy, f));
+        noisy * skip + raw * out
+    }
+
+    /// A number for each level, `[levels, 1, 1, 1]`, of the type and on the device of `like`.
+    fn column(&self, like: &Images, pick: fn(&Coefficients) -> f64) -> Images {
+        let values: Vec<f32> = self.levels.iter().map(|c| pick(c) as f32).collect();
+        let rows = values.len();
+        let data = TensorData::new(values, [rows, 1, 1, 1]);
+        Tensor::from_data(data, (&like.device(), like.dtype()))
     }
 }
 

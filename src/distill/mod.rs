@@ -3,6 +3,7 @@
 
 mod cache;
 mod check;
+mod checkpointed;
 mod cost;
 mod direction;
 mod distance;
@@ -25,11 +26,11 @@ pub use target::{Cached, TrajectorySource};
 use crate::checkpoint::{Card, Kind, Model, Progress, State, recipe_json};
 use crate::denoiser::{Condition, Preconditioned};
 use crate::network::{Gathered, add_step_branch};
-use crate::optimizer::{Adam, Average, add, finite};
+use crate::optimizer::{Adam, Average, finite};
 use crate::sampler::Trajectory;
 use crate::{Error, Images};
 use burn::module::Module;
-use burn::tensor::Device;
+use burn::tensor::{DType, Device};
 use distance::Criterion;
 
 /// A distillation run: the caller loops over [`Distiller::round`], giving it the teacher's trajectories.
@@ -39,8 +40,8 @@ pub struct Distiller {
     /// The teacher's card, with the student's network: the student's card is made from it.
     card: Card,
     parent: String,
-    /// With autodiff.
-    student: Preconditioned,
+    /// With autodiff; missing only while it is updated.
+    student: Option<Preconditioned>,
     optimizer: Adam,
     /// The averaged weights, where the recipe asks for them.
     average: Option<Average>,
@@ -93,10 +94,11 @@ impl Distiller {
         let average = averaged.then(|| Average::new(&network));
         let network = network.to_device(&device.clone().autodiff()).train();
         Ok(Self {
-            student: Preconditioned {
+            student: Some(Preconditioned {
                 network,
-                ..teacher.denoiser.clone()
-            },
+                preconditioning: teacher.denoiser.preconditioning.clone(),
+                compute: recipe.compute(teacher),
+            }),
             optimizer: Adam::new(recipe.adam),
             average,
             criterion: Criterion {
@@ -171,12 +173,11 @@ impl Distiller {
             let mut sum = None;
             let mut distance = 0.0;
             for part in &mut parts {
-                let (value, gathered) = self.step(part, target, index);
+                let value = self.step(part, target, index, &mut sum);
                 if !value.is_finite() {
                     return Err(diverged);
                 }
                 distance += value;
-                sum = gathered.map(|gathered| add(sum, gathered));
             }
             distances.push(distance);
             report(StepReport {
@@ -187,13 +188,20 @@ impl Distiller {
                 if !finite(&gradients) {
                     return Err(diverged);
                 }
-                let network = self.student.network.clone();
-                self.student.network = self.optimizer.step(network, gradients, learning_rate);
+                // Taken out, not copied: the new parameters can have the memory of the old.
+                self.student = self.student.take().map(|student| Preconditioned {
+                    network: self
+                        .optimizer
+                        .step(student.network, gradients, learning_rate),
+                    ..student
+                });
             }
         }
         let decay = self.recipe.average_decay_at(self.round);
-        if let (Some(average), Some(decay)) = (&mut self.average, decay) {
-            average.update(&self.student.network, decay);
+        if let (Some(average), Some(student), Some(decay)) =
+            (&mut self.average, &self.student, decay)
+        {
+            average.update(&student.network, decay);
         }
         self.round += 1;
         Ok(Round {
@@ -201,6 +209,11 @@ impl Distiller {
             distances,
             learning_rate,
         })
+    }
+
+    fn student(&self) -> &Preconditioned {
+        let student = self.student.as_ref();
+        student.expect("a student is put back after its update")
     }
 
     /// Rounds done.
@@ -223,7 +236,7 @@ impl Distiller {
     /// # Errors
     /// [`Error::InvalidValue`] if the recipe cannot be written as JSON.
     pub fn model(&self) -> Result<Model, Error> {
-        let network = self.student.network.valid();
+        let network = self.student().network.valid();
         Ok(Model {
             card: Card {
                 kind: Kind::Student,
@@ -239,7 +252,9 @@ impl Distiller {
                     Some(average) => average.apply(network),
                     None => network,
                 },
-                ..self.student.clone()
+                // As it will be read back: only training computes in less.
+                compute: DType::F32,
+                ..self.student().clone()
             },
         })
     }
@@ -256,7 +271,7 @@ impl Distiller {
         };
         Ok(State::gather(
             progress,
-            &self.student.network,
+            &self.student().network,
             &self.optimizer,
             self.average.as_ref(),
         ))
@@ -284,9 +299,11 @@ impl Distiller {
             });
         }
         let mut distiller = Self::new(state.recipe()?, teacher, parent, device)?;
-        let network = distiller.student.network.clone();
         let average = distiller.average.as_mut();
-        distiller.student.network = state.restore(network, &mut distiller.optimizer, average)?;
+        if let Some(student) = &mut distiller.student {
+            let network = student.network.clone();
+            student.network = state.restore(network, &mut distiller.optimizer, average)?;
+        }
         distiller.round = state.progress.round;
         Ok(distiller)
     }

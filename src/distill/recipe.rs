@@ -2,12 +2,14 @@
 
 use super::{Distance, PerceptualConfig, Schedule, TrajectoryType};
 use crate::Error;
-use crate::checkpoint::{Card, Sampling, is_unguided};
+use crate::checkpoint::{Card, Model, Sampling, is_unguided};
+use crate::denoiser::Preconditioned;
 use crate::grid::{SigmaGrid, Spacing};
-use crate::network::{StepInit, is_default};
+use crate::network::{Precision, StepInit, is_default};
 use crate::noise::{Domain, Stream};
 use crate::optimizer::{AdamConfig, average_decay};
 use crate::solver::SolverConfig;
+use burn::tensor::DType;
 use serde::{Deserialize, Serialize};
 
 /// Where a student's step starts while it is trained.
@@ -37,6 +39,18 @@ pub struct Recipe {
     /// the rounding of sums. All if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub micro_batch: Option<usize>,
+    /// The student's backward pass runs each part of the network a second time instead of keeping what its operations saw:
+    /// less memory, a third more time, the same student. [Chen et al. 2016]
+    #[serde(skip_serializing_if = "is_default")]
+    pub gradient_checkpointing: bool,
+    /// In what the teacher's weights are held. With `f16` or `bf16` they take half the memory and are widened to f32 where
+    /// they are used: the trajectories are those of the teacher with rounded weights. The student starts from the file's.
+    #[serde(skip_serializing_if = "is_default")]
+    pub teacher_precision: Precision,
+    /// In what the networks compute. With `f16` or `bf16` the student's weights, its optimizer and all outside the networks
+    /// stay f32. A number that leaves the type's range ends the run; `bf16` has the range of f32.
+    #[serde(skip_serializing_if = "is_default")]
+    pub compute_precision: Precision,
     /// Rounds in which each teacher trajectory is used, one after the other: R student passes for one teacher pass. A
     /// student pass costs about 3 forward passes for each trained step, a teacher pass one for each of its calls.
     pub reuse: u64,
@@ -116,6 +130,9 @@ impl Default for Recipe {
             trajectories: 200_000,
             batch: 128,
             micro_batch: None,
+            gradient_checkpointing: false,
+            teacher_precision: Precision::F32,
+            compute_precision: Precision::F32,
             reuse: 1,
             steps: 3,
             variable_steps: None,
@@ -183,6 +200,30 @@ impl Recipe {
             analytic_first_step: false,
             step_condition: false,
             ..fine
+        }
+    }
+
+    /// The teacher as it is sampled: its weights in `teacher-precision`, computing in `compute-precision`.
+    ///
+    /// # Errors
+    /// Those of [`Network::with_precision`](crate::network::Network::with_precision).
+    pub fn teacher(&self, teacher: &Model) -> Result<Model, Error> {
+        let network = teacher.denoiser.network.clone();
+        Ok(Model {
+            card: teacher.card.clone(),
+            denoiser: Preconditioned {
+                network: network.with_precision(self.teacher_precision)?,
+                preconditioning: teacher.denoiser.preconditioning.clone(),
+                compute: self.compute(teacher),
+            },
+        })
+    }
+
+    /// What the networks compute in; f32 leaves it to the model.
+    pub(super) fn compute(&self, teacher: &Model) -> DType {
+        match self.compute_precision {
+            Precision::F32 => teacher.denoiser.compute,
+            half => half.dtype(),
         }
     }
 

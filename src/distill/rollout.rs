@@ -4,7 +4,7 @@ use super::target::slice;
 use super::{Distiller, Target};
 use crate::Images;
 use crate::denoiser::Condition;
-use crate::network::{Dropout, Gathered, gradients};
+use crate::network::{Dropout, Gathered, add_gradients};
 use crate::sampler::Trajectory;
 use crate::solver::{Euler, Evaluation, Solver, Step};
 use burn::tensor::Tensor;
@@ -13,10 +13,10 @@ use std::ops::Range;
 /// Where the student is with the samples that fit into memory together.
 pub(super) struct MicroBatch {
     samples: Range<usize>,
-    condition: Condition,
+    pub(super) condition: Condition,
     images: Images,
     /// Where each step so far started.
-    starts: Vec<Images>,
+    pub(super) starts: Vec<Images>,
 }
 
 /// The images of the whole batch.
@@ -38,14 +38,15 @@ impl Distiller {
         ranges.into_iter().map(part).collect()
     }
 
-    /// Moves one part along step `index`. Returns its share of the batch's mean distance and, if the step is trained,
-    /// the gradients.
+    /// Moves one part along step `index`. Returns its share of the batch's mean distance; if the step is trained, and the
+    /// distance finite, adds the gradients to `sum`.
     pub(super) fn step(
         &self,
         part: &mut MicroBatch,
         target: &Trajectory,
         index: usize,
-    ) -> (f64, Option<Vec<Gathered>>) {
+        sum: &mut Option<Vec<Gathered>>,
+    ) -> f64 {
         let recipe = &self.recipe;
         let levels = target.grid.levels();
         let batch = target.states[0].dims()[0];
@@ -56,9 +57,15 @@ impl Distiller {
         }
         part.starts.push(part.images.clone());
         let analytic = index == 0 && recipe.analytic_first_step;
+        let mut calls = Vec::new();
         let images = if analytic {
             let now = Evaluation::analytic(part.images.clone(), levels[0]);
             Euler.step(&mut |images, _| images, &[], &now, Step::of(levels, 0))
+        } else if recipe.gradient_checkpointing {
+            // Recorded by hand; what follows is recorded from here on.
+            let images;
+            (images, calls) = self.record(part, levels, index);
+            images.autodiff().require_grad()
         } else {
             self.walk(part, levels, index)
         };
@@ -67,29 +74,31 @@ impl Distiller {
         let distance = distance.div_scalar(batch as f64);
         let value = distance.clone().into_scalar::<f64>();
         let weight = recipe.weight_of(index);
-        let trained = !analytic && weight > 0.0;
-        let gathered = (trained && value.is_finite()).then(|| {
+        if !analytic && weight > 0.0 && value.is_finite() {
             let loss = match weight {
                 1.0 => distance,
                 other => distance.mul_scalar(other),
             };
-            gradients(&self.student.network, &loss.backward())
-        });
+            let mut found = loss.backward();
+            match images.grad_remove(&mut found) {
+                Some(gradient) if recipe.gradient_checkpointing => {
+                    self.replay(part, calls, gradient, sum);
+                }
+                _ => add_gradients(&self.student().network, &mut found, sum),
+            }
+        }
         part.images = images.without_autodiff();
-        (value, gathered)
+        value
     }
 
     /// The end of step `index`, recorded from the start of the earliest step that the gradient goes through.
     fn walk(&self, part: &MicroBatch, levels: &[f64], index: usize) -> Images {
-        let free = usize::from(self.recipe.analytic_first_step);
-        let first = (index + 1).saturating_sub(self.recipe.gradient_steps);
-        let first = first.max(free);
-        let mut images = part.starts[first].clone().autodiff();
-        for index in first..=index {
+        let mut images = part.starts[self.first_step(index)].clone().autodiff();
+        for index in self.first_step(index)..=index {
             let step = Step::of(levels, index);
             let dropout = self.dropout(part, index);
             let mut denoise = |images: Images, sigma: f64| {
-                self.student
+                self.student()
                     .denoise_each(images, &[sigma], &part.condition, dropout.as_ref())
             };
             let now = Evaluation::of(&mut denoise, images, step.from);
@@ -98,8 +107,15 @@ impl Distiller {
         images
     }
 
+    /// The earliest step that the gradient of step `index` goes through.
+    pub(super) fn first_step(&self, index: usize) -> usize {
+        let free = usize::from(self.recipe.analytic_first_step);
+        let first = (index + 1).saturating_sub(self.recipe.gradient_steps);
+        first.max(free)
+    }
+
     /// Each step of a round draws its own masks; a step that is taken again has them again.
-    fn dropout(&self, part: &MicroBatch, index: usize) -> Option<Dropout> {
+    pub(super) fn dropout(&self, part: &MicroBatch, index: usize) -> Option<Dropout> {
         let first = part.samples.start as u64;
         let draw = || Dropout::new(self.recipe.seed, self.round, first, (index as u64) << 32);
         self.recipe.student_dropout.then(draw)
@@ -113,7 +129,7 @@ pub(super) mod tests {
     use crate::denoiser::Preconditioned;
     use crate::distill::{Recipe, TrajectorySource};
     use crate::network::law::filled;
-    use crate::network::{NetworkConfig, SongUNetConfig};
+    use crate::network::{NetworkConfig, SongUNetConfig, gradients};
     use burn::module::Module;
     use burn::tensor::{DType, Device};
 

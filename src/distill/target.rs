@@ -4,6 +4,7 @@ use super::cache::Key;
 use super::{Recipe, TrajectoryCache};
 use crate::checkpoint::{Card, Model, hash_bytes};
 use crate::denoiser::{Condition, Contexts, Denoiser, Guided, draw_round};
+use crate::network::Precision;
 use crate::sampler::{Sampler, Trajectory};
 use crate::{Error, Images};
 use burn::tensor::{Device, Tensor};
@@ -35,9 +36,11 @@ impl<'a> TrajectorySource<'a> {
     pub fn new(recipe: &Recipe, teacher: &'a Model, device: &Device) -> Result<Self, Error> {
         let recipe = recipe.for_teacher(&teacher.card)?;
         recipe.teacher_grid(recipe.steps)?;
+        let denoiser = recipe.teacher(teacher)?.denoiser;
+        let frozen = denoiser.network.frozen_weights();
         Ok(Self {
             denoiser: Box::new(Guided {
-                denoiser: &teacher.denoiser,
+                denoiser,
                 weight: recipe.teacher_guidance,
             }),
             card: &teacher.card,
@@ -45,7 +48,7 @@ impl<'a> TrajectorySource<'a> {
             device: device.clone().inner(),
             contexts: None,
             cache: None,
-            _frozen: teacher.denoiser.network.frozen_weights(),
+            _frozen: frozen,
             newest: Mutex::new(None),
         })
     }
@@ -146,6 +149,14 @@ impl<'a> TrajectorySource<'a> {
         }
         if recipe.teacher_guidance != 1.0 {
             json["guidance"] = recipe.teacher_guidance.into();
+        }
+        for (key, precision) in [
+            ("teacher-precision", recipe.teacher_precision),
+            ("compute-precision", recipe.compute_precision),
+        ] {
+            if precision != Precision::F32 {
+                json[key] = format!("{precision:?}").into();
+            }
         }
         Ok(Key {
             json,

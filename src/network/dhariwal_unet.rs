@@ -7,6 +7,7 @@ use super::plan::{Family, Plan};
 use super::step_branch::StepEmbedding;
 use super::unet_block::BlockStyle;
 use super::unet_body::UNetBody;
+use super::walk::Told;
 use crate::{Error, Images};
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor, activation};
@@ -127,15 +128,17 @@ impl DhariwalUNet {
         }
     }
 
-    /// The raw output F. [EDM App. F]
-    pub(crate) fn forward(&self, images: Images, inputs: Inputs<'_>) -> Images {
+    /// What all blocks are told. [EDM App. F]
+    pub(super) fn tell<'a>(&self, images: &Images, inputs: Inputs<'a>) -> Told<'a> {
         let (dtype, device) = (images.dtype(), images.device());
-        let embedding = self.embed(inputs, dtype, &device);
-        let step = inputs
-            .steps
-            .and_then(|n| self.embed_steps(n, dtype, &device));
-        self.body
-            .forward(images, &embedding, step.as_ref(), inputs.dropout)
+        Told {
+            time: self.embed(inputs, dtype, &device),
+            step: inputs
+                .steps
+                .and_then(|n| self.embed_steps(n, dtype, &device)),
+            context: None,
+            dropout: inputs.dropout,
+        }
     }
 
     /// The embedding of noise level, class and augmentation, `[1 or batch, embedding]`, through its last SiLU.

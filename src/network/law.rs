@@ -130,16 +130,19 @@ impl Batch {
         }
     }
 
-    fn answer(&self, network: &Network, steps: Option<usize>) -> Images {
-        let inputs = Inputs {
+    fn inputs(&self, steps: Option<usize>) -> Inputs<'_> {
+        Inputs {
             noise: &[0.3, -1.1],
             labels: Some(&self.labels),
             augment: Some(&self.augment),
             context: Some(&self.context),
             steps,
             dropout: None,
-        };
-        network.forward(self.images.clone(), inputs)
+        }
+    }
+
+    fn answer(&self, network: &Network, steps: Option<usize>) -> Images {
+        network.forward(self.images.clone(), self.inputs(steps))
     }
 }
 
@@ -154,6 +157,49 @@ fn gradients_of(config: &NetworkConfig, network: &Network, steps: Option<usize>)
     let batch = Batch::new(config, &device);
     let loss = probe(&batch.answer(&network, steps));
     gradients(&network, &loss.backward())
+}
+
+/// The same, and the gradient of the images, by parts that are run twice.
+fn gradients_by_parts(
+    config: &NetworkConfig,
+    network: &Network,
+    steps: Option<usize>,
+) -> (Images, Vec<Gathered>) {
+    let device = Device::flex();
+    let batch = Batch::new(config, &device);
+    let inputs = batch.inputs(steps);
+    let (answer, recorded) = network.record(batch.images.clone(), inputs);
+    assert_eq!(values(&answer), values(&batch.answer(network, steps)));
+    let answer = answer.autodiff().require_grad();
+    let mut found = probe(&answer).backward();
+    let gradient = answer.grad_remove(&mut found).unwrap();
+    let tracked = network.clone().to_device(&device.autodiff()).train();
+    let mut sum = None;
+    let of_images = tracked.backward(recorded, inputs, gradient, &mut sum);
+    (of_images, sum.unwrap())
+}
+
+#[test]
+fn gradients_by_parts_are_the_same() {
+    for (name, config) in configs() {
+        let network = stirred(&config);
+        for steps in [None, Some(4)] {
+            let whole = gradients_of(&config, &network, steps);
+            let (of_images, parts) = gradients_by_parts(&config, &network, steps);
+            for (a, b) in whole.iter().zip(&parts) {
+                let bits = |g: &Gathered| g.tensor.clone().map(|t| t.into_data());
+                assert!(bits(a) == bits(b), "{name}: {}", a.name);
+            }
+            // The images' gradient, where there is a graph for it.
+            let device = Device::flex().autodiff();
+            let mut batch = Batch::new(&config, &device);
+            batch.images = batch.images.require_grad();
+            let network = network.clone().to_device(&device).train();
+            let found = probe(&batch.answer(&network, steps)).backward();
+            let wanted = batch.images.grad(&found).unwrap();
+            assert_eq!(values(&wanted), values(&of_images), "{name}");
+        }
+    }
 }
 
 fn probe(answer: &Images) -> Tensor<1> {

@@ -173,6 +173,16 @@ impl Dropout {
         }
     }
 
+    /// The next use.
+    pub(crate) fn position(&self) -> u64 {
+        self.next_use.get()
+    }
+
+    /// Goes back to a use.
+    pub(crate) fn seek(&self, position: u64) {
+        self.next_use.set(position);
+    }
+
     /// Zeroes each element with probability `rate` and scales the rest by 1 / (1 - rate).
     pub(crate) fn apply(&self, images: Tensor<4>, rate: f64) -> Tensor<4> {
         let use_ = self.next_use.replace(self.next_use.get() + 1);

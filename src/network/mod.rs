@@ -10,12 +10,14 @@ mod layers;
 mod outline;
 mod parameter;
 mod plan;
+mod precision;
 mod resample;
 mod song_unet;
 mod step_branch;
 pub(crate) mod tree;
 mod unet_block;
 mod unet_body;
+mod walk;
 
 #[cfg(test)]
 pub(crate) mod law;
@@ -26,13 +28,15 @@ pub use key::Key;
 pub use latent_unet::{LatentAttention, LatentUNet, LatentUNetConfig};
 pub use layers::Dropout;
 pub(crate) use layers::{Conv2d, Linear};
-pub(crate) use parameter::{Gathered, device, gather, gradients, replace};
+pub(crate) use parameter::{Gathered, add_gradients, device, gather, gradients, replace, update};
 pub use parameter::{Parameter, load, parameters, shapes};
 pub(crate) use plan::{EMBEDDING_MULTIPLIER, Family, Plan, Variant};
+pub use precision::Precision;
 pub(crate) use resample::Resample;
 pub use resample::ResampleFilter;
 pub use song_unet::{Decoder, Embedding, Encoder, SongUNet, SongUNetConfig};
 pub use step_branch::{StepInit, add_step_branch, is_step_parameter};
+pub(crate) use walk::Recorded;
 
 use crate::{Error, Images};
 use burn::module::{Module, ModuleMapper, ModuleVisitor};
@@ -40,6 +44,7 @@ use burn::tensor::{DType, Device, Tensor};
 use fewstep_kernels::Frozen;
 use serde::{Deserialize, Serialize};
 use unet_body::UNetBody;
+use walk::{Told, Walk};
 
 /// Which network, and its sizes. Travels in the card of every model file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -299,10 +304,25 @@ pub struct Inputs<'a> {
 impl Network {
     /// The raw network output F(x), same shape as `images` `[batch, channels, height, width]`.
     pub fn forward(&self, images: Images, inputs: Inputs<'_>) -> Images {
+        let told = self.tell(&images, inputs);
+        self.walk().forward(images, &told)
+    }
+
+    /// What all parts are told of these images.
+    fn tell<'a>(&self, images: &Images, inputs: Inputs<'a>) -> Told<'a> {
         match self {
-            Self::SongUnet(network) => network.forward(images, inputs),
-            Self::DhariwalUnet(network) => network.forward(images, inputs),
-            Self::LatentUnet(network) => network.forward(images, inputs),
+            Self::SongUnet(network) => network.tell(images, inputs),
+            Self::DhariwalUnet(network) => network.tell(images, inputs),
+            Self::LatentUnet(network) => network.tell(images, inputs),
+        }
+    }
+
+    /// The way from images to the raw output.
+    fn walk(&self) -> Walk<'_> {
+        match self {
+            Self::SongUnet(network) => network.body().walk(),
+            Self::DhariwalUnet(network) => network.body().walk(),
+            Self::LatentUnet(network) => network.walk(),
         }
     }
 

@@ -48,21 +48,60 @@ pub fn shapes(network: &Network) -> Vec<(String, Vec<usize>)> {
     all.map(|g| (g.name, g.shape)).collect()
 }
 
+/// Adds the gradients of parameters, those that there are, and takes them out of what a backward pass found: so that
+/// memory for two of each is needed for one parameter at a time only.
+pub(crate) fn add_gradients(
+    network: &Network,
+    gradients: &mut Gradients,
+    sum: &mut Option<Vec<Gathered>>,
+) {
+    struct Adder<'a> {
+        gradients: &'a mut Gradients,
+        sums: std::slice::IterMut<'a, Gathered>,
+    }
+    impl ModuleVisitor for Adder<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let Some(sum) = self.sums.next() else { return };
+            let more = param.val().grad_remove(self.gradients);
+            let more = more.map(|more| more.reshape([sum.shape.iter().product::<usize>()]));
+            sum.tensor = match (sum.tensor.take(), more) {
+                (Some(a), Some(b)) => Some(a + b),
+                (a, b) => a.or(b),
+            };
+        }
+    }
+    let sums = sum.get_or_insert_with(|| {
+        let all = gather(network).into_iter();
+        all.map(|g| Gathered { tensor: None, ..g }).collect()
+    });
+    let mut adder = Adder {
+        gradients,
+        sums: sums.iter_mut(),
+    };
+    network.visit_with(&mut adder);
+}
+
 /// The gradient of each parameter.
 pub(crate) fn gradients(network: &Network, gradients: &Gradients) -> Vec<Gathered> {
-    collect(network, Some(gradients))
+    struct Reader<'a>(&'a Gradients, Vec<Option<Tensor<1>>>);
+    impl ModuleVisitor for Reader<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let value = param.val();
+            let flat = value.shape().num_elements();
+            let gradient = value.grad(self.0);
+            self.1.push(gradient.map(|g| g.reshape([flat])));
+        }
+    }
+    let mut reader = Reader(gradients, Vec::new());
+    network.visit_with(&mut reader);
+    let all = gather(network).into_iter().zip(reader.1);
+    all.map(|(g, tensor)| Gathered { tensor, ..g }).collect()
 }
 
 /// The value of each parameter.
 pub(crate) fn gather(network: &Network) -> Vec<Gathered> {
-    collect(network, None)
-}
-
-/// Values (or gradients, if given) of all parameters.
-fn collect(network: &Network, gradients: Option<&Gradients>) -> Vec<Gathered> {
     struct Reader<'a> {
         network: &'a Network,
-        gradients: Option<&'a Gradients>,
         path: Vec<String>,
         found: Vec<Gathered>,
     }
@@ -76,20 +115,16 @@ fn collect(network: &Network, gradients: Option<&Gradients>) -> Vec<Gathered> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             let value = param.val();
             let shape = value.dims().to_vec();
-            let value = match self.gradients {
-                Some(gradients) => value.grad(gradients),
-                None => Some(value.without_autodiff()),
-            };
+            let flat = shape.iter().product::<usize>();
             self.found.push(Gathered {
                 name: self.network.official_name(&self.path.join(".")),
-                tensor: value.map(|v| v.reshape([shape.iter().product::<usize>()])),
+                tensor: Some(value.without_autodiff().reshape([flat])),
                 shape,
             });
         }
     }
     let mut reader = Reader {
         network,
-        gradients,
         path: Vec::new(),
         found: Vec::new(),
     };
@@ -115,6 +150,36 @@ pub(super) fn kernels(network: &Network) -> Vec<Tensor<4>> {
     let mut reader = Reader(Vec::new());
     network.visit_with(&mut reader);
     reader.0
+}
+
+/// The new value, flattened, of the parameter at a position, given the old one.
+pub(crate) type Update<'a> = dyn FnMut(usize, Tensor<1>) -> Tensor<1> + 'a;
+
+/// Replaces all parameters by what `new` makes of them. Where nothing else holds a parameter, its memory can be used
+/// for the new one.
+pub(crate) fn update(network: Network, new: &mut Update<'_>) -> Network {
+    struct Writer<'a> {
+        position: usize,
+        new: &'a mut Update<'a>,
+    }
+    impl ModuleMapper for Writer<'_> {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let position = self.position;
+            self.position += 1;
+            let (id, value, mapper) = param.consume();
+            let (shape, tracked) = (value.dims(), value.is_autodiff());
+            let flat = value
+                .without_autodiff()
+                .reshape([shape.iter().product::<usize>()]);
+            let value = (self.new)(position, flat).reshape(shape);
+            let value = match tracked {
+                true => value.autodiff().require_grad(),
+                false => value,
+            };
+            Param::from_mapped_value(id, value, mapper)
+        }
+    }
+    network.map_with(&mut Writer { position: 0, new })
 }
 
 /// The new value, flattened, of the parameter at a position with a name and a shape, if it has one.

@@ -7,6 +7,7 @@ use super::resample::ResampleFilter;
 use super::step_branch::StepEmbedding;
 use super::unet_block::BlockStyle;
 use super::unet_body::UNetBody;
+use super::walk::Told;
 use super::{Inputs, is_default};
 use crate::{Error, Images};
 use burn::module::Module;
@@ -210,15 +211,17 @@ impl SongUNet {
         }
     }
 
-    /// The raw output F. [EDM App. F]
-    pub(crate) fn forward(&self, images: Images, inputs: Inputs<'_>) -> Images {
+    /// What all blocks are told. [EDM App. F]
+    pub(super) fn tell<'a>(&self, images: &Images, inputs: Inputs<'a>) -> Told<'a> {
         let (dtype, device) = (images.dtype(), images.device());
-        let embedding = self.embed(inputs, dtype, &device);
-        let step = inputs
-            .steps
-            .and_then(|n| self.embed_steps(n, dtype, &device));
-        self.body
-            .forward(images, &embedding, step.as_ref(), inputs.dropout)
+        Told {
+            time: self.embed(inputs, dtype, &device),
+            step: inputs
+                .steps
+                .and_then(|n| self.embed_steps(n, dtype, &device)),
+            context: None,
+            dropout: inputs.dropout,
+        }
     }
 
     /// The embedding of noise level, class and augmentation, `[1 or batch, embedding]`, through its last SiLU.

@@ -1,11 +1,12 @@
 //! What both families of U-Nets are between the embedding and the answer: an encoder, a decoder, and one or more heads.
 
-use super::layers::{Conv2d, Dropout, GroupNorm};
+use super::layers::{Conv2d, GroupNorm};
 use super::outline::{Layer, Part};
 use super::plan::Plan;
 use super::resample::{Resample, ResampleFilter};
 use super::song_unet::Encoder;
 use super::unet_block::{BlockConfig, BlockStyle, UNetBlock, official_block_path};
+use super::walk::{START, Told, Walk};
 use crate::Images;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -121,44 +122,43 @@ impl UNetBody {
         }
     }
 
-    /// `images` `[b, channels, h, w]` and the answer, of the same shape; embeddings as in [`UNetBlock::forward`].
-    pub(crate) fn forward(
-        &self,
-        images: Images,
-        embedding: &Tensor<2>,
-        step: Option<&Tensor<2>>,
-        dropout: Option<&Dropout>,
-    ) -> Images {
+    /// The way from images `[b, channels, h, w]` to the answer, of the same shape.
+    pub(super) fn walk(&self) -> Walk<'_> {
+        let mut walk = Walk::new();
         let mut sides = self.sides.iter();
-        let mut side = (!self.sides.is_empty()).then(|| images.clone());
-        let mut x = self.stem.forward(images);
-        let mut kept = vec![x.clone()];
+        let mut side = START;
+        let mut x = walk.then(START, |images, _| self.stem.forward(images));
+        let mut kept = vec![x];
         for block in &self.encoder {
-            x = block.forward(x, embedding, step, dropout);
+            x = walk.then(x, |x, told| run(block, x, told));
             if block.halves()
-                && let (Some(conv), Some(from)) = (sides.next(), side.take())
+                && let Some(conv) = sides.next()
             {
-                let (joined, next) = self.layout.join_side(conv, from, x);
-                (x, side) = (joined, Some(next));
+                (x, side) = self.layout.join_side(&mut walk, conv, side, x);
             }
-            kept.push(x.clone());
+            kept.push(x);
         }
         let mut heads = self.heads.iter();
-        let mut answer: Option<Images> = None;
+        let mut answer = None;
         for (block, (joins, ends)) in self.decoder.iter().zip(&self.layout.joins) {
-            if *joins && let Some(skip) = kept.pop() {
-                x = Tensor::cat(vec![x, skip], 1);
-            }
-            x = block.forward(x, embedding, step, dropout);
+            x = match if *joins { kept.pop() } else { None } {
+                Some(skip) => walk.add(&[x, skip], |both, told| {
+                    run(block, Tensor::cat(both, 1), told)
+                }),
+                None => walk.then(x, |x, told| run(block, x, told)),
+            };
             if *ends && let Some(head) = heads.next() {
-                let part = head.conv.forward(head.norm.forward(x.clone(), None, true));
+                let part = |x| head.conv.forward(head.norm.forward(x, None, true));
                 answer = Some(match answer {
-                    Some(below) => part + Resample::Up(self.layout.filter).apply(below),
-                    None => part,
+                    Some(below) => walk.add(&[x, below], move |mut both, _| {
+                        let below = Resample::Up(self.layout.filter).apply(both.remove(1));
+                        part(both.remove(0)) + below
+                    }),
+                    None => walk.then(x, move |x, _| part(x)),
                 });
             }
         }
-        answer.expect("an outline ends with a head")
+        walk
     }
 
     /// The filter of halving and doubling.
@@ -186,13 +186,30 @@ impl UNetBody {
 
 impl Layout {
     /// Brings `side` down to the size of `x`; returns the sum, and what goes further down.
-    fn join_side(&self, conv: &Conv2d, side: Images, x: Images) -> (Images, Images) {
+    fn join_side<'a>(
+        &'a self,
+        walk: &mut Walk<'a>,
+        conv: &'a Conv2d,
+        side: usize,
+        x: usize,
+    ) -> (usize, usize) {
         if self.kind == Encoder::Skip {
-            let side = Resample::Down(self.filter).apply(side);
-            return (x + conv.forward(side.clone()), side);
+            let side = walk.then(side, |side, _| Resample::Down(self.filter).apply(side));
+            let sum = walk.add(&[x, side], |mut both, _| {
+                let side = conv.forward(both.remove(1));
+                both.remove(0) + side
+            });
+            return (sum, side);
         }
-        let side = self.filter.halve_answer(side, |side| conv.forward(side));
-        let sum = (x + side).mul_scalar(SIDE_SCALE);
-        (sum.clone(), sum)
+        let sum = walk.add(&[x, side], |mut both, _| {
+            let side = both.remove(1);
+            let side = self.filter.halve_answer(side, |side| conv.forward(side));
+            (both.remove(0) + side).mul_scalar(SIDE_SCALE)
+        });
+        (sum, sum)
     }
+}
+
+fn run(block: &UNetBlock, images: Images, told: &Told<'_>) -> Images {
+    block.forward(images, &told.time, told.step.as_ref(), told.dropout)
 }

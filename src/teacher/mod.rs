@@ -7,9 +7,9 @@ pub use recipe::TeacherRecipe;
 use crate::checkpoint::{Card, Kind, Model, Progress, State, recipe_json};
 use crate::data::Dataset;
 use crate::denoiser::{Condition, Preconditioned, one_hot};
-use crate::network::{Dropout, Network, gather, gradients, replace, shapes};
+use crate::network::{Dropout, Gathered, Network, add_gradients, gather, replace, shapes};
 use crate::noise::{self, Domain, Stream};
-use crate::optimizer::{Adam, Average, add, finite};
+use crate::optimizer::{Adam, Average, finite};
 use crate::{Error, Images};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -152,9 +152,7 @@ impl Trainer {
         let micro = recipe.micro_batch.unwrap_or(recipe.batch) as u64;
         for start in (0..batch).step_by(micro as usize) {
             let samples = start..(start + micro).min(batch);
-            let (value, gathered) = self.micro_batch(data, first, samples)?;
-            loss += value;
-            sum = Some(add(sum, gathered));
+            loss += self.micro_batch(data, first, samples, &mut sum)?;
         }
         let sum = sum.unwrap_or_default();
         if !finite(&sum) {
@@ -175,13 +173,14 @@ impl Trainer {
         })
     }
 
-    /// Loss (its share of the batch's mean) and gradients of some samples of the batch.
+    /// Loss of some samples of the batch (its share of the batch's mean); adds their gradients to `sum`.
     fn micro_batch(
         &self,
         data: &Dataset,
         first: u64,
         samples: std::ops::Range<u64>,
-    ) -> Result<(f64, Vec<crate::network::Gathered>), Error> {
+        sum: &mut Option<Vec<Gathered>>,
+    ) -> Result<f64, Error> {
         let recipe = &self.recipe;
         let (seed, round) = (recipe.seed, self.round);
         let device = self.device.clone().autodiff();
@@ -221,8 +220,8 @@ impl Trainer {
         if !value.is_finite() {
             return Err(Error::Diverged { round, step: 0 });
         }
-        let gathered = gradients(&self.model.network, &loss.backward());
-        Ok((value, gathered))
+        add_gradients(&self.model.network, &mut loss.backward(), sum);
+        Ok(value)
     }
 
     /// One-hot classes of some images; `None` for an unconditional network.

@@ -3,9 +3,9 @@
 use super::SEED;
 use crate::Error;
 use crate::checkpoint::{Card, Kind, Model, Sampling};
-use crate::denoiser::Preconditioned;
-use crate::grid::Spacing;
-use crate::network::{NetworkConfig, SongUNetConfig, replace};
+use crate::denoiser::{Preconditioned, Preconditioning};
+use crate::grid::{LogAlphaTable, Spacing};
+use crate::network::{LatentUNetConfig, NetworkConfig, SongUNetConfig, replace};
 use crate::noise::{Domain, Stream};
 use crate::solver::SolverConfig;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -19,11 +19,21 @@ pub enum Preset {
     Bench64,
     /// EDM's CIFAR-10 network at full size: 3 x 32 x 32, 128 channels with multipliers 2, 2, 2, four blocks a level.
     Cifar10,
+    /// The network of LSUN-Bedroom and FFHQ in latent space, 274 million parameters: 3 x 64 x 64 latents.
+    LsunBedroom,
+    /// Stable Diffusion v1's, 860 million parameters: 4 x 64 x 64 latents, 77 tokens of a text.
+    StableDiffusion,
 }
 
 impl Preset {
     /// Every preset, the smallest first.
-    pub const ALL: [Self; 3] = [Self::FashionMnist, Self::Bench64, Self::Cifar10];
+    pub const ALL: [Self; 5] = [
+        Self::FashionMnist,
+        Self::Bench64,
+        Self::Cifar10,
+        Self::LsunBedroom,
+        Self::StableDiffusion,
+    ];
 
     /// Its name, as typed.
     pub fn name(self) -> &'static str {
@@ -31,6 +41,8 @@ impl Preset {
             Self::FashionMnist => "fashion-mnist",
             Self::Bench64 => "bench64",
             Self::Cifar10 => "cifar10",
+            Self::LsunBedroom => "lsun-bedroom",
+            Self::StableDiffusion => "stable-diffusion",
         }
     }
 
@@ -38,7 +50,7 @@ impl Preset {
     pub fn batch(self) -> usize {
         match self {
             Self::FashionMnist | Self::Bench64 => 8,
-            Self::Cifar10 => 2,
+            Self::Cifar10 | Self::LsunBedroom | Self::StableDiffusion => 2,
         }
     }
 
@@ -59,7 +71,21 @@ impl Preset {
             Self::FashionMnist => small(1, 10, 16, 8),
             Self::Bench64 => small(3, 0, 64, 16),
             Self::Cifar10 => SongUNetConfig::default(),
+            Self::LsunBedroom => return NetworkConfig::LatentUnet(LatentUNetConfig::default()),
+            Self::StableDiffusion => {
+                return NetworkConfig::LatentUnet(LatentUNetConfig::stable_diffusion());
+            }
         })
+    }
+
+    /// How the network's output relates to the clean images, as published.
+    fn preconditioning(self) -> Result<Preconditioning, Error> {
+        let table = |start, end| Ok(LogAlphaTable::scaled_linear(start, end, 1000)?.into());
+        match self {
+            Self::FashionMnist | Self::Bench64 | Self::Cifar10 => Ok(0.5.into()),
+            Self::LsunBedroom => table(0.0015, 0.0195),
+            Self::StableDiffusion => table(0.00085, 0.012),
+        }
     }
 
     /// A teacher with random weights, none of them zero: fresh networks of ours begin with branches that are.
@@ -84,7 +110,7 @@ impl Preset {
             }
             Some(Tensor::from_data(TensorData::new(values, [count]), device))
         });
-        let denoiser = Preconditioned::new(weights, 0.5);
+        let denoiser = Preconditioned::new(weights, self.preconditioning()?);
         let card = Card {
             format: 1,
             kind: Kind::Teacher,
@@ -127,7 +153,10 @@ mod tests {
             preset.network().check().unwrap();
         }
         // As published.
-        assert_eq!(Preset::Cifar10.network().parameter_count(), 55_733_891);
+        let count = |preset: Preset| preset.network().parameter_count();
+        assert_eq!(count(Preset::Cifar10), 55_733_891);
+        assert_eq!(count(Preset::LsunBedroom), 274_056_163);
+        assert_eq!(count(Preset::StableDiffusion), 859_520_964);
     }
 
     #[test]

@@ -283,7 +283,7 @@ impl<'a> Sweep<'a> {
         let args = self.run_args(recipe.rounds());
         let start = Start {
             recipe: recipe.clone(),
-            teacher,
+            teacher: teacher.clone(),
             hash: hash.clone(),
             perceptual: None,
             cache: None,

@@ -1,11 +1,11 @@
 //! Forward convolution and its input gradient.
 
-use super::Shape;
 use super::grid::{Grid, Window};
 use super::pack::{pack_turned, packed_len, point_len};
 use super::product::{self, PANEL, Product, Start};
 use super::scheme::{FOUR_FROM, Four, Scheme, Two};
 use super::transform;
+use super::{Shape, direct};
 use crate::buffer::{LINE, Out, filled, with_scratch};
 use crate::simd::{LANES, Lanes, dispatch};
 use rayon::prelude::*;
@@ -33,6 +33,7 @@ pub(crate) fn forward(s: Shape, x: &[f32], w: &[f32], bias: Option<&[f32]>) -> V
     assert!(bias.is_none_or(|b| b.len() == s.cout));
     match s.side {
         1 => run_1(s, x, bias, w),
+        _ if direct::takes(&s) => direct::run(s, x, bias, w),
         _ if s.cin < FOUR_FROM => run_3::<Two>(s, x, bias, w),
         _ => run_3::<Four>(s, x, bias, w),
     }

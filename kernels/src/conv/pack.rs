@@ -1,7 +1,7 @@
 //! Weights as the products want them: in blocks of output channels, 3x3 ones transformed.
 
 use super::scheme::{FOUR_FROM, Four, MOST, Scheme, Two};
-use super::{Shape, product, transform};
+use super::{Shape, direct, product, transform};
 use crate::buffer::{LINE, Out, filled, with_scratch};
 use crate::simd::{LANES, Lanes, dispatch};
 use rayon::prelude::*;
@@ -62,6 +62,7 @@ pub(super) fn point_len(s: &Shape) -> usize {
 pub(super) fn packed_len(s: &Shape) -> usize {
     match s.side {
         1 => s.cout * s.cin,
+        _ if direct::takes(s) => s.cout * s.cin * s.taps(),
         _ if s.cin < FOUR_FROM => Two::POINTS * point_len(s),
         _ => Four::POINTS * point_len(s),
     }
@@ -70,6 +71,7 @@ pub(super) fn packed_len(s: &Shape) -> usize {
 fn pack_weights(s: &Shape, w: Weights<'_>) -> Vec<f32> {
     match s.side {
         1 => pack_1(s, w),
+        _ if direct::takes(s) => pack_direct(s, w),
         _ if s.cin < FOUR_FROM => pack_3::<Two>(s, w),
         _ => pack_3::<Four>(s, w),
     }
@@ -182,6 +184,28 @@ fn pack_1(s: &Shape, w: Weights<'_>) -> Vec<f32> {
         }
     }
     packed
+}
+
+/// The [`product::blocks`] of output channels, each ordered [input channel][tap][row].
+fn pack_direct(s: &Shape, w: Weights<'_>) -> Vec<f32> {
+    let (taps, blocks) = (s.taps(), product::blocks(s.cout).collect::<Vec<_>>());
+    // SAFETY: the blocks cover all rows, and all terms of theirs are written.
+    unsafe {
+        filled(s.cout * s.cin * taps, |out| {
+            blocks.par_iter().for_each(|&(first, rows)| {
+                for i in 0..s.cin {
+                    for r in 0..rows {
+                        let from = &w.values[(first + r) * w.output + i * w.input..][..taps];
+                        for (t, &value) in from.iter().enumerate() {
+                            let t = if w.turned { taps - 1 - t } else { t };
+                            out.at((first * s.cin + i * rows) * taps + t * rows + r)
+                                .write(value);
+                        }
+                    }
+                }
+            });
+        })
+    }
 }
 
 /// Values to pack before a second thread is worth it.

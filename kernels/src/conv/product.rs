@@ -5,7 +5,7 @@ use crate::simd::{LANES, Lanes};
 /// Most rows of a [`Product`]: 6 x 2 sums, two vectors and a broadcast fit the 16 registers of AVX2.
 const ROWS: usize = 6;
 /// Columns of a panel: two vectors.
-pub(super) const PANEL: usize = 2 * LANES;
+pub(crate) const PANEL: usize = 2 * LANES;
 /// Terms added up before they join the others, in sums of few and of many: the rounding error of a sum grows with its
 /// terms, and this keeps it to that of short ones. Of few terms the transforms' own error shows, and less is left for this.
 const TERMS: [usize; 2] = [8, 16];
@@ -13,7 +13,7 @@ const TERMS: [usize; 2] = [8, 16];
 const MANY: usize = 64;
 
 /// Rows in blocks of at most [`ROWS`], as equal as can be: (first row, rows).
-pub(super) fn blocks(rows: usize) -> impl Iterator<Item = (usize, usize)> {
+pub(crate) fn blocks(rows: usize) -> impl Iterator<Item = (usize, usize)> {
     let count = rows.div_ceil(ROWS);
     (0..count).map(move |b| {
         let first = b * rows / count;
@@ -23,7 +23,7 @@ pub(super) fn blocks(rows: usize) -> impl Iterator<Item = (usize, usize)> {
 
 /// What sums start from.
 #[derive(Clone, Copy)]
-pub(super) enum Start {
+pub(crate) enum Start {
     Zero,
     /// One value a row.
     Rows(*const f32),
@@ -33,7 +33,7 @@ pub(super) enum Start {
 
 /// `to[r, c] = start + sum over k of left[r, k] * right[k, c]` for one block of rows and one panel of columns.
 #[derive(Clone, Copy)]
-pub(super) struct Product {
+pub(crate) struct Product {
     /// Terms of a sum.
     pub depth: usize,
     pub left: *const f32,
@@ -56,20 +56,38 @@ impl Product {
     #[inline(always)]
     pub unsafe fn run<V: Lanes>(&self, rows: usize, vectors: usize) {
         // SAFETY: promised by the caller.
+        unsafe { self.run_by::<V>(rows, vectors, TERMS[usize::from(self.depth >= MANY)]) };
+    }
+
+    /// As [`run`](Self::run), all terms added up before they join what was there: for sums that are short, or parts.
+    ///
+    /// # Safety
+    /// As [`run`](Self::run).
+    #[inline(always)]
+    pub unsafe fn run_whole<V: Lanes>(&self, rows: usize, vectors: usize) {
+        // SAFETY: promised by the caller.
+        unsafe { self.run_by::<V>(rows, vectors, self.depth.max(1)) };
+    }
+
+    /// # Safety
+    /// As [`run`](Self::run).
+    #[inline(always)]
+    unsafe fn run_by<V: Lanes>(&self, rows: usize, vectors: usize, terms: usize) {
+        // SAFETY: promised by the caller.
         unsafe {
             match (rows, vectors) {
-                (1, 1) => self.tile::<1, 1, V>(),
-                (2, 1) => self.tile::<2, 1, V>(),
-                (3, 1) => self.tile::<3, 1, V>(),
-                (4, 1) => self.tile::<4, 1, V>(),
-                (5, 1) => self.tile::<5, 1, V>(),
-                (_, 1) => self.tile::<ROWS, 1, V>(),
-                (1, _) => self.tile::<1, 2, V>(),
-                (2, _) => self.tile::<2, 2, V>(),
-                (3, _) => self.tile::<3, 2, V>(),
-                (4, _) => self.tile::<4, 2, V>(),
-                (5, _) => self.tile::<5, 2, V>(),
-                _ => self.tile::<ROWS, 2, V>(),
+                (1, 1) => self.tile::<1, 1, V>(terms),
+                (2, 1) => self.tile::<2, 1, V>(terms),
+                (3, 1) => self.tile::<3, 1, V>(terms),
+                (4, 1) => self.tile::<4, 1, V>(terms),
+                (5, 1) => self.tile::<5, 1, V>(terms),
+                (_, 1) => self.tile::<ROWS, 1, V>(terms),
+                (1, _) => self.tile::<1, 2, V>(terms),
+                (2, _) => self.tile::<2, 2, V>(terms),
+                (3, _) => self.tile::<3, 2, V>(terms),
+                (4, _) => self.tile::<4, 2, V>(terms),
+                (5, _) => self.tile::<5, 2, V>(terms),
+                _ => self.tile::<ROWS, 2, V>(terms),
             }
         }
     }
@@ -77,9 +95,8 @@ impl Product {
     /// # Safety
     /// As [`run`](Self::run).
     #[inline(always)]
-    unsafe fn tile<const R: usize, const N: usize, V: Lanes>(&self) {
+    unsafe fn tile<const R: usize, const N: usize, V: Lanes>(&self, terms: usize) {
         let (mut left, mut right, mut start) = (self.left, self.right, self.start);
-        let terms = TERMS[usize::from(self.depth >= MANY)];
         let mut first = 0;
         // SAFETY: promised by the caller.
         unsafe {

@@ -53,6 +53,17 @@ impl Lanes for Avx2 {
         }
     }
     #[inline(always)]
+    fn abs(self) -> Self {
+        Self(unsafe { _mm256_andnot_ps(_mm256_set1_ps(-0.0), self.0) })
+    }
+    #[inline(always)]
+    fn signed(self, like: Self) -> Self {
+        unsafe {
+            let sign = _mm256_and_ps(_mm256_set1_ps(-0.0), like.0);
+            Self(_mm256_or_ps(self.abs().0, sign))
+        }
+    }
+    #[inline(always)]
     fn round(self) -> Self {
         const MODE: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
         Self(unsafe { _mm256_round_ps::<MODE>(self.0) })

@@ -19,6 +19,9 @@ const SHAPES: &[[usize; 5]] = &[
     [1, 33, 18, 5, 18],
     [1, 16, 1, 3, 33],
     [70, 13, 2, 4, 4],
+    // Small images with many channels.
+    [2, 512, 515, 3, 5],
+    [17, 521, 512, 4, 4],
 ];
 
 fn conv(s: [usize; 5], side: usize, bias: bool) {

@@ -1,6 +1,7 @@
 //! Every operation against Burn's own in f64: values and gradients over odd shapes, and the same bits
 //! for any number of threads.
 
+mod attention;
 mod conv;
 mod elementwise;
 mod norm;

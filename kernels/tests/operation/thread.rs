@@ -38,10 +38,10 @@ fn images_do_not_depend_on_their_batch() {
         let values = crate::values(seed, shape.iter().product(), 1.0);
         Tensor::<4>::from_data(TensorData::new(values, shape), &device)
     };
-    for [channels, height, width] in [[3, 7, 12], [16, 8, 8], [40, 9, 5]] {
-        let batch = 5;
+    for [channels, height, width] in [[3, 7, 12], [16, 8, 8], [40, 9, 5], [520, 5, 6]] {
+        let (batch, outputs) = (5, if channels > 500 { 505 } else { 7 });
         let x = tensor(1, [batch, channels, height, width]);
-        let weight = tensor(2, [7, channels, 3, 3]);
+        let weight = tensor(2, [outputs, channels, 3, 3]);
         let bits = |x: Tensor<4>| -> Vec<u32> {
             let y = conv2d_3x3(x, weight.clone(), None).into_data();
             y.iter::<f32>().map(f32::to_bits).collect()

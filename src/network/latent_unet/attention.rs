@@ -3,8 +3,6 @@
 use super::{EPSILON, GROUPS};
 use crate::network::layers::GroupNorm;
 use burn::module::{Module, Param};
-use burn::tensor::module::attention;
-use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, Tensor};
 use fewstep_kernels as kernels;
 
@@ -62,14 +60,8 @@ impl PixelAttention {
         let qkv = self.qkv.forward(tokens);
         let qkv = qkv.reshape([b, heads, 3 * width, pixels]);
         let part = |i: usize| qkv.clone().narrow(2, i * width, width).swap_dims(2, 3);
-        let mixed = attend(part(0), part(1), part(2));
+        let mixed = kernels::attention(part(0), part(1), part(2), false);
         let mixed = mixed.swap_dims(2, 3).reshape([b, c, h, w]);
         images + self.proj_out.forward(mixed)
     }
-}
-
-/// softmax(q k^T / sqrt(width)) v, all `[batch, heads, tokens, width]`.
-pub(super) fn attend(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>) -> Tensor<4> {
-    let options = AttentionModuleOptions::default();
-    attention(query, key, value, None, None, options)
 }

@@ -11,9 +11,10 @@ pub use config::{LatentAttention, LatentUNetConfig};
 
 use super::Inputs;
 use super::embedding::Endpoint;
-use super::layers::{Conv2d, Dropout, GroupNorm};
+use super::layers::{Conv2d, GroupNorm};
 use super::resample::{Resample, ResampleFilter};
 use super::step_branch::StepEmbedding;
+use super::walk::{START, Told, Walk};
 use crate::Images;
 use attention::PixelAttention;
 use burn::module::Module;
@@ -67,17 +68,6 @@ struct Head {
     head_conv: Conv2d,
 }
 
-/// What all parts are told.
-struct Told<'a> {
-    /// `[b or 1, embedding]`, through SiLU.
-    time: Tensor<2>,
-    /// `[1, embedding]`, through SiLU.
-    step: Option<Tensor<2>>,
-    /// `[b, tokens, width]`.
-    context: Option<Tensor<3>>,
-    dropout: Option<&'a Dropout>,
-}
-
 impl LatentUNet {
     /// Builds the network with all weights zero and norms one; `config` must have passed [`LatentUNetConfig::check`].
     pub(crate) fn new(config: &LatentUNetConfig, device: &Device) -> Self {
@@ -105,9 +95,9 @@ impl LatentUNet {
         }
     }
 
-    /// The raw output, the predicted noise. `inputs.noise` is the time, 0 to 999, fractions allowed. A network that takes
-    /// a text and gets none sees one token of zeros.
-    pub(crate) fn forward(&self, latents: Images, inputs: Inputs<'_>) -> Images {
+    /// What all parts are told. `inputs.noise` is the time, 0 to 999, fractions allowed. A network that takes a text and
+    /// gets none sees one token of zeros.
+    pub(super) fn tell<'a>(&self, latents: &Images, inputs: Inputs<'a>) -> Told<'a> {
         let (dtype, device) = (latents.dtype(), latents.device());
         let batch = latents.dims()[0];
         let context = self.context_width.map(|width| match inputs.context {
@@ -118,7 +108,7 @@ impl LatentUNet {
             None => Tensor::zeros([batch, 1, width], (&device, dtype)),
         });
         let endpoint = Endpoint::Excluded;
-        let told = Told {
+        Told {
             time: self
                 .time_embed
                 .embed(inputs.noise, endpoint, dtype, &device),
@@ -127,26 +117,38 @@ impl LatentUNet {
                 .and_then(|n| self.embed_steps(n, dtype, &device)),
             context,
             dropout: inputs.dropout,
-        };
-        let walk = |x: Images, blocks: &[Block]| {
-            let blocks = blocks.iter();
-            blocks.fold(x, |x, block| block.forward(x, &told))
-        };
-        let mut x = latents;
+        }
+    }
+
+    /// The way from latents to the raw output, the predicted noise.
+    pub(super) fn walk(&self) -> Walk<'_> {
+        let mut walk = Walk::new();
+        let mut x = START;
         let mut kept = Vec::with_capacity(self.input_blocks.len());
         for blocks in &self.input_blocks {
-            x = walk(x, blocks);
-            kept.push(x.clone());
-        }
-        x = walk(x, &self.middle_block);
-        for blocks in &self.output_blocks {
-            if let Some(skip) = kept.pop() {
-                x = Tensor::cat(vec![x, skip], 1);
+            for block in blocks {
+                x = walk.then(x, |x, told| block.forward(x, told));
             }
-            x = walk(x, blocks);
+            kept.push(x);
         }
-        let x = self.out.head_norm.forward(x, None, true);
-        self.out.head_conv.forward(x)
+        for block in &self.middle_block {
+            x = walk.then(x, |x, told| block.forward(x, told));
+        }
+        for blocks in &self.output_blocks {
+            for (i, block) in blocks.iter().enumerate() {
+                x = match if i == 0 { kept.pop() } else { None } {
+                    Some(skip) => walk.add(&[x, skip], |both, told| {
+                        block.forward(Tensor::cat(both, 1), told)
+                    }),
+                    None => walk.then(x, |x, told| block.forward(x, told)),
+                };
+            }
+        }
+        walk.then(x, |x, _| {
+            let x = self.out.head_norm.forward(x, None, true);
+            self.out.head_conv.forward(x)
+        });
+        walk
     }
 
     /// The embedding of the number of timestamps, `[1, embedding]`; `None` without a step branch. [SFD Sec. 3.3]

@@ -1,12 +1,12 @@
 //! Transformer blocks over pixels and the tokens of a text, as Stable Diffusion has them. [LDM Sec. 3.3]
 
 use super::GROUPS;
-use super::attention::attend;
 use crate::network::layers::{Conv2d, GroupNorm, Linear};
 use crate::network::resample::Resample;
 use burn::module::{Module, Param};
 use burn::tensor::module::layer_norm;
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Device, Tensor};
+use fewstep_kernels as kernels;
 
 /// Epsilon of the group norm here, unlike elsewhere in the network.
 const EPSILON: f64 = 1e-6;
@@ -134,7 +134,7 @@ impl Attention {
         let query = heads(linear(&self.to_q, tokens));
         let key = heads(linear(&self.to_k, from.clone()));
         let value = heads(linear(&self.to_v, from));
-        let mixed = attend(query, key, value);
+        let mixed = kernels::attention(query, key, value, true);
         let mixed = mixed.swap_dims(1, 2).reshape([b, n, width]);
         linear(&self.to_out, mixed)
     }
@@ -142,11 +142,10 @@ impl Attention {
 
 impl FeedForward {
     fn forward(&self, tokens: Tensor<3>) -> Tensor<3> {
-        let both = linear(&self.gated, tokens);
-        let width = both.dims()[2] / 2;
-        let value = both.clone().narrow(2, 0, width);
-        let gate = both.narrow(2, width, width);
-        linear(&self.narrow, value * activation::gelu(gate))
+        let [b, n, width] = tokens.dims();
+        let both = self.gated.forward(tokens.reshape([b * n, width]));
+        let narrow = self.narrow.forward(kernels::gated_gelu(both));
+        narrow.reshape([b, n, width])
     }
 }
 

@@ -1,0 +1,230 @@
+//! The way through a network, part by part: at once, or so that a backward pass needs little memory.
+//!
+//! A backward pass needs what every operation saw. Recorded as a whole, that is many times the size of the images between
+//! the parts; with gradient checkpointing only these are kept, and each part is run a second time when its gradients are
+//! computed. [Chen et al. 2016]
+
+use super::layers::Dropout;
+use super::parameter::{Gathered, add_gradients};
+use super::{Inputs, Network};
+use crate::Images;
+use burn::module::Module;
+use burn::tensor::{Gradients, Tensor};
+
+/// What all parts are told.
+#[derive(Clone, Debug)]
+pub(super) struct Told<'a> {
+    /// The embedding of noise level or time, class and augmentation, `[b or 1, embedding]`, through SiLU.
+    pub(super) time: Tensor<2>,
+    /// That of the number of timestamps, `[1, embedding]`, through SiLU.
+    pub(super) step: Option<Tensor<2>>,
+    /// The tokens of the text, `[b, tokens, width]`.
+    pub(super) context: Option<Tensor<3>>,
+    pub(super) dropout: Option<&'a Dropout>,
+}
+
+/// Makes the answer of a part.
+type Run<'a> = Box<dyn Fn(Vec<Images>, &Told<'_>) -> Images + 'a>;
+
+/// A part of a network.
+struct Part<'a> {
+    /// Which images it takes: 0 are the network's, i + 1 the answer of part i.
+    takes: Vec<usize>,
+    run: Run<'a>,
+}
+
+/// The parts of a network, each after those whose answers it takes; the last gives the network's.
+pub(super) struct Walk<'a> {
+    parts: Vec<Part<'a>>,
+}
+
+/// The network's images.
+pub(super) const START: usize = 0;
+
+impl<'a> Walk<'a> {
+    pub(super) fn new() -> Self {
+        Self { parts: Vec::new() }
+    }
+
+    /// Adds a part that takes these answers; returns the number of its own.
+    pub(super) fn add(
+        &mut self,
+        takes: &[usize],
+        run: impl Fn(Vec<Images>, &Told<'_>) -> Images + 'a,
+    ) -> usize {
+        self.parts.push(Part {
+            takes: takes.to_vec(),
+            run: Box::new(run),
+        });
+        self.parts.len()
+    }
+
+    /// Adds a part that takes one answer.
+    pub(super) fn then(
+        &mut self,
+        takes: usize,
+        run: impl Fn(Images, &Told<'_>) -> Images + 'a,
+    ) -> usize {
+        self.add(&[takes], move |mut all, told| run(all.swap_remove(0), told))
+    }
+
+    /// The network's answer.
+    pub(super) fn forward(&self, images: Images, told: &Told<'_>) -> Images {
+        self.run(images, told, &mut |_| {})
+    }
+
+    /// As [`forward`](Self::forward); calls `see` with what each part takes, before it runs.
+    fn run(&self, images: Images, told: &Told<'_>, see: &mut dyn FnMut(&[Images])) -> Images {
+        // How often each answer is still wanted: what nobody wants any more is given away.
+        let mut wanted = vec![0; self.parts.len() + 1];
+        for at in self.parts.iter().flat_map(|part| &part.takes) {
+            wanted[*at] += 1;
+        }
+        let mut found = vec![None; self.parts.len() + 1];
+        found[START] = Some(images);
+        for (i, part) in self.parts.iter().enumerate() {
+            let takes = part.takes.iter().map(|at| {
+                wanted[*at] -= 1;
+                let images = match wanted[*at] {
+                    0 => found[*at].take(),
+                    _ => found[*at].clone(),
+                };
+                images.expect("a part takes answers of those before it")
+            });
+            let takes: Vec<Images> = takes.collect();
+            see(&takes);
+            let takes = takes.into_iter().map(fork).collect();
+            found[i + 1] = Some((part.run)(takes, &told.forked()));
+        }
+        found.pop().flatten().expect("a network has parts")
+    }
+}
+
+/// The same images. Gradients of all that a part makes of them come together here before they join those of other parts,
+/// so that sums are taken in the order in which they are taken part by part.
+fn fork(images: Images) -> Images {
+    if !images.is_autodiff() {
+        return images;
+    }
+    let shape = images.dims();
+    images.reshape(shape)
+}
+
+impl Told<'_> {
+    /// See [`fork`].
+    fn forked(&self) -> Self {
+        let fork = |rows: &Tensor<2>| {
+            let shape = rows.dims();
+            match rows.is_autodiff() {
+                true => rows.clone().reshape(shape),
+                false => rows.clone(),
+            }
+        };
+        Self {
+            time: fork(&self.time),
+            step: self.step.as_ref().map(fork),
+            ..self.clone()
+        }
+    }
+}
+
+/// What the parts of a forward pass took.
+#[derive(Debug, Default)]
+pub(crate) struct Recorded {
+    /// Of each part, and where the masks of dropout were.
+    takes: Vec<(Vec<Images>, u64)>,
+}
+
+impl Network {
+    /// As [`forward`](Self::forward) of a network and images without autodiff; also returns what
+    /// [`backward`](Self::backward) needs.
+    pub(crate) fn record(&self, images: Images, inputs: Inputs<'_>) -> (Images, Recorded) {
+        let walk = self.walk();
+        let mut takes = Vec::with_capacity(walk.parts.len());
+        let told = self.tell(&images, inputs);
+        let answer = walk.run(images, &told, &mut |images| {
+            let at = inputs.dropout.map_or(0, Dropout::position);
+            takes.push((images.to_vec(), at));
+        });
+        (answer, Recorded { takes })
+    }
+
+    /// Adds the gradients of the parameters to `sum`, part by part, given that of the answer; returns that of the images.
+    /// The network is the one that was recorded, with autodiff; `inputs` are those that it was recorded with.
+    pub(crate) fn backward(
+        &self,
+        recorded: Recorded,
+        inputs: Inputs<'_>,
+        gradient: Images,
+        sum: &mut Option<Vec<Gathered>>,
+    ) -> Images {
+        let walk = self.walk();
+        let mut takes = recorded.takes;
+        let plain = self.valid();
+        let start = takes.first().and_then(|(images, _)| images.first());
+        let start = start.expect("a network has parts").clone();
+        let told = plain.tell(&start, inputs);
+        let mut wanted: Vec<Option<Images>> = vec![None; walk.parts.len() + 1];
+        wanted[walk.parts.len()] = Some(gradient);
+        let mut time = Vec::with_capacity(walk.parts.len());
+        let mut step = Vec::with_capacity(walk.parts.len());
+        for (i, part) in walk.parts.iter().enumerate().rev() {
+            let Some((images, at)) = takes.pop() else {
+                break;
+            };
+            let Some(gradient) = wanted[i + 1].take() else {
+                continue;
+            };
+            if let Some(dropout) = inputs.dropout {
+                dropout.seek(at);
+            }
+            let leaf = |images: Images| images.autodiff().require_grad();
+            let images: Vec<Images> = images.into_iter().map(leaf).collect();
+            let leaves = Told {
+                time: told.time.clone().autodiff().require_grad(),
+                step: told.step.clone().map(|s| s.autodiff().require_grad()),
+                ..told.clone()
+            };
+            let answer = (part.run)(images.clone(), &leaves);
+            let mut gradients = (answer * gradient.autodiff()).sum().backward();
+            for (image, at) in images.iter().zip(&part.takes) {
+                let more = image.grad_remove(&mut gradients);
+                wanted[*at] = match (wanted[*at].take(), more) {
+                    (Some(a), Some(b)) => Some(a + b),
+                    (a, b) => a.or(b),
+                };
+            }
+            time.extend(leaves.time.grad_remove(&mut gradients));
+            step.extend(leaves.step.and_then(|s| s.grad_remove(&mut gradients)));
+            add_gradients(self, &mut gradients, sum);
+        }
+        self.embedding_gradients(&start, inputs, [time, step], sum);
+        let none = || start.zeros_like();
+        wanted[START].take().unwrap_or_else(none)
+    }
+
+    /// Adds the gradients of what the embeddings are made with, given those that each part found, the last part's first.
+    fn embedding_gradients(
+        &self,
+        images: &Images,
+        inputs: Inputs<'_>,
+        [time, step]: [Vec<Tensor<2>>; 2],
+        sum: &mut Option<Vec<Gathered>>,
+    ) {
+        let told = self.tell(images, inputs);
+        let product = |told: Tensor<2>, gradients: Vec<Tensor<2>>| {
+            let all = gradients.into_iter().rev().reduce(|a, b| a + b)?;
+            let tracked = told.is_autodiff() && told.is_tracked();
+            tracked.then(|| (told * all.autodiff()).sum())
+        };
+        let products = [
+            product(told.time, time),
+            told.step.and_then(|told| product(told, step)),
+        ];
+        let product = products.into_iter().flatten().reduce(|a, b| a + b);
+        let backward = |product: Tensor<1>| -> Gradients { product.backward() };
+        if let Some(mut gradients) = product.map(backward) {
+            add_gradients(self, &mut gradients, sum);
+        }
+    }
+}
