@@ -70,7 +70,9 @@ unsafe fn gradient_lanes<V: Lanes>(x: &[f32], g: &[f32], out: *mut f32) {
         while p < len {
             let n = (len - p).min(LANES);
             let [slope] = V::silu_slopes([V::load_part(x.add(p), n)]);
-            slope.mul(V::load_part(g.add(p), n)).store_part(out.add(p), n);
+            slope
+                .mul(V::load_part(g.add(p), n))
+                .store_part(out.add(p), n);
             p += LANES;
         }
     }

@@ -1,6 +1,6 @@
 //! The operations as an extension of Burn's Flex backend.
 
-use crate::{activation, attention, conv, frozen, norm, resample};
+use crate::{activation, attention, conv, frozen, norm, resample, sum};
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Flex, backend_extension};
@@ -31,6 +31,9 @@ pub trait Kernels: Backend {
 
     /// `x * sigmoid(x)`.
     fn silu_fast(x: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// `(a + b) * scale` of equal shapes.
+    fn add_scaled(a: FloatTensor<Self>, b: FloatTensor<Self>, scale: f64) -> FloatTensor<Self>;
 
     /// Nearest-neighbour doubling of height and width.
     fn double(x: FloatTensor<Self>) -> FloatTensor<Self>;
@@ -174,6 +177,12 @@ impl Kernels for Flex {
     fn silu_fast(x: FlexTensor) -> FlexTensor {
         let x = dense(x);
         tensor(activation::forward(values(&x)), x.layout().shape().clone())
+    }
+
+    fn add_scaled(a: FlexTensor, b: FlexTensor, scale: f64) -> FlexTensor {
+        let (a, b) = (dense(a), dense(b));
+        let y = sum::forward(values(&a), values(&b), scale as f32);
+        tensor(y, a.layout().shape().clone())
     }
 
     fn double(x: FlexTensor) -> FlexTensor {

@@ -4,7 +4,7 @@ use crate::extension::{
     Kernels, answer_shape, attention_rows, attention_shape, conv_shape, dense, forward_steps,
     gate_shape, norm_shape, tensor, values,
 };
-use crate::{activation, attention, conv, norm, resample};
+use crate::{activation, attention, conv, norm, resample, sum};
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
@@ -114,6 +114,26 @@ impl Backward<Flex, 3> for AttentionBackward {
             if let Some(node) = node {
                 grads.register::<Flex>(node.id, tensor(d, like.layout().shape().clone()));
             }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct SumBackward;
+
+impl Backward<Flex, 2> for SumBackward {
+    /// The scale, and the shape.
+    type State = (f64, Shape);
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let g = dense(grads.consume::<Flex>(&ops.node));
+        let (scale, shape) = ops.state;
+        let g = match scale == 1.0 {
+            true => g,
+            false => tensor(sum::backward(values(&g), scale as f32), shape),
+        };
+        for node in ops.parents.into_iter().flatten() {
+            grads.register::<Flex>(node.id, g.clone());
         }
     }
 }
@@ -233,6 +253,20 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
         let y = Flex::silu_fast(x.clone());
         match prep {
             OpsKind::Tracked(prep) => prep.finish(x, y),
+            OpsKind::UnTracked(prep) => prep.finish(y),
+        }
+    }
+
+    fn add_scaled(a: FloatTensor<Self>, b: FloatTensor<Self>, scale: f64) -> FloatTensor<Self> {
+        let prep = SumBackward
+            .prepare::<C>([a.node(), b.node()])
+            .compute_bound()
+            .stateful();
+        let (a, b) = (a.into_primitive(), b.into_primitive());
+        let shape = a.layout().shape().clone();
+        let y = Flex::add_scaled(a, b, scale);
+        match prep {
+            OpsKind::Tracked(prep) => prep.finish((scale, shape), y),
             OpsKind::UnTracked(prep) => prep.finish(y),
         }
     }

@@ -1,7 +1,7 @@
 //! Fast CPU operations for small diffusion U-Nets, as an extension of Burn's Flex backend.
 //!
-//! [`conv2d_3x3`], [`conv2d_1x1`], [`group_norm_silu`], [`silu`], [`attention`], [`gated_gelu`], [`upsample_2x`]
-//! and [`downsample_2x`] take and give [`burn::tensor::Tensor`]s on `Device::flex()`, with or without
+//! [`conv2d_3x3`], [`conv2d_1x1`], [`group_norm_silu`], [`silu`], [`add_scaled`], [`attention`], [`gated_gelu`],
+//! [`upsample_2x`] and [`downsample_2x`] take and give [`burn::tensor::Tensor`]s on `Device::flex()`, with or without
 //! autodiff. f32 runs on this crate's kernels; any other type or device on Burn's own operations, so
 //! callers need no branch. Results do not depend on the number of threads.
 #![warn(missing_docs)]
@@ -18,11 +18,12 @@ mod norm;
 mod operation;
 mod resample;
 mod simd;
+mod sum;
 
 pub use extension::Kernels;
 pub use frozen::{Frozen, freeze};
 pub use memory::keep_freed_memory;
 pub use operation::{
-    attention, conv2d_1x1, conv2d_3x3, downsample_2x, gated_gelu, group_norm_silu, silu,
-    upsample_2x,
+    add_scaled, attention, conv2d_1x1, conv2d_3x3, downsample_2x, gated_gelu, group_norm_silu,
+    silu, upsample_2x,
 };

@@ -113,6 +113,27 @@ pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(Dispatch::silu_fast(x.into_dispatch()))
 }
 
+/// `(a + b) * scale` in one pass, any shape.
+///
+/// # Panics
+/// If the shapes differ.
+pub fn add_scaled<const D: usize>(a: Tensor<D>, b: Tensor<D>, scale: f64) -> Tensor<D> {
+    assert_eq!(a.dims(), b.dims(), "a sum of equal shapes");
+    if !(supported(&a) && supported(&b)) {
+        let sum = a + b;
+        return if scale == 1.0 {
+            sum
+        } else {
+            sum.mul_scalar(scale)
+        };
+    }
+    Tensor::from_dispatch(Dispatch::add_scaled(
+        a.into_dispatch(),
+        b.into_dispatch(),
+        scale,
+    ))
+}
+
 /// Nearest-neighbour upsampling: [B, C, H, W] -> [B, C, 2H, 2W], each pixel a 2x2 block.
 pub fn upsample_2x(x: Tensor<4>) -> Tensor<4> {
     if !supported(&x) {

@@ -138,7 +138,7 @@ impl UNetBlock {
             Some(skip) => skip.forward(images),
             None => self.resample.apply(images),
         };
-        let hidden = scaled(hidden + skip, self.style.skip_scale);
+        let hidden = fewstep_kernels::add_scaled(hidden, skip, self.style.skip_scale);
         match &self.attention {
             Some(attention) => attention.forward(hidden),
             None => hidden,
@@ -163,13 +163,6 @@ fn modulation(told: Tensor<2>, step: Option<Tensor<2>>) -> (Tensor<2>, Tensor<2>
     (gain * gain_step.clone(), offset * gain_step + offset_step)
 }
 
-fn scaled(images: Tensor<4>, scale: f64) -> Tensor<4> {
-    if scale == 1.0 {
-        return images;
-    }
-    images.mul_scalar(scale)
-}
-
 impl Attention {
     fn forward(&self, images: Tensor<4>) -> Tensor<4> {
         let [b, c, h, w] = images.dims();
@@ -184,19 +177,24 @@ impl Attention {
         let bias = bias.reshape([heads, width, 3]).swap_dims(1, 2);
         let (weight, bias) = (weight.reshape([3 * c, c, 1, 1]), bias.reshape([3 * c]));
         let qkv = fewstep_kernels::conv2d_1x1(tokens, weight, Some(bias));
-        let all = b * heads;
-        let qkv = qkv.reshape([all, 3 * width, h * w]);
-        let part = |i: usize| {
-            let columns = i * width..(i + 1) * width;
-            qkv.clone().slice([0..all, columns, 0..h * w])
-        };
+        let qkv = qkv.reshape([b, heads, 3, width, h * w]);
+        let part = |i: usize| -> Tensor<4> { qkv.clone().narrow(2, i, 1).squeeze_dim(2) };
         let (query, key, value) = (part(0), part(1), part(2));
-        let scores = query.swap_dims(1, 2).matmul(key);
-        let scores = scores.mul_scalar(1.0 / (width as f64).sqrt());
-        let weights = activation::softmax(scores.cast(DType::F32), 2).cast(dtype);
-        let mixed = value.matmul(weights.swap_dims(1, 2));
+        let mixed = match dtype {
+            DType::F32 => {
+                let [query, key, value] = [query, key, value].map(|t| t.swap_dims(2, 3));
+                fewstep_kernels::attention(query, key, value, false).swap_dims(2, 3)
+            }
+            // Of numbers in half precision the softmax is taken in f32.
+            _ => {
+                let scores = query.swap_dims(2, 3).matmul(key);
+                let scores = scores.mul_scalar(1.0 / (width as f64).sqrt());
+                let weights = activation::softmax(scores.cast(DType::F32), 3).cast(dtype);
+                value.matmul(weights.swap_dims(2, 3))
+            }
+        };
         let mixed = self.proj.forward(mixed.reshape([b, c, h, w]));
-        scaled(mixed + images, self.skip_scale)
+        fewstep_kernels::add_scaled(mixed, images, self.skip_scale)
     }
 }
 

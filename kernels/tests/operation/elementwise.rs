@@ -1,6 +1,6 @@
 use crate::{check, inputs};
 use burn::tensor::{Device, Tensor, TensorData};
-use fewstep_kernels::{downsample_2x, silu, upsample_2x};
+use fewstep_kernels::{add_scaled, downsample_2x, silu, upsample_2x};
 
 #[test]
 fn silu_matches_burn_in_f64() {
@@ -38,6 +38,27 @@ fn silu_keeps_the_special_values() {
     assert!(y[3].abs() < 1e-6, "{}", y[3]);
     assert_eq!(y[4..6], x[4..6]);
     assert!(y[6].abs() < 1e-30, "{}", y[6]);
+}
+
+#[test]
+fn scaled_sums_match_burn_in_f64() {
+    for len in [1, 7, 8, 20_001] {
+        for scale in [1.0, 0.5f64.sqrt()] {
+            let x = inputs(&[len, len], 1.0);
+            check(&format!("sum {len} {scale}"), &x, 2e-7, &|t| {
+                add_scaled(t[0].clone(), t[1].clone(), scale)
+            });
+        }
+    }
+}
+
+/// A block in which both summands come from one tensor, and the sum is used twice.
+#[test]
+fn gradients_of_scaled_sums_add_up() {
+    check("twice", &inputs(&[50], 1.0), 4e-7, &|t| {
+        let y = add_scaled(silu(t[0].clone()), t[0].clone(), 0.7);
+        add_scaled(y.clone(), silu(y), 1.0)
+    });
 }
 
 #[test]

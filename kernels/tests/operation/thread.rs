@@ -1,6 +1,6 @@
 use crate::{inputs, run};
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use fewstep_kernels::{conv2d_1x1, conv2d_3x3, group_norm_silu, silu};
+use fewstep_kernels::{add_scaled, conv2d_1x1, conv2d_3x3, group_norm_silu, silu};
 
 /// Bits of the output and all gradients of a small network of `c` channels, on `threads` threads.
 fn bits(threads: usize, c: usize) -> Vec<Vec<u64>> {
@@ -13,7 +13,8 @@ fn bits(threads: usize, c: usize) -> Vec<Vec<u64>> {
             let x: Tensor<4> = t(0).reshape([b, c, h, w]);
             let x = conv2d_3x3(x, t(1).reshape([c, c, 3, 3]), Some(t(2)));
             let x = group_norm_silu(x, Some(t(4).reshape([b, c])), t(3), t(6), 2, 1e-6, true);
-            let x = conv2d_1x1(silu(x), t(5).reshape([c, c, 1, 1]), None);
+            let x = add_scaled(silu(x.clone()), x, 0.7);
+            let x = conv2d_1x1(x, t(5).reshape([c, c, 1, 1]), None);
             x.reshape([b * c * h * w])
         })
     });
