@@ -36,7 +36,8 @@ fn what_does_not_go_with_the_model_is_refused() {
     ] {
         world.says(&format!("{ldm} {flags}"), 2, word);
     }
-    world.says(&format!("{ldm} --latents --grid"), 2, "--grid");
+    let both = world.fails(&format!("{ldm} --latents --grid"), 2);
+    assert!(both.contains("--grid"), "{both}");
     world.prints(&format!("{ldm} --guidance 1 --steps 2 --out unguided"));
     let sd = "sample sd --seeds 0 --steps 2";
     for (flags, word) in [
