@@ -42,7 +42,7 @@ fn what_does_not_go_with_the_model_is_refused() {
     let sd = "sample sd --seeds 0 --steps 2";
     for (flags, word) in [
         ("", "--prompt 'a text'"),
-        ("--prompt cat --guidance -1", "`guidance` is -1"),
+        ("--prompt cat --guidance=-1", "`guidance` is -1"),
         ("--prompt cat --guidance nan", "`guidance` is NaN"),
         (
             "--prompt cat --guidance 1 --negative dog",
@@ -270,6 +270,14 @@ fn parts_of_other_models_and_mixed_layouts_are_told_apart() {
     );
     let narrow = format!("{sd_sample} --text-encoder narrow --vocabulary sd");
     world.says(&narrow, 2, "more symbols than the text encoder of narrow");
+    // A model that predicts something else than the noise, as Stable Diffusion 2.x does.
+    fs::create_dir(world.path("sd/scheduler")).unwrap();
+    let settings = world.path("sd/scheduler/scheduler_config.json");
+    fs::write(&settings, "{\"prediction_type\": \"v_prediction\"}").unwrap();
+    world.says(sd_sample, 2, "prediction_type = \"v_prediction\"");
+    let fine = "{\"prediction_type\": \"epsilon\", \"beta_end\": 0.012, \"steps_offset\": 1}";
+    fs::write(&settings, fine).unwrap();
+    world.prints(&format!("{sd_sample} --out scheduled"));
     // Names of diffusers and of CompVis in one U-Net, and in one autoencoder.
     let mut mixed = unet(true);
     let name = "model.diffusion_model.out.2.bias";
