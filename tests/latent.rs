@@ -256,6 +256,18 @@ fn what_is_missing_or_does_not_fit_is_said() {
     let wide = Contexts::new(Tensor::zeros([2, 3, 7], &device), None).unwrap();
     let refused = open(&recipe(), &with).unwrap().with_contexts(wide);
     said(refused.err().unwrap(), &["7 wide", "6 wide"]);
+    let named = |digest: String| Recipe {
+        prompts: Some(digest),
+        ..recipe()
+    };
+    let same = open(&named(texts(2, false).digest()), &with).unwrap();
+    assert!(same.with_contexts(texts(2, false)).is_ok());
+    let other = open(&named(texts(3, false).digest()), &with).unwrap();
+    let refused = other.with_contexts(texts(2, false));
+    said(
+        refused.err().unwrap(),
+        &["prompts of the recipe", "the same list"],
+    );
     let guided = Recipe {
         teacher_guidance: 7.5,
         ..recipe()
@@ -306,6 +318,7 @@ fn a_card_guides_its_model() {
     );
     assert_eq!(serde_json::from_str::<Card>(&text).unwrap(), model.card);
     let told = texts(3, true).draw(Condition::default(), 0, 0, 0..3, &Device::flex());
+    let told = told.unwrap();
     let noise = latents(&[1, 2, 3], [4, 8, 8], &Device::flex());
     let guided = Guided {
         denoiser: &model.denoiser,

@@ -4,12 +4,14 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use fewstep::Error;
 use fewstep::autoencoder::{AutoencoderConfig, Bottleneck, Tiling};
 use fewstep::checkpoint::File;
+use fewstep::denoiser::{Condition, Contexts};
 use fewstep::import::{AutoencoderFile, TextEncoderFile};
 use fewstep::noise::{Domain, Stream};
 use fewstep::prompt::{EmbeddingCache, EmbeddingType};
 use fewstep::text::{TextEncoderConfig, Tokenizer};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 fn autoencoder(bottleneck: Bottleneck) -> AutoencoderConfig {
     AutoencoderConfig {
@@ -311,6 +313,22 @@ fn embeddings_are_computed_once() {
         values(third.batch(&[0, 1, 2], &device).unwrap()),
         values(second.batch(&[0, 1, 2], &device).unwrap())
     );
+    // A part is a list of its own, which a distillation can draw from without holding it.
+    let part = third.part(2..4).unwrap();
+    assert_eq!((part.len(), part.truncated().len()), (2, 1));
+    assert_eq!(part.truncated()[0].0, 0);
+    let direct = run(&tokenizer, &more[2..4], EmbeddingType::F32).unwrap();
+    assert_eq!(part.digest(), direct.digest());
+    assert!(third.part(2..5).is_err() && third.part(1..1).is_err());
+    let contexts = Contexts::of(Arc::new(part), None).unwrap();
+    assert_eq!(contexts.dims(), [2, 8, 128]);
+    let held = Contexts::new(third.batch(&[2, 3], &device).unwrap(), None).unwrap();
+    let draw = |contexts: &Contexts| {
+        let told = contexts.draw(Condition::default(), 5, 1, 0..9, &device);
+        values(told.unwrap().context.unwrap())
+    };
+    assert_eq!(draw(&contexts), draw(&held));
+
     let half = run(&tokenizer, &prompts, EmbeddingType::F16).unwrap();
     assert_eq!(half.usage().written, 3);
     let (half, whole) = (half.batch(&[0], &device), first.batch(&[0], &device));

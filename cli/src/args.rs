@@ -18,6 +18,7 @@ Examples:
   fewstep train fashion-mnist-teacher --data fashion-mnist/ --out runs/teacher
   fewstep distill fashion-mnist-nfe2 --teacher runs/teacher/teacher.safetensors --out runs/nfe2
   fewstep sample runs/nfe2/student.safetensors --seeds 0-63 --out images --grid
+  fewstep sample stable-diffusion-v1-5/ --prompt 'a lighthouse in a storm' --seeds 0-3
   fewstep evaluate runs/nfe2/student.safetensors --reference assets/fashion-mnist-statistics.safetensors
   fewstep sweep experiments/substeps.toml
   fewstep convert runs/several/student.safetensors nfe3.safetensors --nfe 3

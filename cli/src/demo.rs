@@ -5,6 +5,7 @@ use crate::asset::{Asset, FEATURES, STATISTICS, TEACHER, TEACHER_FIGURES};
 use crate::device::Context;
 use crate::distill::{PRODUCT, Start};
 use crate::generate::Generator;
+use crate::latent::Parts;
 use crate::measure::{Together, draw, together};
 use crate::progress::{duration, figure};
 use crate::recipe::Source;
@@ -102,6 +103,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         teacher: teacher.clone(),
         hash: hash.clone(),
         perceptual: None,
+        parts: Parts::default(),
         cache: None,
         path: &verb.out,
     };
@@ -136,6 +138,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         images: verb.images,
     };
     let rows = [&of_teacher, &of_undistilled, &of_student].map(|g| g.images(&PREVIEW_SEEDS));
+    let rows = rows.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
     let titles = [
         format!("teacher, {} evaluations", summary.teacher.nfe),
         format!(

@@ -1,23 +1,27 @@
 //! `fewstep distill`: a few-step student of a teacher.
 
+mod job;
+mod preview;
+
 use crate::args::{RecipeArg, RunArgs};
 use crate::device::Context;
 use crate::estimate::{Calibration, print_estimate};
 use crate::failure::wrong;
 use crate::folder::{Folder, default_folder, recipe_json};
-use crate::generate::Generator;
+use crate::latent::{Parts, TrainingArgs, stand_in};
 use crate::levels::list;
 use crate::progress::bytes;
 use crate::recipe::{Kind, Source, to_toml};
-use crate::run::{Job, Measure, Outcome, catch_interrupts, drive};
-use crate::sheet;
+use crate::run::{Outcome, catch_interrupts, drive};
 use clap::Args;
 use fewstep::checkpoint::{Model, State};
 use fewstep::distill::{
     Cost, Distance, Distiller, Perceptual, Recipe, TrajectoryCache, TrajectorySource, Usage,
 };
-use fewstep::{Device, Error, Images, import};
+use fewstep::import::Checkpoint;
 use indicatif::HumanCount;
+use job::DistillJob;
+use preview::Preview;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -31,14 +35,19 @@ Examples:
   fewstep distill --recipe cifar10-nfe2 --teacher weights/edm-cifar10-32x32-uncond-vp.pkl
   fewstep distill my.toml --teacher teacher.safetensors --set steps=4 --set teacher-solver.order=2
   fewstep distill my.toml --teacher teacher.safetensors --cache trajectories --set learning-rate=1e-4
-  fewstep distill fashion-mnist-nfe2 --teacher teacher.safetensors --out runs/nfe2 --resume";
+  fewstep distill fashion-mnist-nfe2 --teacher teacher.safetensors --out runs/nfe2 --resume
+  fewstep distill sd15-nfe4 --teacher stable-diffusion-v1-5/ --prompts captions.csv --out runs/sd --dry-run
+  fewstep distill ldm-bedroom-nfe2 --teacher model.ckpt --out runs/bedroom
+
+Prompts are embedded once, before the run; then neither text encoder nor autoencoder is in memory, but for previews.";
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Verb {
     #[command(flatten)]
     recipe: RecipeArg,
-    /// The teacher's file: ours, or an EDM, SFD or PyTorch one; for a second stage (second-stage = true) a student's
+    /// The teacher's file: ours, or an EDM, SFD, CompVis or PyTorch one, or a folder of the diffusers library; for a second
+    /// stage (second-stage = true) a student's
     #[arg(long, value_name = "FILE")]
     teacher: PathBuf,
     /// Weights for distance = "l1-lpips": safetensors with VGG16 and the LPIPS heads, in one file or several
@@ -47,6 +56,8 @@ pub struct Verb {
     /// Keep the teacher's trajectories in a folder, and take from it those that an earlier run has left there
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
+    #[command(flatten)]
+    texts: TrainingArgs,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -62,9 +73,16 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     }
     let recipe: Recipe = source.resolve(&verb.run.set)?;
     recipe.check()?;
-    let (teacher, hash) = import::open(&verb.teacher, &context.device)?;
-    let mut recipe = recipe.for_teacher(&teacher.card)?;
+    let file = Checkpoint::read(&verb.teacher)?;
+    let (card, hash) = file.described()?;
+    let mut recipe = recipe.for_teacher(&card)?;
     let perceptual = perceptual(&mut recipe, &verb.perceptual, context)?;
+    // Before the teacher: its text encoder is gone when it comes.
+    let parts = match verb.run.dry_run {
+        true => Parts::default(),
+        false => (verb.texts).equip(&verb.teacher, &recipe, &card, context)?,
+    };
+    let teacher = file.model(card, &context.device)?;
     if verb.run.dry_run {
         return dry_run(
             verb,
@@ -85,6 +103,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         teacher,
         hash,
         perceptual,
+        parts,
         cache: verb.cache.as_deref(),
         path: &path,
     };
@@ -128,6 +147,8 @@ pub struct Start<'a> {
     pub hash: String,
     /// The network of a perceptual distance.
     pub perceptual: Option<Perceptual>,
+    /// What a latent teacher needs besides.
+    pub parts: Parts,
     /// Where trajectories are kept between runs.
     pub cache: Option<&'a Path>,
     /// The run's folder.
@@ -146,8 +167,18 @@ impl Start<'_> {
         {
             recipe = recipe.with_levels_of(&earlier);
         }
-        // What depends on the teacher belongs to the recipe that a checkpoint is compared with.
+        // What depends on the teacher and on its texts belongs to the recipe that a checkpoint is compared with.
         let mut recipe = recipe.for_teacher(&self.teacher.card)?;
+        let contexts = match &self.parts.texts {
+            Some(texts) => Some(texts.contexts(recipe.teacher_guidance != 1.0, device)?),
+            None => None,
+        };
+        if let Some(contexts) = &contexts {
+            // Before anything is written.
+            TrajectorySource::new(&recipe, &self.teacher, device)?
+                .with_contexts(contexts.clone())?;
+            recipe.prompts = Some(contexts.digest());
+        }
         let json = recipe_json(&recipe)?;
         let (folder, state) = Folder::open(self.path, args.policy(), &json, PRODUCT)?;
         if state.is_none() {
@@ -164,6 +195,9 @@ impl Start<'_> {
         let teacher = recipe.teacher(&self.teacher)?;
         drop(self.teacher);
         let mut source = TrajectorySource::new(&recipe, &teacher, device)?;
+        if let Some(contexts) = contexts {
+            source = source.with_contexts(contexts)?;
+        }
         if let Some(folder) = self.cache {
             source = source.with_cache(TrajectoryCache::open(folder, &self.hash)?);
             let (what, size) = cached(&source)?;
@@ -174,12 +208,11 @@ impl Start<'_> {
             None => distiller,
         };
         folder.write_recipe(&text)?;
+        self.parts.note.write(self.path)?;
         let mut job = DistillJob {
             distiller,
             source,
-            teacher: &teacher,
-            teacher_row: None,
-            device: device.clone(),
+            preview: Preview::new(&teacher, &self.parts, device),
         };
         let outcome = drive(&mut job, &folder, args.options(), context.reporter)?;
         if let Some(cache) = job.source.cache() {
@@ -258,6 +291,7 @@ fn dry_run(
         recipe.spacing = *search.spacing;
     }
     let recipe = &recipe;
+    facts.extend(verb.texts.forecast(&verb.teacher, &teacher.card)?);
     if let Some(folder) = &verb.cache {
         let source = TrajectorySource::new(recipe, teacher, device)?;
         // A dry run writes nothing, not even the folder.
@@ -277,9 +311,14 @@ fn dry_run(
             micro_batch: None,
             steps,
             variable_steps: None,
+            prompts: None,
             ..recipe.clone()
         };
         let source = TrajectorySource::new(&scratch, teacher, device)?;
+        let source = match stand_in(&teacher.card, device)? {
+            Some(contexts) => source.with_contexts(contexts)?,
+            None => source,
+        };
         let mut distiller = Distiller::new(scratch, teacher, String::new(), device)?;
         if let Some(perceptual) = perceptual {
             distiller = distiller.with_perceptual(perceptual.clone())?;
@@ -322,84 +361,4 @@ fn forwards(cost: &Cost) -> String {
         HumanCount(cost.teacher),
         HumanCount(cost.forwards() - cost.teacher)
     )
-}
-
-/// A distillation.
-struct DistillJob<'a> {
-    distiller: Distiller,
-    source: TrajectorySource<'a>,
-    teacher: &'a Model,
-    /// The preview's upper row, the same at every tick.
-    teacher_row: Option<Images>,
-    device: Device,
-}
-
-impl Job for DistillJob<'_> {
-    fn product(&self) -> &'static str {
-        PRODUCT
-    }
-
-    fn unit(&self) -> &'static str {
-        "trajectories"
-    }
-
-    fn measure(&self) -> &'static str {
-        "distances"
-    }
-
-    fn batch(&self) -> u64 {
-        self.distiller.recipe().batch as u64
-    }
-
-    fn units(&self, rounds: u64) -> u64 {
-        self.distiller.recipe().trajectories_after(rounds)
-    }
-
-    fn rounds(&self) -> u64 {
-        self.distiller.rounds()
-    }
-
-    fn total(&self) -> u64 {
-        self.distiller.recipe().rounds()
-    }
-
-    fn round(&mut self) -> Result<Measure, Error> {
-        let (target, condition) = self.source.round(self.distiller.rounds())?;
-        let round = self.distiller.round(&target, &condition)?;
-        // Steps of different numbers of steps are not comparable; their ends are.
-        let several = self.distiller.recipe().variable_steps.is_some();
-        let shown = if several {
-            round.distances.len() - 1
-        } else {
-            0
-        };
-        Ok(Measure {
-            values: round.distances[shown..].to_vec(),
-            learning_rate: round.learning_rate,
-        })
-    }
-
-    fn state(&self) -> Result<State, Error> {
-        self.distiller.state()
-    }
-
-    fn write(&self, path: &Path) -> Result<(), Error> {
-        self.distiller.model()?.write(path)
-    }
-
-    fn preview(&mut self, path: &Path) -> anyhow::Result<()> {
-        let seeds = sheet::PREVIEW_SEEDS;
-        let upper = match &self.teacher_row {
-            Some(row) => row.clone(),
-            None => {
-                let recipe = self.distiller.recipe();
-                let sampling = recipe.teacher_sampling(&self.teacher.card, recipe.steps);
-                Generator::new(self.teacher, sampling, &self.device)?.images(&seeds)
-            }
-        };
-        self.teacher_row = Some(upper.clone());
-        let student = self.distiller.model()?;
-        let lower = Generator::of(&student, &self.device)?.images(&seeds);
-        Ok(sheet::sheet(&[upper, lower], &[])?.write_png(path, &[])?)
-    }
 }

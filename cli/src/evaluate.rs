@@ -5,13 +5,14 @@ use crate::device::Context;
 use crate::failure::wrong;
 use crate::feature_set::{Collector, FeatureSet, pick, sensible, shuffled, stretches};
 use crate::generate::{Generator, SamplingArgs};
+use crate::latent::{Finder, PartArgs, PromptArgs, is_latent, takes_text};
 use crate::measure::{draw_into, read_into, together, too_few};
 use crate::score::{Metric, Reference, lines, record, score};
 use anyhow::Context as _;
 use clap::Args;
-use fewstep::checkpoint::hash_file;
+use fewstep::checkpoint::{Card, hash_file};
 use fewstep::data::{Dataset, Options, Padding, Split};
-use fewstep::import;
+use fewstep::import::{Checkpoint, DIFFUSERS_FILE};
 use fewstep::metric::{Features, Moments};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -24,12 +25,16 @@ Examples:
   fewstep evaluate student.safetensors --paired teacher.safetensors --images 500
   fewstep evaluate fashion-mnist/ --split test --reference fashion-mnist/ --json
   fewstep evaluate student.safetensors --reference fashion-mnist/ --metrics frechet,kernel,prdc
-  fewstep evaluate fashion-mnist/ --write-statistics statistics.safetensors";
+  fewstep evaluate fashion-mnist/ --write-statistics statistics.safetensors
+  fewstep evaluate sd-student.safetensors --prompts captions.csv --reference photos/ --features features.safetensors
+
+Pictures of latent models are decoded before they are measured; with --prompts, seed i shows prompt i.";
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Verb {
-    /// A model file (.safetensors, .pkl, .pt, .pth, .ckpt), or images: IDX files, a folder, or a zip of one
+    /// A model file (.safetensors, .pkl, .pt, .pth, .ckpt) or a folder of diffusers, or images: IDX files, a folder, or a
+    /// zip of one
     file: PathBuf,
     /// What to compare with: statistics (a .safetensors file), or images
     #[arg(long, value_name = "FILE", required_unless_present_any = ["paired", "write_statistics"])]
@@ -78,6 +83,10 @@ pub struct Verb {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    prompts: PromptArgs,
+    #[command(flatten)]
+    parts: PartArgs,
     #[command(flatten)]
     sampling: SamplingArgs,
 }
@@ -174,8 +183,11 @@ fn last_seed(verb: &Verb) -> anyhow::Result<Vec<u64>> {
     Ok((verb.seeds..end).collect())
 }
 
-/// Models are told from images by their names: a zip archive may be either.
+/// Models are told from images by their names: a zip archive may be either, and so may a folder.
 fn is_model(path: &Path) -> bool {
+    if path.is_dir() {
+        return path.join("unet").is_dir() || path.join(DIFFUSERS_FILE).is_file();
+    }
     let endings = ["safetensors", "pkl", "pt", "pth", "ckpt"];
     path.extension()
         .and_then(|e| e.to_str())
@@ -202,10 +214,37 @@ fn of_model(
     context: &Context,
 ) -> anyhow::Result<FeatureSet> {
     let seeds = last_seed(verb)?;
-    let (model, hash) = import::open(&verb.file, &context.device)?;
-    let sampling = verb.sampling.apply(&model)?;
+    let file = Checkpoint::read(&verb.file)?;
+    let (card, hash) = file.described()?;
+    let sampling = verb.sampling.apply(&card)?;
     let noise = verb.sampling.noise;
-    let generator = Generator::new(&model, sampling, &context.device)?.noise(noise);
+    let device = &context.device;
+    let mut finder = Finder::new(&verb.file, &verb.parts)?;
+    finder.check_args(is_latent(&card), takes_text(&card))?;
+    let autoencoder = match is_latent(&card) {
+        true => Some(finder.autoencoder(&card, "")?),
+        false => None,
+    };
+    let other = verb.paired.as_deref().map(Checkpoint::read);
+    let other = other.transpose()?;
+    let other_card = match &other {
+        Some(file) => Some(comparable(verb, file, &card)?),
+        None => None,
+    };
+    let guided = other_card.iter().map(|card| card.sampling.guidance);
+    let guidance = std::iter::once(sampling.guidance)
+        .chain(guided)
+        .find(|w| *w != 1.0);
+    let wanted = (verb.prompts).wanted(&card, guidance.unwrap_or(1.0), &verb.file)?;
+    // The text encoder is gone before the network comes.
+    let texts = wanted.map(|wanted| wanted.embed(&mut finder, &card, context));
+    let texts = texts.transpose()?;
+    let model = file.model(card, device)?;
+    let autoencoder = autoencoder.map(|file| file.load(device)).transpose()?;
+    let generator = Generator::new(&model, sampling, device)?
+        .noise(noise)
+        .texts(texts.as_ref())
+        .autoencoder(autoencoder.as_ref());
     context
         .reporter
         .say(format!("{}: {}", verb.file.display(), generator.describe()));
@@ -218,13 +257,40 @@ fn of_model(
     facts.insert("noise".into(), json!(noise.name()));
     facts.insert("seeds".into(), json!([verb.seeds, seeds.last()]));
     facts.insert("images_per_second".into(), json!(rate));
-    if let Some(path) = &verb.paired {
-        let (other, _) = import::open(path, &context.device)?;
-        let other = Generator::of(&other, &context.device)?.noise(noise);
+    if let Some(texts) = &texts {
+        let prompts = json!({"count": texts.len(), "digest": texts.digest()});
+        facts.insert("prompts".into(), prompts);
+    }
+    if let (Some(file), Some(card)) = (&other, other_card) {
+        let other = file.model(card, device)?;
+        let other = Generator::of(&other, device)?
+            .noise(noise)
+            .texts(texts.as_ref())
+            .autoencoder(autoencoder.as_ref());
         let pair = together(&[&other, &generator], &seeds, context.reporter)?[1].distance;
         facts.insert("paired".into(), json!({"rms": pair.rms, "l1": pair.l1}));
     }
     Ok(collector.finish()?)
+}
+
+/// The card of the model to compare with, if it makes images of the same kind.
+fn comparable(verb: &Verb, file: &Checkpoint, card: &Card) -> anyhow::Result<Card> {
+    let (other, _) = file.described()?;
+    let kind = |card: &Card| {
+        (
+            is_latent(card),
+            takes_text(card),
+            card.network.image_shape(),
+        )
+    };
+    if kind(&other) == kind(card) {
+        return Ok(other);
+    }
+    Err(wrong(format!(
+        "--paired {}: it makes other images than {}, so that there is nothing to compare",
+        file.path().display(),
+        verb.file.display()
+    )))
 }
 
 fn of_data(
@@ -236,6 +302,11 @@ fn of_data(
     if verb.paired.is_some() {
         return Err(wrong(
             "--paired needs a model file: a data set has no seeds",
+        ));
+    }
+    if verb.prompts.prompt.is_some() || verb.prompts.prompts.is_some() {
+        return Err(wrong(
+            "prompts are for a model file: a data set shows what it shows",
         ));
     }
     let data = open(verb, &verb.file, verb.split, features, context)?;

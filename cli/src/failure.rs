@@ -32,6 +32,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
             | Error::Incompatible { .. }
             | Error::Malformed { .. }
             | Error::ForeignCode { .. }
+            | Error::MissingPart { .. }
             | Error::Weights { .. },
         ) => 2,
         _ => 1,

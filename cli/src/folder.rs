@@ -1,6 +1,7 @@
 //! A run's folder: recipe, checkpoint, metrics and previews.
 
 use crate::failure::wrong;
+use crate::latent::NOTE;
 use crate::recipe::first_difference;
 use anyhow::Context;
 use fewstep::checkpoint::{State, write_atomically};
@@ -104,6 +105,13 @@ impl Folder {
         let Some((key, before, now)) = first_difference(&state.progress.recipe, recipe) else {
             return Ok(());
         };
+        if key == "prompts" {
+            return Err(wrong(format!(
+                "the run in {} was started with other prompts (or another text encoder, vocabulary or embedding type, or \
+                 version of this program); give the same ones, or start anew with --overwrite",
+                self.path.display()
+            )));
+        }
         Err(wrong(format!(
             "the run in {} was started with `{key}` = {before}, the recipe now says {now}; go on with the old recipe \
              ({}), or start anew with --overwrite",
@@ -139,7 +147,7 @@ impl Folder {
 
     /// Removes an old run, its checkpoint first, so that what is left is never taken for a run.
     fn clear(&self, product: &str) -> anyhow::Result<()> {
-        let mut doomed = [STATE, product, METRICS, RECIPE]
+        let mut doomed = [STATE, product, METRICS, RECIPE, NOTE]
             .map(|name| self.file(name))
             .to_vec();
         doomed.extend(self.matching("preview-", ".png")?);

@@ -1,10 +1,13 @@
 //! Images from a model, one for each seed.
 
 use crate::failure::wrong;
+use crate::latent::{Texts, decode, is_latent, takes_text};
 use crate::levels::Levels;
 use crate::recipe::value;
-use fewstep::checkpoint::{Kind, Model, Sampling};
-use fewstep::denoiser::{Condition, one_hot};
+use anyhow::bail;
+use fewstep::autoencoder::Autoencoder;
+use fewstep::checkpoint::{Card, Kind, Model, Sampling};
+use fewstep::denoiser::{Condition, Denoiser, Guided, Preconditioned, one_hot};
 use fewstep::grid::SigmaGrid;
 use fewstep::noise::Source;
 use fewstep::sampler::Sampler;
@@ -33,6 +36,10 @@ pub struct SamplingArgs {
     /// Whose noise and classes the seeds stand for: ours, torch-cpu or torch-cuda (PyTorch's, as EDM and SFD seed it)
     #[arg(long, value_name = "SOURCE", default_value_t)]
     pub noise: Source,
+    /// How closely a text or a class is followed: 1 is no guidance, any other weight doubles the work [default: as the file
+    /// says]
+    #[arg(long, value_name = "WEIGHT")]
+    pub guidance: Option<f64>,
     /// Let --steps, --levels, --solver and --analytic-first-step change a student too, away from what it was distilled for
     #[arg(long = "override")]
     pub force: bool,
@@ -40,10 +47,10 @@ pub struct SamplingArgs {
 
 impl SamplingArgs {
     /// What the card says, with the flags applied.
-    pub fn apply(&self, model: &Model) -> anyhow::Result<Sampling> {
+    pub fn apply(&self, card: &Card) -> anyhow::Result<Sampling> {
         let mut sampling = match self.nfe {
-            Some(evaluations) => model.card.sampling_with(evaluations)?,
-            None => model.card.sampling.clone(),
+            Some(evaluations) => card.sampling_with(evaluations)?,
+            None => card.sampling.clone(),
         };
         let given = [
             (self.steps.is_some(), "--steps"),
@@ -52,7 +59,7 @@ impl SamplingArgs {
             (self.analytic_first_step.is_some(), "--analytic-first-step"),
         ];
         if let Some((_, flag)) = given.iter().find(|(given, _)| *given)
-            && model.card.kind == Kind::Student
+            && card.kind == Kind::Student
             && !self.force
         {
             return Err(wrong(format!(
@@ -74,8 +81,32 @@ impl SamplingArgs {
         if let Some(name) = &self.solver {
             sampling.solver = solver(name)?;
         }
+        self.guide(card, &mut sampling)?;
         sampling.check()?;
         Ok(sampling)
+    }
+
+    /// Sets the weight of the guidance, where there is something to follow.
+    fn guide(&self, card: &Card, sampling: &mut Sampling) -> anyhow::Result<()> {
+        let Some(weight) = self.guidance else {
+            return Ok(());
+        };
+        let followed = card.network.classes() > 0 || takes_text(card);
+        if weight != 1.0 && !followed {
+            return Err(wrong(format!(
+                "--guidance {weight}: this model has neither texts nor classes to follow; leave it out"
+            )));
+        }
+        // Of the recipe that the card repeats.
+        let taught = card.recipe["teacher-guidance"].as_f64().unwrap_or(1.0);
+        if weight != 1.0 && taught != 1.0 && card.kind == Kind::Student && !self.force {
+            return Err(wrong(format!(
+                "--guidance {weight}: this student was distilled at guidance {taught}, and has it in it; leave it out, or \
+                 add --override if you mean it"
+            )));
+        }
+        sampling.guidance = weight;
+        Ok(())
     }
 }
 
@@ -108,32 +139,43 @@ pub fn solver(text: &str) -> anyhow::Result<SolverConfig> {
 /// Draws images from a model.
 pub struct Generator<'a> {
     model: &'a Model,
+    guided: Guided<&'a Preconditioned>,
     solver: Box<dyn Solver>,
     grid: SigmaGrid,
     sampling: Sampling,
     noise: Source,
     class: Option<usize>,
     denoise_to_zero: bool,
+    texts: Option<&'a Texts>,
+    autoencoder: Option<&'a Autoencoder>,
+    /// `[channels, height, width]` of what the network makes.
+    shape: [usize; 3],
     device: Device,
 }
+
+/// Images that are computed together unless one says otherwise; latents take far more memory each.
+const BATCH: usize = 50;
+const BATCH_LATENT: usize = 1;
 
 impl<'a> Generator<'a> {
     /// Checks that sampling and class go with the model.
     pub fn new(model: &'a Model, sampling: Sampling, device: &Device) -> anyhow::Result<Self> {
         sampling.check()?;
-        if model.card.network.context_width().is_some() {
-            return Err(wrong(
-                "this model makes images of texts, which this version cannot give it yet; use the library",
-            ));
-        }
         Ok(Self {
             model,
+            guided: Guided {
+                denoiser: &model.denoiser,
+                weight: sampling.guidance,
+            },
             solver: sampling.solver.build()?,
             grid: sampling.grid()?,
             sampling,
             noise: Source::default(),
             class: None,
             denoise_to_zero: false,
+            texts: None,
+            autoencoder: None,
+            shape: model.card.network.image_shape(),
             device: device.clone(),
         })
     }
@@ -162,6 +204,32 @@ impl<'a> Generator<'a> {
         Ok(self)
     }
 
+    /// Tells the model these texts; one that takes no text is told none.
+    pub fn texts(mut self, texts: Option<&'a Texts>) -> Self {
+        self.texts = texts;
+        self
+    }
+
+    /// Makes pictures of latents.
+    pub fn autoencoder(mut self, autoencoder: Option<&'a Autoencoder>) -> Self {
+        self.autoencoder = autoencoder;
+        self
+    }
+
+    /// Makes images, or latents, of another shape than the model was trained for, `[channels, height, width]`.
+    pub fn shape(mut self, shape: [usize; 3]) -> Self {
+        self.shape = shape;
+        self
+    }
+
+    /// How many images to compute at once.
+    pub fn batch(&self) -> usize {
+        match is_latent(&self.model.card) {
+            true => BATCH_LATENT,
+            false => BATCH,
+        }
+    }
+
     /// Calls the network once more at the end.
     pub fn denoise_to_zero(mut self, on: bool) -> Self {
         self.denoise_to_zero = on;
@@ -170,7 +238,7 @@ impl<'a> Generator<'a> {
 
     /// Calls of the network for one image.
     pub fn evaluations(&self) -> usize {
-        self.sampler().evaluations()
+        self.sampler(&self.guided).evaluations()
     }
 
     /// How it samples, for people.
@@ -184,9 +252,13 @@ impl<'a> Generator<'a> {
             Source::Ours => String::new(),
             other => format!(", noise {other}"),
         };
+        let guidance = match self.sampling.guidance {
+            1.0 => String::new(),
+            weight => format!(", guidance {weight}, so each of a doubled batch"),
+        };
         let (solver, steps) = (self.sampling.solver, self.sampling.steps);
         format!(
-            "{} evaluations ({solver}, {steps} steps{analytic}){noise}",
+            "{} evaluations ({solver}, {steps} steps{analytic}){guidance}{noise}",
             self.evaluations()
         )
     }
@@ -196,36 +268,67 @@ impl<'a> Generator<'a> {
         match (self.class, self.model.card.network.classes()) {
             (_, 0) => None,
             (Some(class), _) => Some(vec![class; seeds.len()]),
-            (None, classes) => {
-                let shape = self.model.card.network.image_shape();
-                Some(self.noise.labels(seeds, shape, classes))
-            }
+            (None, classes) => Some(self.noise.labels(seeds, self.shape, classes)),
         }
     }
 
     /// The images of some seeds, `[seeds, channels, height, width]` in about [-1, 1].
-    pub fn images(&self, seeds: &[u64]) -> Images {
+    pub fn images(&self, seeds: &[u64]) -> anyhow::Result<Images> {
+        let images = self.latents(seeds, &|| ())?;
+        match (self.autoencoder, is_latent(&self.model.card)) {
+            (Some(autoencoder), _) => Ok(decode(autoencoder, images)?),
+            (None, false) => Ok(images),
+            (None, true) => {
+                bail!("this model makes latents; without an autoencoder there are no pictures")
+            }
+        }
+    }
+
+    /// What the network makes of some seeds, `[seeds, channels, height, width]`; `called` is told of each call of it.
+    pub fn latents(&self, seeds: &[u64], called: &dyn Fn()) -> anyhow::Result<Images> {
         let network = &self.model.card.network;
-        let shape = network.image_shape();
-        let noise = self.noise.latents(seeds, shape, &self.device);
+        let noise = self.noise.latents(seeds, self.shape, &self.device);
         let labels = self.classes(seeds);
         let condition = Condition {
             labels: labels.map(|labels| one_hot(&labels, network.classes(), &self.device)),
             steps: self.sampling.told_steps(),
             ..Condition::default()
         };
+        let condition = match (self.texts, takes_text(&self.model.card)) {
+            (Some(texts), true) => texts.tell(seeds, condition, &self.device)?,
+            (None, true) => bail!("this model makes images of texts, and was given none"),
+            (_, false) => condition,
+        };
         let start = noise.mul_scalar(self.grid.sigma_max());
-        self.sampler().sample(start, &condition)
+        let watched = Watched {
+            denoiser: &self.guided,
+            called,
+        };
+        Ok(self.sampler(&watched).sample(start, &condition))
     }
 
-    fn sampler(&self) -> Sampler<'_> {
+    fn sampler<'b>(&'b self, denoiser: &'b dyn Denoiser) -> Sampler<'b> {
         Sampler {
-            denoiser: &self.model.denoiser,
+            denoiser,
             solver: self.solver.as_ref(),
             grid: &self.grid,
             analytic_first_step: self.sampling.analytic_first_step,
             denoise_to_zero: self.denoise_to_zero,
         }
+    }
+}
+
+/// A denoiser that tells of each call, when it is done.
+struct Watched<'a> {
+    denoiser: &'a dyn Denoiser,
+    called: &'a dyn Fn(),
+}
+
+impl Denoiser for Watched<'_> {
+    fn denoise(&self, noisy: Images, sigma: f64, condition: &Condition) -> Images {
+        let images = self.denoiser.denoise(noisy, sigma, condition);
+        (self.called)();
+        images
     }
 }
 
@@ -253,7 +356,10 @@ mod tests {
         let seeds: Vec<u64> = (0..64).collect();
         let draw = |batch: usize, threads: usize| -> Vec<f32> {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-            let one = |seeds: &[u64]| generator.images(seeds).into_data().iter::<f32>().collect();
+            let one = |seeds: &[u64]| {
+                let images = generator.images(seeds).unwrap();
+                images.into_data().iter::<f32>().collect()
+            };
             pool.build()
                 .unwrap()
                 .install(|| seeds.chunks(batch).flat_map::<Vec<f32>, _>(one).collect())
@@ -314,7 +420,8 @@ mod tests {
                 .noise(source);
             let said = generator.describe();
             assert_eq!(said.contains("torch"), source != Source::Ours, "{said}");
-            generator.images(&[3]).into_data().iter::<f32>().collect()
+            let images = generator.images(&[3]).unwrap();
+            images.into_data().iter::<f32>().collect()
         };
         let images = Source::ALL.map(image);
         assert!(images[0] != images[1] && images[1] != images[2] && images[0] != images[2]);

@@ -1,11 +1,13 @@
 //! `fewstep inspect`: what a file is.
 
+use crate::latent::{is_latent, takes_text};
 use anyhow::Context as _;
 use clap::Args;
 use fewstep::Error;
 use fewstep::checkpoint::{Card, hash_file};
 use fewstep::denoiser::Preconditioning;
-use fewstep::import::{Checkpoint, Format, Global, globals};
+use fewstep::import::{AutoencoderFile, Checkpoint, Format, Global, TextEncoderFile, globals};
+use fewstep::text::Tokenizer;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,6 +18,7 @@ Examples:
   fewstep inspect runs/nfe2/student.safetensors
   fewstep inspect edm-cifar10-32x32-uncond-vp.pkl
   fewstep inspect runs/nfe2/state.safetensors --json
+  fewstep inspect stable-diffusion-v1-5/
 
 Nothing in a file is executed. `globals` are the names of Python's that a pickle mentions: what Python would import,
 and in the case of functions call. A file with names that weights have no use for is described, but not loaded.";
@@ -23,7 +26,8 @@ and in the case of functions call. A file with names that weights have no use fo
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Verb {
-    /// A model, a training state, a feature network, statistics; an EDM or SFD pickle; a PyTorch file; safetensors
+    /// A model, a training state, a feature network, statistics; an EDM or SFD pickle; a PyTorch file; safetensors; the folder
+    /// of a diffusers model
     file: PathBuf,
     /// Print JSON
     #[arg(long)]
@@ -60,13 +64,63 @@ pub fn run(verb: &Verb) -> anyhow::Result<ExitCode> {
 }
 
 fn describe(path: &Path) -> anyhow::Result<Facts> {
-    let mut facts = match Checkpoint::read(path) {
-        Ok(file) if file.format == Format::Safetensors => of_safetensors(&file)?,
-        Ok(file) => of_pickle(&file)?,
-        Err(error) => refused(path, error)?,
+    let file = match Checkpoint::read(path) {
+        Ok(file) => file,
+        Err(error) => {
+            let mut facts = refused(path, error)?;
+            facts.push(("sha256".into(), json!(hash_file(path)?)));
+            return Ok(facts);
+        }
     };
-    facts.push(("sha256".into(), json!(hash_file(path)?)));
+    let mut facts = match file.format {
+        Format::Safetensors => of_safetensors(&file)?,
+        _ => of_pickle(&file)?,
+    };
+    facts.extend(part_facts(path, &file));
+    // Of a folder, that of the U-Net.
+    facts.push(("sha256".into(), json!(hash_file(file.path())?)));
     Ok(facts)
+}
+
+/// The other parts of a latent model, or of a file that is no model but holds such a part.
+fn part_facts(path: &Path, file: &Checkpoint) -> Facts {
+    let card = file.card().ok();
+    if card.as_ref().is_some_and(|card| !is_latent(card)) {
+        return Facts::new();
+    }
+    let config = |config: serde_json::Result<Value>, parameters: u64| {
+        let mut config = config.unwrap_or_default();
+        config["parameters"] = json!(parameters);
+        config
+    };
+    let autoencoder = AutoencoderFile::open(path).map(|part| {
+        let of = part.config();
+        config(serde_json::to_value(of), of.parameter_count())
+    });
+    let encoder = TextEncoderFile::open(path, None).map(|part| {
+        let of = part.config();
+        config(serde_json::to_value(of), of.parameter_count())
+    });
+    let mut parts = vec![("autoencoder", autoencoder, true)];
+    let text = card.as_ref().is_none_or(takes_text);
+    parts.extend(text.then_some(("text-encoder", encoder, true)));
+    if path.is_dir() && text {
+        let read = Tokenizer::read(path).map(|tokenizer| json!(tokenizer.digest()));
+        parts.push(("vocabulary", read, false));
+    }
+    let mut facts = Facts::new();
+    for (name, part, named) in parts {
+        let value = match (part, &card) {
+            (Ok(value), _) => value,
+            (Err(Error::MissingPart { .. }), None) => continue,
+            (Err(Error::MissingPart { .. }), Some(_)) if named => {
+                json!(format!("none here; --{name} names one"))
+            }
+            (Err(error), _) => json!(format!("cannot be used: {error}")),
+        };
+        facts.push((name.into(), value));
+    }
+    facts
 }
 
 fn of_safetensors(file: &Checkpoint) -> anyhow::Result<Facts> {
@@ -218,6 +272,7 @@ fn kind_of(card: Option<&Value>) -> &'static str {
         Some("student") => "student",
         Some("features") => "features",
         Some("moments") => "statistics",
+        Some("latents") => "latents",
         _ if card.get("round").is_some() && card.get("recipe").is_some() => "training state",
         _ => "safetensors file with an unknown card",
     }

@@ -2,6 +2,7 @@
 //!
 //! Exit status: 0 done, 1 the run failed, 2 the command or recipe was wrong, 130 interrupted (and resumable).
 
+mod album;
 mod args;
 mod asset;
 mod bench;
@@ -18,6 +19,7 @@ mod fetch;
 mod folder;
 mod generate;
 mod inspect;
+mod latent;
 mod lettering;
 mod levels;
 mod map;

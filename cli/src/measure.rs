@@ -10,9 +10,6 @@ use fewstep::metric::{Features, Moments, PairedDistance, paired_distance};
 use fewstep::{Device, Images};
 use std::time::Instant;
 
-/// Images computed at once.
-const BATCH: usize = 50;
-
 /// Draws an image for each seed and takes the moments of their features.
 pub fn draw(
     generator: &Generator<'_>,
@@ -35,7 +32,7 @@ pub fn draw_into(
 ) -> anyhow::Result<f64> {
     let mut progress = reporter.start("images", 0, seeds.len() as u64);
     let mut seconds = 0.0;
-    for seeds in seeds.chunks(BATCH) {
+    for seeds in seeds.chunks(generator.batch()) {
         let started = Instant::now();
         let images = drawn(generator, seeds)?;
         seconds += started.elapsed().as_secs_f64();
@@ -74,7 +71,9 @@ pub fn together(
     let mut found = vec![Together::default(); generators.len()];
     let mut seconds = vec![0.0; generators.len()];
     let mut progress = reporter.start("pairs", 0, seeds.len() as u64);
-    for seeds in seeds.chunks(BATCH) {
+    // All see the same seeds together.
+    let batch = generators.iter().map(|generator| generator.batch()).min();
+    for seeds in seeds.chunks(batch.unwrap_or(1)) {
         let mut first: Option<Images> = None;
         for ((generator, found), seconds) in generators.iter().zip(&mut found).zip(&mut seconds) {
             let started = Instant::now();
@@ -92,7 +91,7 @@ pub fn together(
 
 /// The images of some seeds; the clock may stop when this returns.
 fn drawn(generator: &Generator<'_>, seeds: &[u64]) -> anyhow::Result<Images> {
-    let images = generator.images(seeds);
+    let images = generator.images(seeds)?;
     images.device().sync().context("the device failed")?;
     Ok(images)
 }

@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 /// Seconds between plain lines.
 const PAUSE: Duration = Duration::from_secs(5);
 
+/// Below this many a second, the time for one is shown.
+const SLOW: f64 = 0.1;
+
 /// How progress is shown.
 #[derive(Clone, Copy, Debug)]
 pub struct Reporter {
@@ -93,7 +96,11 @@ impl Progress {
     pub fn set(&mut self, done: u64, note: &str) {
         let seconds = self.started.elapsed().as_secs_f64();
         let rate = done.saturating_sub(self.first) as f64 / seconds.max(1e-9);
-        let mut text = format!("{}/s", (self.unit)(rate));
+        let mut text = match rate {
+            // What takes a minute is not counted by the second.
+            slow if slow > 0.0 && slow < SLOW => format!("{} each", duration(1.0 / slow)),
+            fast => format!("{}/s", (self.unit)(fast)),
+        };
         if self.total > 0 {
             let left = self.total.saturating_sub(done) as f64 / rate.max(1e-9);
             text = format!("{text}, {} left", duration(left));

@@ -164,6 +164,31 @@ impl Window {
     }
 }
 
+/// The time that previews have taken.
+#[derive(Clone, Copy, Debug, Default)]
+struct Previews {
+    spent: Duration,
+    /// The last one.
+    last: Duration,
+}
+
+/// A preview that takes less is made at every tick.
+const QUICK: Duration = Duration::from_secs(5);
+/// Slower ones take at most one part of so many of the time.
+const SHARE: u32 = 10;
+
+impl Previews {
+    /// Whether there is time for one more.
+    fn due(&self, elapsed: Duration) -> bool {
+        self.last < QUICK || (self.spent + self.last) * SHARE <= elapsed
+    }
+
+    fn took(&mut self, time: Duration) {
+        self.spent += time;
+        self.last = time;
+    }
+}
+
 /// Runs a job from where it is to its end, to `stop_after`, or to Ctrl-C.
 pub fn drive(
     job: &mut dyn Job,
@@ -188,6 +213,7 @@ pub fn drive(
     let mut saved = first;
     let mut progress = reporter.start(job.unit(), job.units(first), job.units(job.total()));
     let mut window = Window::new();
+    let mut previews = Previews::default();
     while job.rounds() < job.total() {
         let measure = job.round().with_context(|| {
             let state = folder.state();
@@ -207,7 +233,14 @@ pub fn drive(
         let stop = (interrupted || enough) && job.rounds() < job.total();
         if stop || window.is_due(options.tick) || job.rounds() == job.total() {
             let seconds = folder.seconds_before + started.elapsed().as_secs_f64();
-            checkpoint(job, folder, &window, seconds, &progress)?;
+            checkpoint(job, folder, &window, seconds)?;
+            let last = job.rounds() == job.total();
+            // Who presses Ctrl-C wants to leave.
+            if !interrupted && (last || previews.due(started.elapsed())) {
+                let begun = Instant::now();
+                preview(job, folder, &progress);
+                previews.took(begun.elapsed());
+            }
             saved = job.rounds();
             window = Window::new();
         }
@@ -234,7 +267,6 @@ fn checkpoint(
     folder: &Folder,
     window: &Window,
     seconds: f64,
-    progress: &Progress,
 ) -> anyhow::Result<()> {
     let round = job.rounds();
     job.state()?.write(&folder.state())?;
@@ -257,15 +289,18 @@ fn checkpoint(
         units,
         (job.measure(), value),
         rest,
-    ))?;
-    // A picture is a comfort, not a result: the run goes on without it.
-    if let Err(error) = job.preview(&folder.preview(round)) {
+    ))
+}
+
+/// A picture is a comfort, not a result: the run goes on without it.
+fn preview(job: &mut dyn Job, folder: &Folder, progress: &Progress) {
+    let path = folder.preview(job.rounds());
+    if let Err(error) = job.preview(&path) {
         progress.say(&format!(
             "warning: no preview: {}",
             crate::failure::one_line(&error)
         ));
     }
-    Ok(())
 }
 
 /// The command line that goes on: the one that was typed, with `--resume`.
@@ -299,6 +334,18 @@ mod tests {
         for bad in ["", "s", "0", "0s", "-1s", "5h", "1.5s"] {
             assert!(bad.parse::<Tick>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn slow_previews_are_rare() {
+        let seconds = Duration::from_secs;
+        let mut previews = Previews::default();
+        assert!(previews.due(seconds(0)));
+        previews.took(seconds(4));
+        assert!(previews.due(seconds(8)));
+        previews.took(seconds(60));
+        // 4 + 60 + 60 seconds are a tenth of 1240.
+        assert!(!previews.due(seconds(1239)) && previews.due(seconds(1240)));
     }
 
     #[test]

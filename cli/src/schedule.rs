@@ -1,7 +1,9 @@
 //! `fewstep schedule`: the noise levels that suit a model best.
 
 use crate::device::Context;
+use crate::failure::wrong;
 use crate::generate::solver;
+use crate::latent::takes_text;
 use crate::levels::{list, to_toml};
 use crate::map::map;
 use clap::{Args, ValueEnum};
@@ -80,6 +82,12 @@ pub struct Verb {
 /// Runs the verb.
 pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     let (model, _) = open(&verb.file, &context.device)?;
+    if takes_text(&model.card) {
+        return Err(wrong(format!(
+            "{}: the search has no texts to ask this model with; take its own levels",
+            verb.file.display()
+        )));
+    }
     let sampling = &model.card.sampling;
     let rule = match &sampling.spacing {
         // A student's levels may be a list; what is between them follows its rule.

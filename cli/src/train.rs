@@ -261,7 +261,7 @@ impl Job for TeacherJob<'_> {
 
     fn preview(&mut self, path: &Path) -> anyhow::Result<()> {
         let model = self.trainer.model()?;
-        let images = Generator::of(&model, &self.device)?.images(&sheet::PREVIEW_SEEDS);
+        let images = Generator::of(&model, &self.device)?.images(&sheet::PREVIEW_SEEDS)?;
         Ok(sheet::sheet(&[images], &[])?.write_png(path, &[])?)
     }
 }

@@ -2,9 +2,13 @@
 
 #[path = "../../tests/support/foreign.rs"]
 mod foreign;
+#[path = "support/latent.rs"]
+mod latent;
 mod support;
 
+use fewstep::checkpoint::Card;
 use fewstep::distill::Recipe;
+use fewstep::grid::Spacing;
 use fewstep::import::Checkpoint;
 use fewstep::network::{DhariwalUNetConfig, NetworkConfig, SongUNetConfig};
 use indicatif::HumanCount;
@@ -178,6 +182,148 @@ fn ffhq() {
 #[test]
 fn afhqv2() {
     rehearse(PUBLISHED[3].0, PUBLISHED[3].1);
+}
+
+/// What sets the latent rows apart: how the published figure is called, the smallest level, the order of the teacher's
+/// solver, its weights, and what else the command needs.
+struct Latent {
+    name: &'static str,
+    figure: &'static str,
+    smallest: f64,
+    order: usize,
+    weights: &'static str,
+    more: &'static str,
+}
+
+fn parse(text: &str) -> Recipe {
+    let mut table: toml::Table = toml::from_str(text).unwrap();
+    table.remove("kind");
+    toml::Value::Table(table).try_into().unwrap()
+}
+
+/// Checks the recipes of a latent model at 2 to 5 evaluations, and for all of them, and runs one.
+fn rehearse_latent(world: &World, row: &Latent, teacher: &str, card: &Card) {
+    let name = row.name;
+    let list = world.prints("fetch --list");
+    let entry = list
+        .split("\n\n")
+        .find(|e| e.starts_with(&format!("{} ", row.weights)));
+    let entry = entry.unwrap();
+    assert!(entry.contains("licence: "), "{entry}");
+    for (suffix, evaluations) in [
+        ("2", 2..=2),
+        ("3", 3..=3),
+        ("4", 4..=4),
+        ("5", 5..=5),
+        ("2to5", 2..=5),
+    ] {
+        let full = format!("{name}-nfe{suffix}");
+        let text = recipe(&full);
+        let first = text.lines().next().unwrap();
+        let unknown = format!("# Published figure not known to us ({}; ", row.figure);
+        assert!(first.starts_with(&unknown), "{first}");
+        assert!(
+            first.contains(&format!("{} evaluations", suffix.replace("to", " to "))),
+            "{first}"
+        );
+        let parsed = parse(&text);
+        let Spacing::Discrete { rho, table } = &parsed.spacing else {
+            panic!("{full}: {:?}", parsed.spacing);
+        };
+        assert_eq!(*rho, 1.0);
+        // The teacher's own table, from its largest level down.
+        assert_eq!(card.preconditioning, table.clone().into());
+        assert!((parsed.sigma_max / table.sigma_max() - 1.0).abs() < 1e-12);
+        assert_eq!(parsed.sigma_min, row.smallest);
+        let solver = format!(
+            "teacher-solver = {{ kind = \"dpm-solver-pp\", order = {}, prediction = \"noise\" }}",
+            row.order
+        );
+        let several = suffix == "2to5";
+        let trajectories = if several { 800_000 } else { 200_000 };
+        let trajectories = format!("trajectories = {trajectories}");
+        for setting in [
+            solver.as_str(),
+            trajectories.as_str(),
+            "batch = 128",
+            "substeps = 4",
+            "analytic-first-step = true",
+            "learning-rate = 5e-5",
+            "distance = \"l1\"",
+        ] {
+            assert!(text.lines().any(|l| l == setting), "{full}: {setting}");
+        }
+        let known = parsed.sampling().allowed_evaluations().unwrap();
+        assert_eq!(known, evaluations, "{full}");
+        let weight = if row.name == "sd15" { 7.5 } else { 1.0 };
+        assert_eq!((parsed.guidance, parsed.teacher_guidance), (weight, 1.0));
+        let cost = parsed.cost(card).unwrap();
+        let (total, of_teacher) = (HumanCount(cost.forwards()), HumanCount(cost.teacher));
+        let line_of_cost = format!("# Cost: {total} network forwards ({of_teacher} of the teacher");
+        assert!(text.contains(&line_of_cost), "{line_of_cost}: {text}");
+        let command = line(&text, "fewstep distill ");
+        let said = format!("distill {full} --teacher weights/");
+        assert!(command.contains(&said), "{command}");
+        assert_eq!(command.contains("--prompts FILE"), row.name == "sd15");
+        assert!(line(&text, "fewstep fetch ").contains(&format!("fetch {}", row.weights)));
+    }
+    assert!(entry.contains(&format!("{name}-nfe2")), "{entry}");
+    let short = "--set trajectories=2 --set batch=2 --set micro-batch=1";
+    let distill = format!(
+        "distill {name}-nfe2to5 --teacher {teacher} {} {short}",
+        row.more
+    );
+    world.prints(&format!("{distill} --out run"));
+    let facts = world.prints("inspect run/student.safetensors --json");
+    let facts: serde_json::Value = serde_json::from_str(&facts).unwrap();
+    assert_eq!(facts["evaluations"], serde_json::json!([2, 5]));
+}
+
+#[test]
+fn latent_models() {
+    let world = World::new();
+    latent::ours(&world);
+    let card = Checkpoint::read(&world.path("teacher.safetensors")).and_then(|file| file.card());
+    for (name, figure, weights) in [
+        (
+            "ldm-bedroom",
+            "SFD, Table 4: LSUN Bedroom, latent",
+            "ldm-lsun-bedroom",
+        ),
+        ("ldm-ffhq", "FFHQ, latent", "ldm-ffhq"),
+    ] {
+        let row = Latent {
+            name,
+            figure,
+            smallest: 0.006,
+            order: 3,
+            weights,
+            more: "--overwrite",
+        };
+        rehearse_latent(&world, &row, "teacher.safetensors", card.as_ref().unwrap());
+    }
+}
+
+#[test]
+fn stable_diffusion() {
+    let world = World::new();
+    latent::diffusers(&world);
+    fs::write(world.path("prompts.txt"), "a cat\nxyz\n").unwrap();
+    let card = Checkpoint::read(&world.path("sd")).and_then(|file| file.card());
+    let row = Latent {
+        name: "sd15",
+        figure: "SFD, Table 5: Stable Diffusion 1.5",
+        smallest: 0.1,
+        order: 2,
+        weights: "sd15",
+        more: "--prompts prompts.txt",
+    };
+    rehearse_latent(&world, &row, "sd", &card.unwrap());
+    let dry = "distill sd15-nfe4 --teacher sd --prompts prompts.txt --dry-run";
+    let dry = world.prints(dry);
+    for words in ["# prompts: 2", "teacher 20, student 4", "guidance = 7.5"] {
+        assert!(dry.contains(words), "{words}: {dry}");
+    }
 }
 
 #[test]

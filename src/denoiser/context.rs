@@ -3,12 +3,61 @@
 use super::Condition;
 use crate::{Error, noise};
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use sha2::{Digest, Sha256};
+use std::fmt::Debug;
 use std::ops::Range;
+use std::sync::Arc;
+
+/// Texts as tokens, wherever they are: a few are read at a time, so that a long list need not be in memory.
+pub trait ContextSource: Debug + Send + Sync {
+    /// `[texts, tokens, width]` of all of them.
+    fn dims(&self) -> [usize; 3];
+
+    /// SHA-256 of what their numbers depend on, in hexadecimal.
+    fn digest(&self) -> String;
+
+    /// The tokens of some texts, `[indices, tokens, width]`; a text may be asked for more than once.
+    ///
+    /// # Errors
+    /// [`Error::File`] or [`Error::Malformed`] if they cannot be read.
+    fn rows(&self, indices: &[usize], device: &Device) -> Result<Tensor<3>, Error>;
+}
+
+/// Texts in memory.
+#[derive(Debug)]
+struct Held(Tensor<3>);
+
+impl ContextSource for Held {
+    fn dims(&self) -> [usize; 3] {
+        self.0.dims()
+    }
+
+    fn digest(&self) -> String {
+        hash(&self.0)
+    }
+
+    fn rows(&self, indices: &[usize], device: &Device) -> Result<Tensor<3>, Error> {
+        let indices: Vec<i64> = indices.iter().map(|n| *n as i64).collect();
+        let count = indices.len();
+        let place = self.0.device();
+        let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [count]), &place);
+        Ok(self.0.clone().select(0, indices).to_device(device))
+    }
+}
+
+/// SHA-256 of some numbers, in hexadecimal.
+fn hash(tokens: &Tensor<3>) -> String {
+    hexadecimal(Sha256::digest(tokens.to_data().as_bytes()).as_slice())
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// A list of texts to draw from, and the one that guidance moves away from.
 #[derive(Clone, Debug)]
 pub struct Contexts {
-    all: Tensor<3>,
+    all: Arc<dyn ContextSource>,
     negative: Option<Tensor<3>>,
 }
 
@@ -18,6 +67,14 @@ impl Contexts {
     /// # Errors
     /// [`Error::InvalidValue`] if there is no text, or if the negative one is not one of as many tokens of the same width.
     pub fn new(all: Tensor<3>, negative: Option<Tensor<3>>) -> Result<Self, Error> {
+        Self::of(Arc::new(Held(all)), negative)
+    }
+
+    /// As [`new`](Self::new), of texts that are elsewhere, such as embeddings on disk.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn of(all: Arc<dyn ContextSource>, negative: Option<Tensor<3>>) -> Result<Self, Error> {
         let [texts, tokens, width] = all.dims();
         if texts == 0 || tokens == 0 || width == 0 {
             let value = format!("[{texts}, {tokens}, {width}]");
@@ -44,14 +101,18 @@ impl Contexts {
         self.negative.is_some()
     }
 
-    /// The numbers of all texts, the negative one last, for a hash.
-    pub(crate) fn data(&self) -> Vec<TensorData> {
-        let all = std::iter::once(&self.all).chain(&self.negative);
-        all.map(|t| t.to_data()).collect()
+    /// SHA-256 of all texts and of the negative one, in hexadecimal: a run may go on with the same only.
+    pub fn digest(&self) -> String {
+        let negative = self.negative.as_ref().map(hash).unwrap_or_default();
+        let text = format!("{} {negative}", self.all.digest());
+        hexadecimal(Sha256::digest(text.as_bytes()).as_slice())
     }
 
     /// Adds to a condition the texts of some samples of a round: each a function of the seed, the round and its own number
     /// alone.
+    ///
+    /// # Errors
+    /// Those of the [source](ContextSource::rows); none for texts in memory.
     pub fn draw(
         &self,
         condition: Condition,
@@ -59,23 +120,18 @@ impl Contexts {
         round: u64,
         samples: Range<u64>,
         device: &Device,
-    ) -> Condition {
+    ) -> Result<Condition, Error> {
         let [texts, tokens, width] = self.all.dims();
         let drawn = noise::contexts_keyed(seed, round, samples, texts);
-        let count = drawn.len();
-        let drawn: Vec<i64> = drawn.into_iter().map(|n| n as i64).collect();
-        let place = self.all.device();
-        let drawn = Tensor::<1, Int>::from_data(TensorData::new(drawn, [count]), &place);
-        let context = self.all.clone().select(0, drawn).to_device(device);
         let negative = self.negative.clone().map(|negative| {
             let negative = negative.to_device(device);
-            negative.expand([count, tokens, width])
+            negative.expand([drawn.len(), tokens, width])
         });
-        Condition {
-            context: Some(context),
+        Ok(Condition {
+            context: Some(self.all.rows(&drawn, device)?),
             negative,
             ..condition
-        }
+        })
     }
 }
 
@@ -94,6 +150,7 @@ mod tests {
 
     fn drawn(round: u64, samples: Range<u64>) -> Vec<f32> {
         let told = contexts(50).draw(Condition::default(), 3, round, samples, &Device::flex());
+        let told = told.unwrap();
         let values: Vec<f32> = told.context.unwrap().into_data().iter::<f32>().collect();
         let negative = told.negative.unwrap();
         assert_eq!(negative.dims()[0] * 6, values.len());
@@ -115,6 +172,24 @@ mod tests {
         assert_ne!(drawn(5, 0..40), all);
         let different: std::collections::BTreeSet<u32> = all.iter().map(|v| *v as u32).collect();
         assert!(different.len() > 15 && all.iter().all(|v| (0.0..50.0).contains(v)));
+    }
+
+    #[test]
+    fn other_texts_have_another_digest() {
+        let (five, six) = (contexts(5), contexts(6));
+        assert_eq!(five.digest(), contexts(5).digest());
+        assert_ne!(five.digest(), six.digest());
+        let plain = Contexts {
+            negative: None,
+            ..contexts(5)
+        };
+        assert_ne!(five.digest(), plain.digest());
+        let other = Contexts {
+            negative: Some(Tensor::zeros([1, 2, 3], &Device::flex())),
+            ..contexts(5)
+        };
+        assert_ne!(five.digest(), other.digest());
+        assert_eq!(five.digest().len(), 64);
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod mixture;
 mod precondition;
 pub mod threshold;
 
-pub use context::Contexts;
+pub use context::{ContextSource, Contexts};
 pub use counted::Counted;
 pub use gaussian::Gaussian;
 pub use guidance::Guided;

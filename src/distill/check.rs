@@ -198,6 +198,13 @@ impl Recipe {
     fn check_condition(&self, teacher: &Card) -> Result<(), Error> {
         let network = &teacher.network;
         let told = network.classes() > 0 || network.context_width().is_some();
+        if self.prompts.is_some() && network.context_width().is_none() {
+            return Err(incompatible(
+                "prompts in the recipe",
+                "a teacher that takes no text",
+                "leave `prompts` out",
+            ));
+        }
         let weights = [
             ("teacher-guidance", self.teacher_guidance),
             ("guidance", self.guidance),

@@ -86,6 +86,10 @@ pub struct Recipe {
     /// How closely the student follows its class or text when it is sampled; for the card, training is without guidance.
     #[serde(skip_serializing_if = "is_unguided")]
     pub guidance: f64,
+    /// The texts that the trajectories draw from, as the [digest](crate::denoiser::Contexts::digest) of them: `fewstep
+    /// distill` fills it in, so that a run goes on with the same ones only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompts: Option<String>,
     /// The teacher is a student itself and is sampled as its card says: with its analytical first step and its step
     /// condition. `steps` x `substeps` must be a number of steps that it was distilled for.
     pub second_stage: bool,
@@ -146,6 +150,7 @@ impl Default for Recipe {
             teacher_solver: SolverConfig::default(),
             teacher_guidance: 1.0,
             guidance: 1.0,
+            prompts: None,
             second_stage: false,
             trajectory_type: TrajectoryType::F32,
             target: Target::OwnPath,

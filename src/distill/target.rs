@@ -2,7 +2,7 @@
 
 use super::cache::Key;
 use super::{Recipe, TrajectoryCache};
-use crate::checkpoint::{Card, Model, hash_bytes};
+use crate::checkpoint::{Card, Model};
 use crate::denoiser::{Condition, Contexts, Denoiser, Guided, draw_round};
 use crate::network::Precision;
 use crate::sampler::{Sampler, Trajectory};
@@ -56,8 +56,8 @@ impl<'a> TrajectorySource<'a> {
     /// Gives texts to a teacher that takes them: each trajectory draws one.
     ///
     /// # Errors
-    /// [`Error::Incompatible`] if the teacher takes no text or one of another width, or if it is guided and there is no
-    /// text to move away from.
+    /// [`Error::Incompatible`] if the teacher takes no text or one of another width, if it is guided and there is no
+    /// text to move away from, or if the recipe names [other texts](Recipe::prompts).
     pub fn with_contexts(self, contexts: Contexts) -> Result<Self, Error> {
         let [texts, tokens, width] = contexts.dims();
         let incompatible = |second: String, remedy: &str| Error::Incompatible {
@@ -86,10 +86,17 @@ impl<'a> TrajectorySource<'a> {
                 "give the tokens of the empty text as well",
             ));
         }
-        let data = contexts.data();
-        let bytes: Vec<u8> = data.iter().flat_map(|d| d.as_bytes()).copied().collect();
+        let digest = contexts.digest();
+        if let Some(wanted) = self.recipe.prompts.as_ref().filter(|w| **w != digest) {
+            let short = |digest: &str| digest.chars().take(SHOWN).collect::<String>();
+            return Err(Error::Incompatible {
+                first: format!("the prompts of the recipe ({})", short(wanted)),
+                second: format!("the given ones ({})", short(&digest)),
+                remedy: "give the same list, text encoder and vocabulary, or leave `prompts` out of the recipe".into(),
+            });
+        }
         Ok(Self {
-            contexts: Some((contexts, hash_bytes(&bytes))),
+            contexts: Some((contexts, digest)),
             ..self
         })
     }
@@ -181,7 +188,8 @@ impl<'a> TrajectorySource<'a> {
     /// number of steps is their own affair. A function of (seed, round) alone.
     ///
     /// # Errors
-    /// [`Error::Incompatible`] if the teacher takes a text and was given [none](Self::with_contexts).
+    /// [`Error::Incompatible`] if the teacher takes a text and was given [none](Self::with_contexts), and what reading the
+    /// texts gives.
     pub fn round(&self, round: u64) -> Result<(Trajectory, Condition), Error> {
         let recipe = &self.recipe;
         let drawn = recipe.trajectory_round(round);
@@ -206,7 +214,7 @@ impl<'a> TrajectorySource<'a> {
         );
         let condition = match (&self.contexts, network.context_width()) {
             (Some((contexts, _)), _) => {
-                contexts.draw(condition, recipe.seed, drawn, samples, &self.device)
+                contexts.draw(condition, recipe.seed, drawn, samples, &self.device)?
             }
             (None, None) => condition,
             (None, Some(_)) => {
@@ -283,6 +291,9 @@ impl<'a> TrajectorySource<'a> {
         Ok(whole)
     }
 }
+
+/// Digits of a hash in a message.
+const SHOWN: usize = 12;
 
 /// What a cache has, or would have, of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! The names that the diffusers library gives the U-Net of Stable Diffusion.
 
 use super::Checkpoint;
-use super::latent::{HEADS, PREFIX, whole};
+use super::latent::{BETAS_TEXT, HEADS, PREFIX, whole};
+use crate::Error;
 use crate::network::{LatentAttention, LatentUNetConfig, NetworkConfig};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -11,6 +12,13 @@ const MOST: usize = 100;
 
 /// The name of a U-Net's file in the folder `unet` of diffusers.
 pub const FILE: &str = "diffusion_pytorch_model.safetensors";
+/// All names that it may have, the best first.
+pub(super) const FILES: [&str; 4] = [
+    FILE,
+    "diffusion_pytorch_model.fp16.safetensors",
+    "diffusion_pytorch_model.bin",
+    "diffusion_pytorch_model.fp16.bin",
+];
 /// The name of the settings beside it.
 pub const SETTINGS: &str = "config.json";
 
@@ -161,6 +169,45 @@ pub(super) fn told(file: &Path, config: LatentUNetConfig) -> LatentUNetConfig {
         attention,
         ..config
     }
+}
+
+/// Checks that the model of a folder was trained with the noise levels of Stable Diffusion v1 and predicts the noise, as far
+/// as the settings of its sampler say.
+///
+/// # Errors
+/// [`Error::Malformed`] with the setting that is another.
+pub(super) fn check_schedule(file: &Path) -> Result<(), Error> {
+    let whole = file.parent().and_then(Path::parent);
+    let path = match whole {
+        Some(whole) => whole.join("scheduler").join("scheduler_config.json"),
+        None => return Ok(()),
+    };
+    if !path.is_file() {
+        return Ok(());
+    }
+    let text = std::fs::read_to_string(&path).map_err(Error::file("read", &path))?;
+    let settings: Value = serde_json::from_str(&text)
+        .map_err(|e| Error::malformed(&path, "diffusers configuration", e))?;
+    let (start, end) = BETAS_TEXT;
+    for (key, built) in [
+        ("prediction_type", json!("epsilon")),
+        ("beta_schedule", json!("scaled_linear")),
+        ("beta_start", json!(start)),
+        ("beta_end", json!(end)),
+        ("num_train_timesteps", json!(1000)),
+    ] {
+        let said = &settings[key];
+        if !(said.is_null()
+            || *said == built
+            || said.as_f64().is_some() && said.as_f64() == built.as_f64())
+        {
+            let reason = format!(
+                "it has {key} = {said}; only {built}, as in Stable Diffusion 1.x, is built here"
+            );
+            return Err(Error::malformed(&path, "latent model's schedule", reason));
+        }
+    }
+    Ok(())
 }
 
 /// The settings that diffusers wants beside the file; `None` for a network that it has no names for.

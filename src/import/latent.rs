@@ -32,7 +32,7 @@ pub(super) const HEADS: usize = 8;
 
 /// First and last beta of the published models: LSUN-Bedroom and FFHQ, and Stable Diffusion.
 const BETAS: (f64, f64) = (0.0015, 0.0195);
-const BETAS_TEXT: (f64, f64) = (0.00085, 0.012);
+pub(super) const BETAS_TEXT: (f64, f64) = (0.00085, 0.012);
 
 /// How an imported latent teacher is sampled unless one says otherwise: with the settings of the paper's teacher.
 const TEACHER_STEPS: usize = 12;
@@ -141,6 +141,9 @@ impl Checkpoint {
     /// As [`Checkpoint::card`].
     pub(super) fn latent_card(&self, network: NetworkConfig) -> Result<Card, Error> {
         self.check_keys(&network)?;
+        if self.latent_prefix().is_none() {
+            diffusers::check_schedule(self.path())?;
+        }
         let text = network.context_width().is_some();
         let table = self.noise_table(text)?;
         let sampling = Sampling {

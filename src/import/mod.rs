@@ -116,12 +116,13 @@ impl Checkpoint {
     /// [`Error::ForeignCode`] if it mentions names that have nothing to do with weights.
     pub fn read(path: &Path) -> Result<Self, Error> {
         if path.is_dir() {
-            let inside = [
-                path.join("unet").join(diffusers::FILE),
-                path.join(diffusers::FILE),
-            ];
-            let found = inside.iter().find(|file| file.is_file());
-            return Self::read(found.unwrap_or(&inside[0]));
+            let folders = [path.join("unet"), path.to_path_buf()];
+            let mut inside = folders
+                .iter()
+                .flat_map(|folder| diffusers::FILES.map(|file| folder.join(file)));
+            let found = inside.find(|file| file.is_file());
+            let missing = || folders[0].join(diffusers::FILE);
+            return Self::read(&found.unwrap_or_else(missing));
         }
         Self::parse(Source::open(path)?)
     }

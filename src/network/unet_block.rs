@@ -169,16 +169,16 @@ impl Attention {
         let (heads, width) = (self.heads, c / self.heads);
         let dtype = images.dtype();
         let tokens = self.norm2.forward(images.clone(), None, false);
-        // Output channels are ordered head -> channel -> {q, k, v}. Reordering the small weight to head -> {q, k, v} ->
-        // channel makes each a contiguous slice of a head's part of the large result.
+        // Output channels are ordered head -> channel -> {q, k, v}. Reordering the small weight to {q, k, v} -> head ->
+        // channel makes each a contiguous slice of the large result.
         let weight = self.qkv.weight.val().cast(dtype);
-        let weight = weight.reshape([heads, width, 3, c]).swap_dims(1, 2);
+        let weight = weight.reshape([heads, width, 3, c]).permute([2, 0, 1, 3]);
         let bias = self.qkv.bias.val().cast(dtype);
-        let bias = bias.reshape([heads, width, 3]).swap_dims(1, 2);
+        let bias = bias.reshape([heads, width, 3]).permute([2, 0, 1]);
         let (weight, bias) = (weight.reshape([3 * c, c, 1, 1]), bias.reshape([3 * c]));
         let qkv = fewstep_kernels::conv2d_1x1(tokens, weight, Some(bias));
-        let qkv = qkv.reshape([b, heads, 3, width, h * w]);
-        let part = |i: usize| -> Tensor<4> { qkv.clone().narrow(2, i, 1).squeeze_dim(2) };
+        let qkv = qkv.reshape([b, 3 * heads, width, h * w]);
+        let part = |i: usize| qkv.clone().narrow(1, i * heads, heads);
         let (query, key, value) = (part(0), part(1), part(2));
         let mixed = match dtype {
             DType::F32 => {

@@ -2,12 +2,14 @@
 
 use crate::Error;
 use crate::checkpoint::{File, hash_bytes};
+use crate::denoiser::ContextSource;
 use crate::import::TextEncoderFile;
 use crate::text::{TextEncoder, Tokenizer, Truncation};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// To how many digits embeddings are rounded before anything is done with them.
@@ -192,7 +194,7 @@ impl Embeddings {
         &self.truncated
     }
 
-    /// How many were there already.
+    /// How many of the whole list were there already.
     pub fn usage(&self) -> &Usage {
         &self.usage
     }
@@ -205,6 +207,24 @@ impl Embeddings {
             .map(|key| hash_bytes(key.as_bytes()))
             .collect();
         hash_bytes(names.join("\n").as_bytes())
+    }
+
+    /// Some of the prompts, as a list of their own.
+    ///
+    /// # Errors
+    /// [`Error::InvalidValue`] for an empty range, or one that goes beyond the end.
+    pub fn part(&self, range: Range<usize>) -> Result<Self, Error> {
+        let keys = self.keys.get(range.clone()).filter(|keys| !keys.is_empty());
+        let keys = keys.ok_or_else(|| {
+            let expected = format!("within 0..{}, and not empty", self.keys.len());
+            Error::invalid("range of prompts", format!("{range:?}"), expected)
+        })?;
+        let inside = self.truncated.iter().filter(|(i, _)| range.contains(i));
+        Ok(Self {
+            keys: keys.to_vec(),
+            truncated: inside.map(|(i, cut)| (i - range.start, *cut)).collect(),
+            ..self.clone()
+        })
     }
 
     /// The embeddings of some prompts, `[indices, tokens, width]` in f32.
@@ -277,6 +297,21 @@ impl Embeddings {
         out.persist(&path)
             .map_err(|e| Error::file("rename a file to", &path)(e.error))?;
         Ok(())
+    }
+}
+
+/// Read anew each time, so that a list of any length takes no memory.
+impl ContextSource for Embeddings {
+    fn dims(&self) -> [usize; 3] {
+        [self.keys.len(), self.shape[0], self.shape[1]]
+    }
+
+    fn digest(&self) -> String {
+        Self::digest(self)
+    }
+
+    fn rows(&self, indices: &[usize], device: &Device) -> Result<Tensor<3>, Error> {
+        self.batch(indices, device)
     }
 }
 

@@ -21,6 +21,9 @@ pub struct Entry {
     /// What it is.
     #[serde(default)]
     pub about: String,
+    /// Under which licence it is, as far as its makers say.
+    #[serde(default)]
+    pub licence: String,
     /// Where it is, the first to try first.
     pub urls: Vec<String>,
     /// Bytes, where they are known.
@@ -125,6 +128,13 @@ mod tests {
             let entry = manifest.find(name).unwrap();
             let url = format!("https://nvlabs-fi-cdn.nvidia.com/edm/pretrained/{file}");
             assert_eq!((entry.file.as_str(), &entry.urls), (file, &vec![url]));
+        }
+        // Whoever fetches something sees what may be done with it.
+        for entry in manifest.entries() {
+            assert!(!entry.licence.is_empty(), "{}", entry.name);
+        }
+        for (name, word) in [("sd15", "Open RAIL-M"), ("clip-vocabulary", "MIT")] {
+            assert!(manifest.find(name).unwrap().licence.contains(word));
         }
         let encrypted = |entry: &Entry| entry.urls.iter().all(|url| url.starts_with("https://"));
         assert!(manifest.entries().all(encrypted));

@@ -29,6 +29,7 @@ Examples:
   fewstep fetch edm-cifar10
   fewstep distill cifar10-nfe2 --teacher weights/edm-cifar10-32x32-uncond-vp.pkl --dry-run
   fewstep fetch edm-cifar10 edm-ffhq --out /data/weights
+  fewstep fetch sd15 clip-vocabulary
   fewstep fetch edm-cifar10 --offline
   fewstep fetch --print-manifest > mirrors.toml
   fewstep fetch edm-cifar10 --manifest mirrors.toml
@@ -123,7 +124,8 @@ fn describe(entry: &Entry, folder: &Path) -> String {
     };
     let size = entry.size.map(|size| format!("{size} bytes"));
     let hash = entry.sha256.as_ref().map(|hash| format!("sha256 {hash}"));
-    let lines = [Some(entry.about.clone()), size, hash];
+    let licence = (!entry.licence.is_empty()).then(|| format!("licence: {}", entry.licence));
+    let lines = [Some(entry.about.clone()), licence, size, hash];
     let lines = lines.into_iter().flatten();
     let lines = lines.chain(entry.urls.iter().cloned()).chain([state]);
     let mut text = String::new();
@@ -153,6 +155,9 @@ fn fetch(entry: &Entry, verb: &Verb, reporter: Reporter) -> anyhow::Result<PathB
             "{name}: {file} is not there, and --offline forbids to get it from {}",
             entry.urls.join(" or ")
         );
+    }
+    if !entry.licence.is_empty() {
+        reporter.say(format!("{name}: licence: {}", entry.licence));
     }
     let client = Client::new(Duration::from_secs(verb.timeout), verb.retries, reporter)?;
     let mut part = Part::open(&place)?;

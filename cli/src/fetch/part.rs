@@ -238,6 +238,7 @@ mod tests {
             name: "x".into(),
             file: "x".into(),
             about: String::new(),
+            licence: String::new(),
             urls: Vec::new(),
             size,
             sha256: hash.map(String::from),

@@ -12,6 +12,7 @@ use crate::device::Context;
 use crate::distill::{PRODUCT, Start};
 use crate::failure::wrong;
 use crate::generate::Generator;
+use crate::latent::{Parts, is_latent};
 use crate::measure::{draw, together, too_few};
 use crate::progress::duration;
 use crate::run::{Outcome, Tick, catch_interrupts, interrupted};
@@ -99,6 +100,13 @@ impl<'a> Sweep<'a> {
         let device = &context.device;
         let asset = Asset::find(plan.teacher.as_deref(), TEACHER)?;
         let (teacher, teacher_hash) = import::open(asset.path(), device)?;
+        if is_latent(&teacher.card) {
+            return Err(wrong(format!(
+                "{}: {} makes latents, which sweeps cannot measure yet; use `fewstep distill` and `fewstep evaluate`",
+                plan.name,
+                asset.path().display()
+            )));
+        }
         let asset = Asset::find(plan.features.as_deref(), FEATURES)?;
         let features = Features::read(asset.path(), device)?;
         let asset = Asset::find(plan.reference.as_deref(), STATISTICS)?;
@@ -229,7 +237,7 @@ impl<'a> Sweep<'a> {
         match &trial.work {
             Work::Sample(rows) => {
                 for row in rows {
-                    let sampling = row.apply(&self.teacher)?;
+                    let sampling = row.apply(&self.teacher.card)?;
                     measured.samples.push(self.sample(&self.teacher, sampling)?);
                 }
             }
@@ -286,6 +294,7 @@ impl<'a> Sweep<'a> {
             teacher: teacher.clone(),
             hash: hash.clone(),
             perceptual: None,
+            parts: Parts::default(),
             cache: None,
             path,
         };

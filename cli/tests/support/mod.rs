@@ -115,6 +115,7 @@ impl World {
             .args(arguments.split_whitespace());
         command
             .env_remove("FEWSTEP_DEVICE")
+            .env_remove("FEWSTEP_CLIP_VOCABULARY")
             .env("FEWSTEP_THREADS", "1");
         command
     }

@@ -1,0 +1,74 @@
+//! A distillation as the loop of every training sees it.
+
+use super::{PRODUCT, Preview};
+use crate::run::{Job, Measure};
+use fewstep::Error;
+use fewstep::checkpoint::State;
+use fewstep::distill::{Distiller, TrajectorySource};
+use std::path::Path;
+
+/// A distillation.
+pub(super) struct DistillJob<'a> {
+    pub(super) distiller: Distiller,
+    pub(super) source: TrajectorySource<'a>,
+    pub(super) preview: Preview<'a>,
+}
+
+impl Job for DistillJob<'_> {
+    fn product(&self) -> &'static str {
+        PRODUCT
+    }
+
+    fn unit(&self) -> &'static str {
+        "trajectories"
+    }
+
+    fn measure(&self) -> &'static str {
+        "distances"
+    }
+
+    fn batch(&self) -> u64 {
+        self.distiller.recipe().batch as u64
+    }
+
+    fn units(&self, rounds: u64) -> u64 {
+        self.distiller.recipe().trajectories_after(rounds)
+    }
+
+    fn rounds(&self) -> u64 {
+        self.distiller.rounds()
+    }
+
+    fn total(&self) -> u64 {
+        self.distiller.recipe().rounds()
+    }
+
+    fn round(&mut self) -> Result<Measure, Error> {
+        let (target, condition) = self.source.round(self.distiller.rounds())?;
+        let round = self.distiller.round(&target, &condition)?;
+        // Steps of different numbers of steps are not comparable; their ends are.
+        let several = self.distiller.recipe().variable_steps.is_some();
+        let shown = if several {
+            round.distances.len() - 1
+        } else {
+            0
+        };
+        Ok(Measure {
+            values: round.distances[shown..].to_vec(),
+            learning_rate: round.learning_rate,
+        })
+    }
+
+    fn state(&self) -> Result<State, Error> {
+        self.distiller.state()
+    }
+
+    fn write(&self, path: &Path) -> Result<(), Error> {
+        self.distiller.model()?.write(path)
+    }
+
+    fn preview(&mut self, path: &Path) -> anyhow::Result<()> {
+        let student = self.distiller.model()?;
+        self.preview.write(self.distiller.recipe(), student, path)
+    }
+}

@@ -1,0 +1,91 @@
+//! A picture of how far a distillation is: the teacher's row, and the student's below it.
+
+use crate::generate::Generator;
+use crate::latent::{Parts, decode, is_latent};
+use crate::sheet;
+use burn::tensor::Tensor;
+use fewstep::checkpoint::{Model, Sampling};
+use fewstep::distill::Recipe;
+use fewstep::{Device, Images};
+use std::path::Path;
+
+/// Seeds of a latent model, each of which may take minutes.
+const LATENT_SEEDS: usize = 4;
+
+/// What previews are made with.
+pub(super) struct Preview<'a> {
+    teacher: &'a Model,
+    parts: &'a Parts,
+    device: Device,
+    /// The teacher's row, the same at every tick; pictures, not latents.
+    row: Option<Images>,
+}
+
+impl<'a> Preview<'a> {
+    pub(super) fn new(teacher: &'a Model, parts: &'a Parts, device: &Device) -> Self {
+        Self {
+            teacher,
+            parts,
+            device: device.clone(),
+            row: None,
+        }
+    }
+
+    /// Writes the picture. The autoencoder of a latent model is in memory only after both networks were asked, and the
+    /// student is gone by then.
+    pub(super) fn write(
+        &mut self,
+        recipe: &Recipe,
+        student: Model,
+        path: &Path,
+    ) -> anyhow::Result<()> {
+        let latent = is_latent(&self.teacher.card);
+        let seeds = match (latent, &self.parts.autoencoder) {
+            (false, _) => sheet::PREVIEW_SEEDS.as_slice(),
+            (true, Some(_)) => &sheet::PREVIEW_SEEDS[..LATENT_SEEDS],
+            // Nothing to see, which was said before the run.
+            (true, None) => return Ok(()),
+        };
+        let of_teacher = match self.row {
+            Some(_) => None,
+            None => {
+                let mut sampling = recipe.teacher_sampling(&self.teacher.card, recipe.steps);
+                if recipe.teacher_guidance == 1.0 {
+                    // Taught without guidance, both are sampled with it.
+                    sampling.guidance = recipe.guidance;
+                }
+                Some(self.draw(self.teacher, sampling, seeds)?)
+            }
+        };
+        let of_student = self.draw(&student, student.card.sampling.clone(), seeds)?;
+        drop(student);
+        let autoencoder = self.parts.autoencoder.as_ref().filter(|_| latent);
+        let autoencoder = autoencoder
+            .map(|file| file.load(&self.device))
+            .transpose()?;
+        let show = |images: Images| match &autoencoder {
+            Some(autoencoder) => decode(autoencoder, images),
+            None => Ok(images),
+        };
+        if let Some(images) = of_teacher {
+            self.row = Some(show(images)?);
+        }
+        let rows: Vec<Images> = self
+            .row
+            .iter()
+            .cloned()
+            .chain([show(of_student)?])
+            .collect();
+        Ok(sheet::sheet(&rows, &[])?.write_png(path, &[])?)
+    }
+
+    /// What a model makes of some seeds; of a latent model, latents.
+    fn draw(&self, model: &Model, sampling: Sampling, seeds: &[u64]) -> anyhow::Result<Images> {
+        let generator = Generator::new(model, sampling, &self.device)?;
+        let generator = generator.texts(self.parts.texts.as_ref());
+        let rows = seeds.chunks(generator.batch());
+        let rows = rows.map(|seeds| generator.latents(seeds, &|| ()));
+        let rows = rows.collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(Tensor::cat(rows, 0))
+    }
+}
