@@ -3,6 +3,7 @@
 
 #[path = "support/latent.rs"]
 mod latent;
+#[allow(dead_code)]
 #[path = "support/student.rs"]
 mod student;
 

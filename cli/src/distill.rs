@@ -2,7 +2,7 @@
 
 use crate::args::{RecipeArg, RunArgs};
 use crate::device::Context;
-use crate::estimate::{Calibration, print_estimate};
+use crate::estimate::{Calibration, Extent, print_estimate};
 use crate::failure::wrong;
 use crate::folder::{Folder, default_folder, recipe_json};
 use crate::generate::Generator;
@@ -11,6 +11,7 @@ use crate::progress::bytes;
 use crate::recipe::{Kind, Source, to_toml};
 use crate::run::{Job, Measure, Outcome, catch_interrupts, drive};
 use crate::sheet;
+use anyhow::Context as _;
 use clap::Args;
 use fewstep::checkpoint::{Model, State};
 use fewstep::distill::{
@@ -20,6 +21,7 @@ use fewstep::{Device, Error, Images, import};
 use indicatif::HumanCount;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 /// The file that a distillation makes.
 pub const PRODUCT: &str = "student.safetensors";
@@ -69,7 +71,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         return dry_run(
             verb,
             &recipe,
-            (&teacher, &hash),
+            (teacher, &hash),
             perceptual.as_ref(),
             context,
         );
@@ -235,10 +237,13 @@ fn searched(recipe: Recipe, teacher: &Model, context: &Context) -> anyhow::Resul
     Ok(found)
 }
 
+/// A round that takes longer is measured once.
+const LONG: Duration = Duration::from_secs(20);
+
 fn dry_run(
     verb: &Verb,
     recipe: &Recipe,
-    (teacher, hash): (&Model, &str),
+    (teacher, hash): (Model, &str),
     perceptual: Option<&Perceptual>,
     context: &Context,
 ) -> anyhow::Result<ExitCode> {
@@ -259,7 +264,7 @@ fn dry_run(
     }
     let recipe = &recipe;
     if let Some(folder) = &verb.cache {
-        let source = TrajectorySource::new(recipe, teacher, device)?;
+        let source = TrajectorySource::new(recipe, &teacher, device)?;
         // A dry run writes nothing, not even the folder.
         let source = match folder.is_dir() {
             true => source.with_cache(TrajectoryCache::open(folder, hash)?),
@@ -271,24 +276,50 @@ fn dry_run(
     // A recipe for several numbers of steps is measured at the middle one.
     let [fewest, most] = recipe.variable_steps.unwrap_or([recipe.steps; 2]);
     let steps = (fewest + most).div_ceil(2);
-    let mut calibration = Calibration::measure(recipe.batch, micro, |batch| {
+    let card = teacher.card.clone();
+    let mut teacher = Some(teacher);
+    let numbers: usize = card.network.image_shape().iter().product();
+    let extent = Extent {
+        batch: recipe.batch,
+        micro,
+        // The teacher's and the student's images at every step, and the noise.
+        kept: (2 * steps + 3) as u64 * 4 * numbers as u64,
+    };
+    let mut calibration = Calibration::measure(extent, |batch, micro, last| {
         let scratch = Recipe {
             batch,
-            micro_batch: None,
+            micro_batch: Some(micro),
             steps,
             variable_steps: None,
             ..recipe.clone()
         };
-        let source = TrajectorySource::new(&scratch, teacher, device)?;
-        let mut distiller = Distiller::new(scratch, teacher, String::new(), device)?;
+        let held = match last {
+            true => teacher.take(),
+            false => teacher.clone(),
+        };
+        let held = held.context("a measurement after the last")?;
+        let mut distiller = Distiller::new(scratch.clone(), &held, String::new(), device)?;
+        // As a run does: the weights of the file are not needed any more.
+        let held = recipe.teacher(&held)?;
+        let source = TrajectorySource::new(&scratch, &held, device)?;
         if let Some(perceptual) = perceptual {
             distiller = distiller.with_perceptual(perceptual.clone())?;
         }
-        for round in 0..recipe.reuse {
-            let (target, condition) = source.round(round)?;
-            distiller.round(&target, &condition)?;
+        let mut rounds = |first: u64| -> anyhow::Result<Duration> {
+            let started = Instant::now();
+            for round in first..first + recipe.reuse {
+                let (target, condition) = source.round(round)?;
+                distiller.round(&target, &condition)?;
+            }
+            Ok(started.elapsed())
+        };
+        let mut seconds = rounds(0)?;
+        // The optimizer has its moments after the first update; and a short first round is mostly cold caches.
+        let updates = steps - usize::from(recipe.analytic_first_step);
+        if updates < 2 || seconds < LONG {
+            seconds = rounds(recipe.reuse)?;
         }
-        Ok(())
+        Ok(seconds.as_secs_f64())
     })?;
     calibration.seconds /= recipe.reuse as f64;
     let calls = |steps: usize| -> anyhow::Result<[usize; 2]> {
@@ -297,7 +328,7 @@ fn dry_run(
             variable_steps: None,
             ..recipe.clone()
         };
-        let of_teacher = TrajectorySource::new(&of, teacher, device)?.evaluations()?;
+        let of_teacher = of.teacher_sampling(&card, of.steps).evaluations()?;
         Ok([of_teacher, of.sampling().evaluations()?])
     };
     let (least, largest) = (calls(fewest)?, calls(most)?);
@@ -307,7 +338,7 @@ fn dry_run(
     };
     let evaluations = format!("teacher {}, student {}", range(0), range(1));
     facts.insert(0, ("evaluations a trajectory", evaluations));
-    let cost = recipe.cost(&teacher.card)?;
+    let cost = recipe.cost(&card)?;
     facts.insert(1, ("network forwards", forwards(&cost)));
     let updates = recipe.rounds() * (least[1] + largest[1]) as u64 / 2;
     print_estimate(&text, &facts, recipe.rounds(), updates, &calibration);
@@ -389,17 +420,21 @@ impl Job for DistillJob<'_> {
 
     fn preview(&mut self, path: &Path) -> anyhow::Result<()> {
         let seeds = sheet::PREVIEW_SEEDS;
+        // No more than a round has in memory.
+        let recipe = self.distiller.recipe();
+        let most = recipe.micro_batch.unwrap_or(recipe.batch);
         let upper = match &self.teacher_row {
             Some(row) => row.clone(),
             None => {
                 let recipe = self.distiller.recipe();
                 let sampling = recipe.teacher_sampling(&self.teacher.card, recipe.steps);
-                Generator::new(self.teacher, sampling, &self.device)?.images(&seeds)
+                let teacher = Generator::new(self.teacher, sampling, &self.device)?;
+                teacher.images_in_parts(&seeds, most)
             }
         };
         self.teacher_row = Some(upper.clone());
         let student = self.distiller.model()?;
-        let lower = Generator::of(&student, &self.device)?.images(&seeds);
+        let lower = Generator::of(&student, &self.device)?.images_in_parts(&seeds, most);
         Ok(sheet::sheet(&[upper, lower], &[])?.write_png(path, &[])?)
     }
 }

@@ -3,6 +3,7 @@
 use crate::failure::wrong;
 use crate::levels::Levels;
 use crate::recipe::value;
+use burn::tensor::Tensor;
 use fewstep::checkpoint::{Kind, Model, Sampling};
 use fewstep::denoiser::{Condition, one_hot};
 use fewstep::grid::SigmaGrid;
@@ -216,6 +217,12 @@ impl<'a> Generator<'a> {
         };
         let start = noise.mul_scalar(self.grid.sigma_max());
         self.sampler().sample(start, &condition)
+    }
+
+    /// The same, at most `most` of them in memory at once.
+    pub fn images_in_parts(&self, seeds: &[u64], most: usize) -> Images {
+        let parts = seeds.chunks(most.max(1)).map(|seeds| self.images(seeds));
+        Tensor::cat(parts.collect(), 0)
     }
 
     fn sampler(&self) -> Sampler<'_> {
