@@ -9,6 +9,7 @@
 mod activation;
 mod attention;
 mod buffer;
+mod cast;
 mod conv;
 mod extension;
 mod frozen;
@@ -19,6 +20,7 @@ mod operation;
 mod resample;
 mod simd;
 
+pub use cast::cast;
 pub use extension::Kernels;
 pub use frozen::{Frozen, freeze};
 pub use memory::keep_freed_memory;
