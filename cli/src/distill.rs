@@ -5,7 +5,7 @@ mod preview;
 
 use crate::args::{RecipeArg, RunArgs};
 use crate::device::Context;
-use crate::estimate::{Calibration, print_estimate};
+use crate::estimate::{Calibration, Extent, print_estimate};
 use crate::failure::wrong;
 use crate::folder::{Folder, default_folder, recipe_json};
 use crate::latent::{Parts, TrainingArgs, stand_in};
@@ -13,6 +13,7 @@ use crate::levels::list;
 use crate::progress::bytes;
 use crate::recipe::{Kind, Source, to_toml};
 use crate::run::{Outcome, catch_interrupts, drive};
+use anyhow::Context as _;
 use clap::Args;
 use fewstep::checkpoint::{Model, State};
 use fewstep::distill::{
@@ -24,6 +25,7 @@ use job::DistillJob;
 use preview::Preview;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 /// The file that a distillation makes.
 pub const PRODUCT: &str = "student.safetensors";
@@ -87,7 +89,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         return dry_run(
             verb,
             &recipe,
-            (&teacher, &hash),
+            (teacher, &hash),
             perceptual.as_ref(),
             context,
         );
@@ -268,10 +270,13 @@ fn searched(recipe: Recipe, teacher: &Model, context: &Context) -> anyhow::Resul
     Ok(found)
 }
 
+/// A round that takes longer is measured once.
+const LONG: Duration = Duration::from_secs(20);
+
 fn dry_run(
     verb: &Verb,
     recipe: &Recipe,
-    (teacher, hash): (&Model, &str),
+    (teacher, hash): (Model, &str),
     perceptual: Option<&Perceptual>,
     context: &Context,
 ) -> anyhow::Result<ExitCode> {
@@ -293,7 +298,7 @@ fn dry_run(
     let recipe = &recipe;
     facts.extend(verb.texts.forecast(&verb.teacher, &teacher.card)?);
     if let Some(folder) = &verb.cache {
-        let source = TrajectorySource::new(recipe, teacher, device)?;
+        let source = TrajectorySource::new(recipe, &teacher, device)?;
         // A dry run writes nothing, not even the folder.
         let source = match folder.is_dir() {
             true => source.with_cache(TrajectoryCache::open(folder, hash)?),
@@ -305,29 +310,55 @@ fn dry_run(
     // A recipe for several numbers of steps is measured at the middle one.
     let [fewest, most] = recipe.variable_steps.unwrap_or([recipe.steps; 2]);
     let steps = (fewest + most).div_ceil(2);
-    let mut calibration = Calibration::measure(recipe.batch, micro, |batch| {
+    let card = teacher.card.clone();
+    let mut teacher = Some(teacher);
+    let numbers: usize = card.network.image_shape().iter().product();
+    let extent = Extent {
+        batch: recipe.batch,
+        micro,
+        // The teacher's and the student's images at every step, and the noise.
+        kept: (2 * steps + 3) as u64 * 4 * numbers as u64,
+    };
+    let mut calibration = Calibration::measure(extent, |batch, micro, last| {
         let scratch = Recipe {
             batch,
-            micro_batch: None,
+            micro_batch: Some(micro),
             steps,
             variable_steps: None,
             prompts: None,
             ..recipe.clone()
         };
-        let source = TrajectorySource::new(&scratch, teacher, device)?;
-        let source = match stand_in(&teacher.card, device)? {
+        let held = match last {
+            true => teacher.take(),
+            false => teacher.clone(),
+        };
+        let held = held.context("a measurement after the last")?;
+        let mut distiller = Distiller::new(scratch.clone(), &held, String::new(), device)?;
+        // As a run does: the weights of the file are not needed any more.
+        let held = recipe.teacher(&held)?;
+        let source = TrajectorySource::new(&scratch, &held, device)?;
+        let source = match stand_in(&held.card, device)? {
             Some(contexts) => source.with_contexts(contexts)?,
             None => source,
         };
-        let mut distiller = Distiller::new(scratch, teacher, String::new(), device)?;
         if let Some(perceptual) = perceptual {
             distiller = distiller.with_perceptual(perceptual.clone())?;
         }
-        for round in 0..recipe.reuse {
-            let (target, condition) = source.round(round)?;
-            distiller.round(&target, &condition)?;
+        let mut rounds = |first: u64| -> anyhow::Result<Duration> {
+            let started = Instant::now();
+            for round in first..first + recipe.reuse {
+                let (target, condition) = source.round(round)?;
+                distiller.round(&target, &condition)?;
+            }
+            Ok(started.elapsed())
+        };
+        let mut seconds = rounds(0)?;
+        // The optimizer has its moments after the first update; and a short first round is mostly cold caches.
+        let updates = steps - usize::from(recipe.analytic_first_step);
+        if updates < 2 || seconds < LONG {
+            seconds = rounds(recipe.reuse)?;
         }
-        Ok(())
+        Ok(seconds.as_secs_f64())
     })?;
     calibration.seconds /= recipe.reuse as f64;
     let calls = |steps: usize| -> anyhow::Result<[usize; 2]> {
@@ -336,7 +367,7 @@ fn dry_run(
             variable_steps: None,
             ..recipe.clone()
         };
-        let of_teacher = TrajectorySource::new(&of, teacher, device)?.evaluations()?;
+        let of_teacher = of.teacher_sampling(&card, of.steps).evaluations()?;
         Ok([of_teacher, of.sampling().evaluations()?])
     };
     let (least, largest) = (calls(fewest)?, calls(most)?);
@@ -346,7 +377,7 @@ fn dry_run(
     };
     let evaluations = format!("teacher {}, student {}", range(0), range(1));
     facts.insert(0, ("evaluations a trajectory", evaluations));
-    let cost = recipe.cost(&teacher.card)?;
+    let cost = recipe.cost(&card)?;
     facts.insert(1, ("network forwards", forwards(&cost)));
     let updates = recipe.rounds() * (least[1] + largest[1]) as u64 / 2;
     print_estimate(&text, &facts, recipe.rounds(), updates, &calibration);

@@ -2,10 +2,9 @@
 
 use crate::device::peak_memory;
 use crate::progress::{bytes, duration};
-use std::time::Instant;
 
-/// Batch sizes to try; what the larger one needs more tells how memory grows.
-const SMALL: usize = 2;
+/// Samples in memory at once to try, where a run has more; what the larger number needs more tells how memory grows.
+const SMALL: usize = 4;
 const LARGE: usize = 8;
 
 /// What a round costs.
@@ -17,25 +16,48 @@ pub struct Calibration {
     pub peak: Option<u64>,
 }
 
+/// A run to measure.
+#[derive(Clone, Copy, Debug)]
+pub struct Extent {
+    /// Samples a round.
+    pub batch: usize,
+    /// Those of them that are in memory at once.
+    pub micro: usize,
+    /// Bytes that a run keeps of a sample while others are worked on.
+    pub kept: u64,
+}
+
 impl Calibration {
-    /// Runs `round` with a small batch and with a larger one. `micro` samples are in memory at once in the real run.
+    /// Measures a run: `rounds(batch, micro, last)` does some rounds of so many samples, so many of them at once, as the
+    /// run itself would, and returns the seconds of the last round; `last` says that it will not be asked again. Every
+    /// measured round has two parts where the run has several: their gradients are added up.
     pub fn measure(
-        batch: usize,
-        micro: usize,
-        mut round: impl FnMut(usize) -> anyhow::Result<()>,
+        extent: Extent,
+        mut rounds: impl FnMut(usize, usize, bool) -> anyhow::Result<f64>,
     ) -> anyhow::Result<Self> {
-        let small = SMALL.min(batch);
-        let large = LARGE.min(batch);
-        round(small)?;
-        let low = peak_memory();
-        let started = Instant::now();
-        round(large)?;
-        let seconds = started.elapsed().as_secs_f64() * batch as f64 / large as f64;
-        let peak = low.zip(peak_memory()).map(|(low, high)| {
-            let grown = (high - low) as f64 / (large - small).max(1) as f64;
-            high + (grown * micro.min(batch).saturating_sub(large) as f64) as u64
-        });
-        Ok(Self { seconds, peak })
+        let batch = extent.batch.max(1);
+        let micro = extent.micro.clamp(1, batch);
+        let tried = |micro: usize| match extent.micro >= batch {
+            true => micro,
+            false => (2 * micro).min(batch),
+        };
+        let (measured, seconds, peak) = if micro <= LARGE {
+            let seconds = rounds(tried(micro), micro, true)?;
+            (tried(micro), seconds, peak_memory())
+        } else {
+            rounds(tried(SMALL), SMALL, false)?;
+            let low = peak_memory();
+            let seconds = rounds(tried(LARGE), LARGE, true)?;
+            let peak = low.zip(peak_memory()).map(|(low, high)| {
+                let grown = (high - low) as f64 / (LARGE - SMALL) as f64;
+                high + (grown * (micro - LARGE) as f64) as u64
+            });
+            (tried(LARGE), seconds, peak)
+        };
+        Ok(Self {
+            seconds: seconds * batch as f64 / measured as f64,
+            peak: peak.map(|peak| peak + extent.kept * (batch - measured) as u64),
+        })
     }
 }
 
@@ -58,4 +80,36 @@ pub fn print_estimate(
     println!("# predicted peak memory: {peak}");
     let time = duration(calibration.seconds * rounds as f64);
     println!("# predicted time: {time}, checkpoints and previews not counted");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tried(batch: usize, micro: usize) -> Vec<(usize, usize, bool)> {
+        let mut calls = Vec::new();
+        let extent = Extent {
+            batch,
+            micro,
+            kept: 0,
+        };
+        let calibration = Calibration::measure(extent, |batch, micro, last| {
+            calls.push((batch, micro, last));
+            Ok(batch as f64)
+        });
+        // A second for each sample.
+        assert_eq!(calibration.unwrap().seconds, batch as f64);
+        calls
+    }
+
+    #[test]
+    fn what_is_measured_is_as_like_the_run_as_can_be() {
+        assert_eq!(tried(128, 1), [(2, 1, true)]);
+        assert_eq!(tried(1, 1), [(1, 1, true)]);
+        assert_eq!(tried(5, 3), [(5, 3, true)]);
+        assert_eq!(tried(8, 8), [(8, 8, true)]);
+        assert_eq!(tried(128, 8), [(16, 8, true)]);
+        assert_eq!(tried(32, 32), [(4, 4, false), (8, 8, true)]);
+        assert_eq!(tried(128, 32), [(8, 4, false), (16, 8, true)]);
+    }
 }

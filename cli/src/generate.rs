@@ -5,6 +5,7 @@ use crate::latent::{Texts, decode, is_latent, takes_text};
 use crate::levels::Levels;
 use crate::recipe::value;
 use anyhow::bail;
+use burn::tensor::Tensor;
 use fewstep::autoencoder::Autoencoder;
 use fewstep::checkpoint::{Card, Kind, Model, Sampling};
 use fewstep::denoiser::{Condition, Denoiser, Guided, Preconditioned, one_hot};
@@ -305,6 +306,12 @@ impl<'a> Generator<'a> {
             called,
         };
         Ok(self.sampler(&watched).sample(start, &condition))
+    }
+
+    /// The same, at most `most` of them in memory at once.
+    pub fn images_in_parts(&self, seeds: &[u64], most: usize) -> anyhow::Result<Images> {
+        let parts = seeds.chunks(most.max(1)).map(|seeds| self.images(seeds));
+        Ok(Tensor::cat(parts.collect::<Result<_, _>>()?, 0))
     }
 
     fn sampler<'b>(&'b self, denoiser: &'b dyn Denoiser) -> Sampler<'b> {

@@ -2,7 +2,7 @@
 
 use crate::args::{RecipeArg, RunArgs};
 use crate::device::Context;
-use crate::estimate::{Calibration, print_estimate};
+use crate::estimate::{Calibration, Extent, print_estimate};
 use crate::failure::wrong;
 use crate::folder::{Folder, default_folder, recipe_json};
 use crate::generate::Generator;
@@ -17,6 +17,7 @@ use fewstep::teacher::{TeacherRecipe, Trainer};
 use fewstep::{Device, Error, import};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -178,16 +179,23 @@ fn dry_run(
     context: &Context,
 ) -> anyhow::Result<ExitCode> {
     let micro = recipe.micro_batch.unwrap_or(recipe.batch);
-    let calibration = Calibration::measure(recipe.batch, micro, |batch| {
+    let extent = Extent {
+        batch: recipe.batch,
+        micro,
+        kept: 0,
+    };
+    let calibration = Calibration::measure(extent, |batch, micro, _| {
         let scratch = TeacherRecipe {
             batch,
-            micro_batch: None,
+            micro_batch: Some(micro),
             ..recipe.clone()
         };
         let mut trainer = Trainer::new(scratch, &context.device)?;
         trainer.check_data(data)?;
         trainer.round(data)?;
-        Ok(())
+        let started = Instant::now();
+        trainer.round(data)?;
+        Ok(started.elapsed().as_secs_f64())
     })?;
     let trainer = Trainer::new(recipe.clone(), &context.device)?;
     let model = trainer.model()?;
@@ -261,7 +269,10 @@ impl Job for TeacherJob<'_> {
 
     fn preview(&mut self, path: &Path) -> anyhow::Result<()> {
         let model = self.trainer.model()?;
-        let images = Generator::of(&model, &self.device)?.images(&sheet::PREVIEW_SEEDS)?;
+        let recipe = self.trainer.recipe();
+        let most = recipe.micro_batch.unwrap_or(recipe.batch);
+        let generator = Generator::of(&model, &self.device)?;
+        let images = generator.images_in_parts(&sheet::PREVIEW_SEEDS, most)?;
         Ok(sheet::sheet(&[images], &[])?.write_png(path, &[])?)
     }
 }

@@ -9,6 +9,7 @@
 mod activation;
 mod attention;
 mod buffer;
+mod cast;
 mod conv;
 mod extension;
 mod frozen;
@@ -20,6 +21,7 @@ mod resample;
 mod simd;
 mod sum;
 
+pub use cast::cast;
 pub use extension::Kernels;
 pub use frozen::{Frozen, freeze};
 pub use memory::keep_freed_memory;

@@ -14,8 +14,9 @@ pub fn keep_freed_memory() {
     {
         // SAFETY: mallopt only sets tuning parameters of the allocator, and may be called at any time.
         unsafe {
-            // The largest value that glibc accepts; with a larger one it keeps 128 KiB.
-            libc::mallopt(libc::M_MMAP_THRESHOLD, 32 << 20);
+            // Nor are the largest mapped: glibc would map what is above 32 MiB whatever the threshold, and the tensors and
+            // packed weights of large networks are.
+            libc::mallopt(libc::M_MMAP_MAX, 0);
             libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
             libc::mallopt(libc::M_TOP_PAD, 64 << 20);
             // Arenas of other threads are given back whole when they fall empty.

@@ -1,10 +1,10 @@
 //! The card of a model file, and the model: card and weights together.
 
-use super::file::{File, hash_file};
+use super::file::{File, Value, hash_file, write_values};
 use crate::Error;
 use crate::denoiser::{Guided, Preconditioned, Preconditioning};
 use crate::grid::{SigmaGrid, Spacing};
-use crate::network::{NetworkConfig, load, parameters};
+use crate::network::{NetworkConfig, gather, load, parameters};
 use crate::solver::SolverConfig;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
@@ -292,6 +292,10 @@ impl Model {
     /// # Errors
     /// As [`File::write`].
     pub fn write(&self, path: &Path) -> Result<(), Error> {
-        self.to_file()?.write(path)
+        let json = serde_json::to_string(&self.card)
+            .map_err(|e| Error::invalid("card", e, "representable as JSON"))?;
+        let values = gather(&self.denoiser.network).into_iter();
+        let values = values.filter_map(|p| Some((p.name, Value::Live(p.tensor?, p.shape))));
+        write_values(path, &values.collect(), &json)
     }
 }

@@ -1,12 +1,15 @@
 //! Named tensors and one JSON text in a safetensors file, written so that a crash never leaves half a file.
 
 use crate::Error;
-use burn::tensor::{BoolStore, DType, TensorData};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use burn::tensor::{BoolStore, DType, Tensor, TensorData};
+use safetensors::SafeTensorError;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView, View};
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Read, Write};
 use std::path::Path;
+use tempfile::NamedTempFile;
 
 /// The metadata key of our JSON text.
 const KEY: &str = "fewstep";
@@ -62,26 +65,17 @@ impl File {
     /// # Errors
     /// [`Error::InvalidValue`] for a tensor of a type that the format does not know.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
-        let mut views = Vec::with_capacity(self.tensors.len());
-        for (name, data) in &self.tensors {
-            let unknown = || {
-                Error::invalid(
-                    name,
-                    format!("{:?}", data.dtype()),
-                    "f16, bf16, f32, f64 or i64",
-                )
-            };
-            let dtype = file_type(data.dtype()).ok_or_else(unknown)?;
+        safetensors::serialize(self.views()?, header(self.json.as_ref())).map_err(unserialisable)
+    }
+
+    fn views(&self) -> Result<Vec<(&str, TensorView<'_>)>, Error> {
+        let views = self.tensors.iter().map(|(name, data)| {
+            let dtype = file_type(data.dtype()).ok_or_else(|| unknown(name, data.dtype()))?;
             let view = TensorView::new(dtype, data.shape().to_vec(), data.as_bytes())
                 .map_err(|e| Error::invalid(name, e, "a contiguous tensor"))?;
-            views.push((name.as_str(), view));
-        }
-        let metadata = self
-            .json
-            .as_ref()
-            .map(|json| HashMap::from([(KEY.to_string(), json.clone())]));
-        safetensors::serialize(views, metadata)
-            .map_err(|e| Error::invalid("tensors", e, "serialisable tensors"))
+            Ok((name.as_str(), view))
+        });
+        views.collect()
     }
 
     /// Writes the file atomically.
@@ -89,8 +83,111 @@ impl File {
     /// # Errors
     /// [`Error::File`]; what was there before is then still whole.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
-        write_atomically(path, &self.to_bytes()?)
+        write_views(path, self.views()?, self.json.as_ref())
     }
+}
+
+/// Our text as metadata.
+fn header(json: Option<&String>) -> Option<HashMap<String, String>> {
+    json.map(|json| HashMap::from([(KEY.to_string(), json.clone())]))
+}
+
+fn unserialisable(error: SafeTensorError) -> Error {
+    Error::invalid("tensors", error, "serialisable tensors")
+}
+
+fn unknown(name: &str, dtype: DType) -> Error {
+    Error::invalid(name, format!("{dtype:?}"), "f16, bf16, f32, f64 or i64")
+}
+
+/// A tensor that is brought to the host only when it is written.
+#[derive(Clone, Debug)]
+pub(crate) enum Value {
+    /// There already.
+    Data(TensorData),
+    /// f32, flattened, with its dimensions.
+    Live(Tensor<1>, Vec<usize>),
+}
+
+impl Value {
+    /// Its numbers.
+    pub(crate) fn data(&self) -> TensorData {
+        match self {
+            Self::Data(data) => data.clone(),
+            Self::Live(tensor, shape) => {
+                let data = tensor.clone().into_data_dtype(DType::F32);
+                TensorData::from_bytes_vec(data.as_bytes().to_vec(), shape.clone(), DType::F32)
+            }
+        }
+    }
+}
+
+/// A [`Value`] of a type that the format knows.
+struct Lazy<'a>(&'a Value, Dtype);
+
+impl View for Lazy<'_> {
+    fn dtype(&self) -> Dtype {
+        self.1
+    }
+
+    fn shape(&self) -> &[usize] {
+        match self.0 {
+            Value::Data(data) => data.shape().as_slice(),
+            Value::Live(_, shape) => shape,
+        }
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        match self.0 {
+            Value::Data(data) => data.as_bytes().into(),
+            Value::Live(tensor, _) => {
+                let data = tensor.clone().into_data_dtype(DType::F32);
+                data.as_bytes().to_vec().into()
+            }
+        }
+    }
+
+    fn data_len(&self) -> usize {
+        match self.0 {
+            Value::Data(data) => data.as_bytes().len(),
+            Value::Live(_, shape) => shape.iter().product::<usize>() * size_of::<f32>(),
+        }
+    }
+}
+
+/// Writes a file as [`File::write`] does, with no second copy of its tensors.
+///
+/// # Errors
+/// As [`File::write`].
+pub(crate) fn write_values(
+    path: &Path,
+    values: &BTreeMap<String, Value>,
+    json: &String,
+) -> Result<(), Error> {
+    let views = values.iter().map(|(name, value)| {
+        let dtype = match value {
+            Value::Data(data) => data.dtype(),
+            Value::Live(..) => DType::F32,
+        };
+        let known = file_type(dtype).ok_or_else(|| unknown(name, dtype))?;
+        Ok((name.as_str(), Lazy(value, known)))
+    });
+    write_views(path, views.collect::<Result<Vec<_>, Error>>()?, Some(json))
+}
+
+fn write_views<V: View>(
+    path: &Path,
+    views: Vec<(&str, V)>,
+    json: Option<&String>,
+) -> Result<(), Error> {
+    let mut views = Some(views);
+    replace_file(path, &mut |file| {
+        let views = views.take().unwrap_or_default();
+        match safetensors::serialize_to_file(views, header(json), file.path()) {
+            Err(SafeTensorError::IoError(error)) => Err(Error::file("write", path)(error)),
+            other => other.map_err(unserialisable),
+        }
+    })
 }
 
 /// The free texts in the header; `path` is for messages.
@@ -117,6 +214,16 @@ pub(crate) fn write_in_parts(
     path: &Path,
     parts: &mut dyn FnMut(&mut Put<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
+    replace_file(path, &mut |file| {
+        parts(&mut |bytes| file.write_all(bytes).map_err(Error::file("write", path)))
+    })
+}
+
+/// Writes to a temporary file in the same folder, syncs it, and renames it over `path`.
+fn replace_file(
+    path: &Path,
+    fill: &mut dyn FnMut(&mut NamedTempFile) -> Result<(), Error>,
+) -> Result<(), Error> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -127,9 +234,10 @@ pub(crate) fn write_in_parts(
     let mut file = builder
         .tempfile_in(folder)
         .map_err(Error::file("create a file in", folder))?;
-    parts(&mut |bytes| file.write_all(bytes).map_err(Error::file("write", path)))?;
-    file.as_file()
-        .sync_all()
+    fill(&mut file)?;
+    // By its name: what has it now need not be what was opened.
+    std::fs::File::open(file.path())
+        .and_then(|file| file.sync_all())
         .map_err(Error::file("write", path))?;
     #[cfg(unix)]
     {

@@ -2,11 +2,11 @@
 //!
 //! Random draws are keyed by round, so the position of every random stream is the round itself.
 
-use super::file::File;
+use super::file::{File, Value, write_values};
 use crate::Error;
-use crate::network::{Network, load, parameters};
+use crate::network::{Network, gather, load, parameters};
 use crate::optimizer::{Adam, Average, Moments};
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -30,7 +30,8 @@ pub struct Progress {
 pub struct State {
     /// How far the run is.
     pub progress: Progress,
-    pub(crate) tensors: BTreeMap<String, TensorData>,
+    /// Not copied before they are written: a state is as large as all else that a run holds.
+    pub(crate) tensors: BTreeMap<String, Value>,
     /// Where it was read from, for messages.
     path: PathBuf,
 }
@@ -38,9 +39,12 @@ pub struct State {
 impl State {
     /// A state of tensors named `group/name`.
     pub(crate) fn new(progress: Progress, tensors: BTreeMap<String, TensorData>) -> Self {
+        let tensors = tensors.into_iter();
         Self {
             progress,
-            tensors,
+            tensors: tensors
+                .map(|(name, data)| (name, Value::Data(data)))
+                .collect(),
             path: PathBuf::from("state"),
         }
     }
@@ -49,7 +53,7 @@ impl State {
     pub(crate) fn group(&self, wanted: &str) -> BTreeMap<String, TensorData> {
         let inside = self.tensors.iter().filter_map(|(name, data)| {
             let (group, name) = name.split_once('/')?;
-            (group == wanted).then(|| (name.to_string(), data.clone()))
+            (group == wanted).then(|| (name.to_string(), data.data()))
         });
         inside.collect()
     }
@@ -67,27 +71,28 @@ impl State {
         average: Option<&Average>,
     ) -> Self {
         let mut tensors = BTreeMap::new();
-        let mut put = |group: &str, name: &str, data: TensorData| {
-            tensors.insert(format!("{group}/{name}"), data);
+        let mut put = |group: &str, name: &str, value: Value| {
+            tensors.insert(format!("{group}/{name}"), value);
         };
-        let flat = |t: &Tensor<1>| t.clone().into_data_dtype(DType::F32);
-        let parameters = parameters(network);
-        for (i, p) in parameters.into_iter().enumerate() {
+        let flat = |t: &Tensor<1>| Value::Live(t.clone(), vec![t.dims()[0]]);
+        for (i, p) in gather(network).into_iter().enumerate() {
             if let Some(Some(m)) = optimizer.moments().get(i) {
                 put("mean", &p.name, flat(&m.mean));
                 put("square", &p.name, flat(&m.square));
-                put(
-                    "time",
-                    &p.name,
-                    TensorData::new(vec![i64::from(m.time)], [1]),
-                );
+                let time = TensorData::new(vec![i64::from(m.time)], [1]);
+                put("time", &p.name, Value::Data(time));
             }
             if let Some(average) = average {
                 put("average", &p.name, flat(&average.values()[i]));
             }
-            put("weight", &p.name, p.data);
+            if let Some(weight) = p.tensor {
+                put("weight", &p.name, Value::Live(weight, p.shape));
+            }
         }
-        Self::new(progress, tensors)
+        Self {
+            tensors,
+            ..Self::new(progress, BTreeMap::new())
+        }
     }
 
     /// Reads a state file.
@@ -103,9 +108,8 @@ impl State {
         let progress = serde_json::from_str(&json)
             .map_err(|e| malformed(format!("its header cannot be understood: {e}")))?;
         Ok(Self {
-            progress,
-            tensors: file.tensors,
             path: path.to_path_buf(),
+            ..Self::new(progress, file.tensors)
         })
     }
 
@@ -116,12 +120,7 @@ impl State {
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         let json = serde_json::to_string(&self.progress)
             .map_err(|e| Error::invalid("progress", e, "representable as JSON"))?;
-        let file = File {
-            tensors: self.tensors.clone(),
-            json: Some(json),
-            ..File::default()
-        };
-        file.write(path)
+        write_values(path, &self.tensors, &json)
     }
 
     /// The recipe the run was started with.

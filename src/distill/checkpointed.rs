@@ -1,13 +1,12 @@
-//! The student's steps with gradient checkpointing: the network runs without autodiff, and its parts once more when their
-//! gradients are computed. [Chen et al. 2016]
+//! The student's steps with gradient checkpointing: the network runs with nothing recorded, and its parts once more when
+//! their gradients are computed. [Chen et al. 2016]
 
 use super::Distiller;
 use super::rollout::MicroBatch;
 use crate::Images;
-use crate::denoiser::{Call, Preconditioned};
+use crate::denoiser::Call;
 use crate::network::{Dropout, Gathered, Recorded};
 use crate::solver::{Euler, Evaluation, Solver, Step};
-use burn::module::Module;
 
 /// A step that was taken.
 pub(super) struct Taken {
@@ -37,8 +36,7 @@ impl Distiller {
         levels: &[f64],
         index: usize,
     ) -> (Images, Vec<Taken>) {
-        let Preconditioned { network, .. } = self.student();
-        let plain = network.valid();
+        let network = &self.student().network;
         let mut images = part.starts[self.first_step(index)].clone();
         let mut taken = Vec::new();
         for index in self.first_step(index)..=index {
@@ -46,7 +44,7 @@ impl Distiller {
             let call = self.student().call(&[step.from]);
             let dropout = self.dropout(part, index);
             let inputs = call.inputs(&part.condition, dropout.as_ref());
-            let (raw, recorded) = plain.record(call.enter(images.clone()), inputs);
+            let (raw, recorded) = network.record(call.enter(images.clone()), inputs);
             let now = Taken {
                 start: images,
                 raw,

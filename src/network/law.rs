@@ -168,12 +168,12 @@ fn gradients_by_parts(
     let device = Device::flex();
     let batch = Batch::new(config, &device);
     let inputs = batch.inputs(steps);
-    let (answer, recorded) = network.record(batch.images.clone(), inputs);
-    assert_eq!(values(&answer), values(&batch.answer(network, steps)));
+    let tracked = network.clone().to_device(&device.autodiff()).train();
+    let (answer, recorded) = tracked.record(batch.images.clone(), inputs);
+    assert_eq!(values(&answer), values(&batch.answer(&tracked, steps)));
     let answer = answer.autodiff().require_grad();
     let mut found = probe(&answer).backward();
     let gradient = answer.grad_remove(&mut found).unwrap();
-    let tracked = network.clone().to_device(&device.autodiff()).train();
     let mut sum = None;
     let of_images = tracked.backward(recorded, inputs, gradient, &mut sum);
     (of_images, sum.unwrap())

@@ -25,7 +25,7 @@ impl Linear {
     /// `[rows, in]` to `[rows, out]`.
     pub(crate) fn forward(&self, input: Tensor<2>) -> Tensor<2> {
         let dtype = input.dtype();
-        let product = input.matmul(self.weight.val().cast(dtype).transpose());
+        let product = input.matmul(kernels::cast(self.weight.val(), dtype).transpose());
         match &self.bias {
             Some(bias) => product + bias.val().cast(dtype).unsqueeze(),
             None => product,
@@ -61,7 +61,8 @@ impl Conv2d {
     pub(crate) fn forward(&self, images: Tensor<4>) -> Tensor<4> {
         let images = self.resample.apply(images);
         let dtype = images.dtype();
-        let (weight, bias) = (self.weight.val().cast(dtype), self.bias.val().cast(dtype));
+        let weight = kernels::cast(self.weight.val(), dtype);
+        let bias = self.bias.val().cast(dtype);
         match weight.dims()[2] {
             1 => kernels::conv2d_1x1(images, weight, Some(bias)),
             _ => kernels::conv2d_3x3(images, weight, Some(bias)),

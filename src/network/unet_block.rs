@@ -171,7 +171,7 @@ impl Attention {
         let tokens = self.norm2.forward(images.clone(), None, false);
         // Output channels are ordered head -> channel -> {q, k, v}. Reordering the small weight to {q, k, v} -> head ->
         // channel makes each a contiguous slice of the large result.
-        let weight = self.qkv.weight.val().cast(dtype);
+        let weight = fewstep_kernels::cast(self.qkv.weight.val(), dtype);
         let weight = weight.reshape([heads, width, 3, c]).permute([2, 0, 1, 3]);
         let bias = self.qkv.bias.val().cast(dtype);
         let bias = bias.reshape([heads, width, 3]).permute([2, 0, 1]);

@@ -82,19 +82,23 @@ impl<'a> Walk<'a> {
         }
         let mut found = vec![None; self.parts.len() + 1];
         found[START] = Some(images);
+        let mut told = told.chained(self.parts.len());
         for (i, part) in self.parts.iter().enumerate() {
             let takes = part.takes.iter().map(|at| {
                 wanted[*at] -= 1;
-                let images = match wanted[*at] {
-                    0 => found[*at].take(),
-                    _ => found[*at].clone(),
-                };
-                images.expect("a part takes answers of those before it")
+                let images = found[*at].take();
+                let images = images.expect("a part takes answers of those before it");
+                if wanted[*at] > 0 {
+                    // What later parts find is added up before it joins what this one finds.
+                    found[*at] = Some(fork(images.clone()));
+                }
+                images
             });
             let takes: Vec<Images> = takes.collect();
             see(&takes);
             let takes = takes.into_iter().map(fork).collect();
-            found[i + 1] = Some((part.run)(takes, &told.forked()));
+            let told = told.pop().expect("every part is told something");
+            found[i + 1] = Some((part.run)(takes, &told));
         }
         found.pop().flatten().expect("a network has parts")
     }
@@ -111,20 +115,26 @@ fn fork(images: Images) -> Images {
 }
 
 impl Told<'_> {
-    /// See [`fork`].
-    fn forked(&self) -> Self {
-        let fork = |rows: &Tensor<2>| {
+    /// The same for each of `count` parts, the first part's last. Each is a [`fork`] of that of the part behind it, so that
+    /// the gradients that the parts find are added up from the first part on.
+    fn chained(&self, count: usize) -> Vec<Self> {
+        let fork = |rows: Tensor<2>| {
             let shape = rows.dims();
             match rows.is_autodiff() {
-                true => rows.clone().reshape(shape),
-                false => rows.clone(),
+                true => rows.reshape(shape),
+                false => rows,
             }
         };
-        Self {
-            time: fork(&self.time),
-            step: self.step.as_ref().map(fork),
-            ..self.clone()
+        let mut all: Vec<Self> = Vec::with_capacity(count);
+        for _ in 0..count {
+            let behind = all.last().unwrap_or(self);
+            all.push(Self {
+                time: fork(behind.time.clone()),
+                step: behind.step.clone().map(fork),
+                ..self.clone()
+            });
         }
+        all
     }
 }
 
@@ -136,17 +146,21 @@ pub(crate) struct Recorded {
 }
 
 impl Network {
-    /// As [`forward`](Self::forward) of a network and images without autodiff; also returns what
-    /// [`backward`](Self::backward) needs.
+    /// As [`forward`](Self::forward) of a network with autodiff and images without, and nothing is recorded; also returns
+    /// what [`backward`](Self::backward) needs. Its operations are those of autodiff, some of which round otherwise than
+    /// the same without.
     pub(crate) fn record(&self, images: Images, inputs: Inputs<'_>) -> (Images, Recorded) {
-        let walk = self.walk();
+        let still = self.clone().no_grad();
+        let walk = still.walk();
         let mut takes = Vec::with_capacity(walk.parts.len());
-        let told = self.tell(&images, inputs);
+        let images = images.autodiff();
+        let told = still.tell(&images, inputs);
         let answer = walk.run(images, &told, &mut |images| {
             let at = inputs.dropout.map_or(0, Dropout::position);
-            takes.push((images.to_vec(), at));
+            let images = images.iter().cloned().map(Tensor::without_autodiff);
+            takes.push((images.collect(), at));
         });
-        (answer, Recorded { takes })
+        (answer.without_autodiff(), Recorded { takes })
     }
 
     /// Adds the gradients of the parameters to `sum`, part by part, given that of the answer; returns that of the images.
@@ -160,10 +174,10 @@ impl Network {
     ) -> Images {
         let walk = self.walk();
         let mut takes = recorded.takes;
-        let plain = self.valid();
         let start = takes.first().and_then(|(images, _)| images.first());
         let start = start.expect("a network has parts").clone();
-        let told = plain.tell(&start, inputs);
+        let still = self.clone().no_grad();
+        let told = still.tell(&start.clone().autodiff(), inputs);
         let mut wanted: Vec<Option<Images>> = vec![None; walk.parts.len() + 1];
         wanted[walk.parts.len()] = Some(gradient);
         let mut time = Vec::with_capacity(walk.parts.len());
@@ -180,9 +194,13 @@ impl Network {
             }
             let leaf = |images: Images| images.autodiff().require_grad();
             let images: Vec<Images> = images.into_iter().map(leaf).collect();
+            let rows = |rows: &Tensor<2>| {
+                let rows = rows.clone().without_autodiff();
+                rows.autodiff().require_grad()
+            };
             let leaves = Told {
-                time: told.time.clone().autodiff().require_grad(),
-                step: told.step.clone().map(|s| s.autodiff().require_grad()),
+                time: rows(&told.time),
+                step: told.step.as_ref().map(rows),
                 ..told.clone()
             };
             let answer = (part.run)(images.clone(), &leaves);
@@ -211,7 +229,7 @@ impl Network {
         [time, step]: [Vec<Tensor<2>>; 2],
         sum: &mut Option<Vec<Gathered>>,
     ) {
-        let told = self.tell(images, inputs);
+        let told = self.tell(&images.clone().autodiff(), inputs);
         let product = |told: Tensor<2>, gradients: Vec<Tensor<2>>| {
             let all = gradients.into_iter().rev().reduce(|a, b| a + b)?;
             let tracked = told.is_autodiff() && told.is_tracked();

@@ -54,10 +54,11 @@ impl<'a> Preview<'a> {
                     // Taught without guidance, both are sampled with it.
                     sampling.guidance = recipe.guidance;
                 }
-                Some(self.draw(self.teacher, sampling, seeds)?)
+                Some(self.draw(recipe, self.teacher, sampling, seeds)?)
             }
         };
-        let of_student = self.draw(&student, student.card.sampling.clone(), seeds)?;
+        let sampling = student.card.sampling.clone();
+        let of_student = self.draw(recipe, &student, sampling, seeds)?;
         drop(student);
         let autoencoder = self.parts.autoencoder.as_ref().filter(|_| latent);
         let autoencoder = autoencoder
@@ -79,11 +80,18 @@ impl<'a> Preview<'a> {
         Ok(sheet::sheet(&rows, &[])?.write_png(path, &[])?)
     }
 
-    /// What a model makes of some seeds; of a latent model, latents.
-    fn draw(&self, model: &Model, sampling: Sampling, seeds: &[u64]) -> anyhow::Result<Images> {
+    /// What a model makes of some seeds; of a latent model, latents. No more of them are in memory than a round has.
+    fn draw(
+        &self,
+        recipe: &Recipe,
+        model: &Model,
+        sampling: Sampling,
+        seeds: &[u64],
+    ) -> anyhow::Result<Images> {
         let generator = Generator::new(model, sampling, &self.device)?;
         let generator = generator.texts(self.parts.texts.as_ref());
-        let rows = seeds.chunks(generator.batch());
+        let most = recipe.micro_batch.unwrap_or(recipe.batch);
+        let rows = seeds.chunks(generator.batch().min(most));
         let rows = rows.map(|seeds| generator.latents(seeds, &|| ()));
         let rows = rows.collect::<anyhow::Result<Vec<_>>>()?;
         Ok(Tensor::cat(rows, 0))

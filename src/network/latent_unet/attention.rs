@@ -35,7 +35,7 @@ impl Pointwise {
     fn forward(&self, images: Tensor<4>) -> Tensor<4> {
         let dtype = images.dtype();
         let [output, input, _] = self.weight.dims();
-        let weight = self.weight.val().cast(dtype);
+        let weight = kernels::cast(self.weight.val(), dtype);
         let weight = weight.reshape([output, input, 1, 1]);
         kernels::conv2d_1x1(images, weight, Some(self.bias.val().cast(dtype)))
     }

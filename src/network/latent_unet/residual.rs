@@ -81,7 +81,7 @@ impl Downsample {
     /// `[b, c, h, w]` to `[b, c, h / 2, w / 2]`.
     pub(super) fn forward(&self, images: Tensor<4>) -> Tensor<4> {
         let dtype = images.dtype();
-        let weight = self.op.weight.val().cast(dtype);
+        let weight = fewstep_kernels::cast(self.op.weight.val(), dtype);
         let bias = self.op.bias.val().cast(dtype);
         let options = ConvOptions::new([2, 2], [1, 1], [1, 1], 1);
         conv2d(images, weight, Some(bias), options)
