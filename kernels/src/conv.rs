@@ -18,7 +18,7 @@ mod transform;
 mod weight;
 
 pub(crate) use forward::{forward, input_gradient};
-pub(crate) use pack::pack;
+pub(crate) use pack::{pack, packed_len, worth_keeping};
 pub(crate) use product::{PANEL, Product, Start, blocks};
 pub(crate) use weight::{bias_gradient, weight_gradient};
 

@@ -149,7 +149,15 @@ impl Kernels for Flex {
     fn conv2d_same(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
         let (x, weight, bias) = (dense(x), dense(weight), dense(bias));
         let s = conv_shape(&x, &weight);
-        let packed = frozen::packed(&weight, || conv::pack(s, values(&weight)));
+        let pack = || conv::pack(s, values(&weight));
+        let mut packed = match conv::worth_keeping(&s) {
+            true => frozen::packed(&weight, pack),
+            false => frozen::Packed::New(pack()),
+        };
+        // Kept for images of another size, which are convolved in another way.
+        if packed.len() != conv::packed_len(&s) {
+            packed = frozen::Packed::New(pack());
+        }
         let y = conv::forward(s, values(&x), &packed, Some(values(&bias)));
         tensor(y, Shape::new([s.batch, s.cout, s.height, s.width]))
     }

@@ -154,6 +154,25 @@ mod tests {
         assert_eq!(answer(&x, &weight), before);
     }
 
+    /// Small images are convolved in another way, with other packed weights; large ones with large weights keep none.
+    #[test]
+    fn frozen_weights_serve_images_of_any_size() {
+        let weight = tensor([512, 512, 3, 3], 0.7);
+        let images = [[1, 512, 2, 3], [1, 512, 9, 8]].map(|shape| tensor(shape, 0.3));
+        let before = images.each_ref().map(|x| answer(x, &weight));
+        let frozen = freeze([weight.clone()]);
+        for _ in 0..2 {
+            let after = images.each_ref().map(|x| answer(x, &weight));
+            assert!(after == before);
+        }
+        drop(frozen);
+        let large = tensor([1, 512, 64, 32], 0.3);
+        let frozen = freeze([weight.clone()]);
+        answer(&large, &weight);
+        assert_eq!(is_kept(&weight), Some(false));
+        drop(frozen);
+    }
+
     /// An operation that would write in place must leave the frozen values alone, and its result is another weight.
     #[test]
     fn what_is_computed_from_a_frozen_weight_is_not_frozen() {

@@ -14,19 +14,12 @@ pub(super) fn refine(
     sigma_max: f64,
     rule: &Spacing,
 ) -> Result<SigmaGrid, Error> {
-    let coarse = SigmaGrid::new(levels.to_vec())?;
-    for (name, wanted, got) in [
-        ("sigma-max", sigma_max, coarse.sigma_max()),
-        ("sigma-min", sigma_min, coarse.sigma_min()),
-    ] {
-        if wanted != got {
-            let expected = format!("{got}, where the given levels end");
-            return Err(Error::invalid(name, wanted, expected));
-        }
-    }
+    let coarse = ends(levels, sigma_min, sigma_max)?;
     if !steps.is_multiple_of(coarse.steps()) {
         let given = coarse.steps();
-        let expected = format!("{given}, as many as the given levels have, or a multiple of it");
+        let expected = format!(
+            "{given}, as many as the given levels have, or a multiple of it; for other numbers, kind = \"curve\""
+        );
         return Err(Error::invalid("steps", steps, expected));
     }
     // For what the rule itself asks of its ends.
@@ -43,6 +36,40 @@ pub(super) fn refine(
         fine.push(pair[1]);
     }
     SigmaGrid::new(fine)
+}
+
+/// These levels as a grid, which must end where they do.
+///
+/// # Errors
+/// [`Error::InvalidValue`] if the levels have other ends or are no grid.
+pub(super) fn ends(levels: &[f64], sigma_min: f64, sigma_max: f64) -> Result<SigmaGrid, Error> {
+    let grid = SigmaGrid::new(levels.to_vec())?;
+    for (name, wanted, got) in [
+        ("sigma-max", sigma_max, grid.sigma_max()),
+        ("sigma-min", sigma_min, grid.sigma_min()),
+    ] {
+        if wanted != got {
+            let expected = format!("{got}, where the given levels end");
+            return Err(Error::invalid(name, wanted, expected));
+        }
+    }
+    Ok(grid)
+}
+
+/// The level at the fraction `u` of the way along the curve through `levels`, which lie at equal parts of it.
+pub(super) fn along(levels: &[f64], u: f64, sigma_min: f64, sigma_max: f64, rule: &Spacing) -> f64 {
+    let place = u * (levels.len() - 1) as f64;
+    let before = (place as usize).min(levels.len() - 2);
+    let part = place - before as f64;
+    let [from, to] = [levels[before], levels[before + 1]];
+    match part {
+        // The rule meets the levels themselves only up to rounding.
+        0.0 => from,
+        _ => {
+            let [from, to] = [from, to].map(|s| fraction(rule, s, sigma_min, sigma_max));
+            rule.level(from + (to - from) * part, sigma_min, sigma_max)
+        }
+    }
 }
 
 /// The fraction of the way at which a rule has the level `sigma`, found by halving.
@@ -98,6 +125,26 @@ mod tests {
             spacing: Box::new(given),
         };
         assert!(nested.check().is_err());
+    }
+
+    #[test]
+    fn a_curve_meets_its_levels_and_takes_any_number_of_steps() {
+        let read = |text: &str| toml::from_str::<Spacing>(text).unwrap();
+        let curve = read("kind = 'curve'\nlevels = [80, 6, 1, 0.006]");
+        let given = read("kind = 'levels'\nlevels = [80, 6, 1, 0.006]");
+        for steps in [3, 6, 12] {
+            let [curve, given] = [&curve, &given].map(|s| s.grid(steps, 0.006, 80.0).unwrap());
+            for (got, want) in curve.levels().iter().zip(given.levels()) {
+                assert!((got / want - 1.0).abs() < 1e-12, "{got} instead of {want}");
+            }
+        }
+        // The coordinate is sigma^(1/7); 0.25 of the way is three quarters of the first of three parts.
+        let root = |sigma: f64| sigma.powf(1.0 / 7.0);
+        let want = (root(80.0) + 0.75 * (root(6.0) - root(80.0))).powi(7);
+        let got = curve.grid(4, 0.006, 80.0).unwrap().levels()[1];
+        assert!((got / want - 1.0).abs() < 1e-12, "{got} instead of {want}");
+        let error = curve.grid(3, 0.01, 80.0).unwrap_err().to_string();
+        assert!(error.contains("sigma-min"), "{error}");
     }
 
     #[test]

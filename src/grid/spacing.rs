@@ -1,6 +1,6 @@
 //! How the levels of a grid lie between the largest and the smallest.
 
-use super::list::refine;
+use super::list::{along, ends, refine};
 use super::{LogAlphaTable, Search, SigmaGrid};
 use crate::Error;
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,15 @@ pub enum Spacing {
         /// Strictly decreasing, at least two.
         levels: Vec<f64>,
         /// How a grid with more steps divides each of theirs.
+        #[serde(default)]
+        spacing: Box<Spacing>,
+    },
+    /// Any number of steps along the curve through these levels, which lie at equal parts of the way:
+    /// `{ kind = "curve", levels = [80, 6, 1, 0.006] }`. For a student of several numbers of steps.
+    Curve {
+        /// Strictly decreasing, at least two.
+        levels: Vec<f64>,
+        /// In whose coordinate the curve is straight from one level to the next.
         #[serde(default)]
         spacing: Box<Spacing>,
     },
@@ -103,6 +112,11 @@ impl Spacing {
             Self::Levels { levels, spacing } => {
                 return refine(levels, steps, sigma_min, sigma_max, spacing);
             }
+            Self::Curve { levels, spacing } => {
+                ends(levels, sigma_min, sigma_max)?;
+                // For what the rule itself asks of its ends.
+                spacing.grid(1, sigma_min, sigma_max)?;
+            }
             Self::Searched(_) => {
                 return Err(Error::Incompatible {
                     first: "spacing = \"searched\"".into(),
@@ -143,7 +157,7 @@ impl Spacing {
     pub fn check(&self) -> Result<(), Error> {
         match self {
             Self::LogSnr {} => Ok(()),
-            Self::Levels { levels, spacing } => {
+            Self::Levels { levels, spacing } | Self::Curve { levels, spacing } => {
                 SigmaGrid::new(levels.clone())?;
                 spacing.check_rule()
             }
@@ -160,7 +174,7 @@ impl Spacing {
 
     /// As [`check`](Self::check), for a spacing inside another, which must be a rule and no list.
     pub(super) fn check_rule(&self) -> Result<(), Error> {
-        if let Self::Levels { .. } | Self::Searched(_) = self {
+        if let Self::Levels { .. } | Self::Curve { .. } | Self::Searched(_) = self {
             let wanted = "a rule such as \"polynomial\" inside another spacing";
             return Err(Error::invalid("spacing", "a list of levels", wanted));
         }
@@ -209,6 +223,7 @@ impl Spacing {
                 // The official code leaves t_max unraised, which is the same at its rho of 1.
                 table.sigma_of_t(between(t_max, t_min, u, *rho))
             }
+            Self::Curve { levels, spacing } => along(levels, u, sigma_min, sigma_max, spacing),
             // A list has no formula; `grid` never gets here with one.
             Self::Levels { .. } | Self::Searched(_) => f64::NAN,
         }
@@ -310,6 +325,7 @@ pub(super) mod tests {
             "rho = 7",
             "kind = 'log-snr'\nrho = 7",
             "kind = 'polynomial'\nrh = 7",
+            "kind = 'curve'",
         ] {
             assert!(read(text).is_err(), "{text}");
         }
@@ -327,6 +343,22 @@ pub(super) mod tests {
         ]
     }
 
+    /// A curve through levels at these fractions of the way in log sigma.
+    fn curve(mut shares: Vec<f64>, rule: Spacing, sigma_min: f64, sigma_max: f64) -> Spacing {
+        shares.sort_by(f64::total_cmp);
+        shares.dedup_by(|a, b| *a - *b < 1e-2);
+        let inner = shares
+            .iter()
+            .map(|u| sigma_max * (sigma_min / sigma_max).powf(*u));
+        Spacing::Curve {
+            levels: std::iter::once(sigma_max)
+                .chain(inner)
+                .chain([sigma_min])
+                .collect(),
+            spacing: Box::new(rule),
+        }
+    }
+
     proptest! {
         #[test]
         fn thinning_undoes_refining(
@@ -338,6 +370,23 @@ pub(super) mod tests {
         ) {
             let grid = spacing.grid(steps, sigma_min, sigma_max).unwrap();
             prop_assert_eq!(grid.steps(), steps);
+            prop_assert_eq!(grid.sigma_max(), sigma_max);
+            prop_assert_eq!(grid.sigma_min(), sigma_min);
+            let fine = spacing.grid(steps * substeps, sigma_min, sigma_max).unwrap();
+            prop_assert_eq!(fine.every(substeps).unwrap(), grid);
+        }
+
+        #[test]
+        fn thinning_undoes_refining_along_a_curve(
+            rule in any_spacing(),
+            shares in proptest::collection::vec(0.01f64..0.99, 0..6),
+            steps in 1usize..20,
+            substeps in 1usize..7,
+            sigma_min in 0.002f64..0.08,
+            sigma_max in 5.0f64..100.0,
+        ) {
+            let spacing = curve(shares, rule, sigma_min, sigma_max);
+            let grid = spacing.grid(steps, sigma_min, sigma_max).unwrap();
             prop_assert_eq!(grid.sigma_max(), sigma_max);
             prop_assert_eq!(grid.sigma_min(), sigma_min);
             let fine = spacing.grid(steps * substeps, sigma_min, sigma_max).unwrap();

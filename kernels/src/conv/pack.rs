@@ -17,6 +17,17 @@ struct Weights<'a> {
     turned: bool,
 }
 
+/// Pixels of a batch from which packing is next to nothing beside the products.
+const MANY: usize = 2048;
+/// Bytes of packed weights worth saving then.
+const LARGE: usize = 8 << 20;
+
+/// Whether to keep frozen weights packed. Large ones for large images are not: a network of 200 MB would take four
+/// times that, to save a few hundredths of the time.
+pub(crate) fn worth_keeping(s: &Shape) -> bool {
+    s.batch * s.pixels() < MANY || packed_len(s) * size_of::<f32>() < LARGE
+}
+
 /// Weights `w` [cout, cin, side, side] for [`super::forward`].
 pub(crate) fn pack(s: Shape, w: &[f32]) -> Vec<f32> {
     assert_eq!(
@@ -59,7 +70,7 @@ pub(super) fn point_len(s: &Shape) -> usize {
 }
 
 /// Values that [`pack`] makes.
-pub(super) fn packed_len(s: &Shape) -> usize {
+pub(crate) fn packed_len(s: &Shape) -> usize {
     match s.side {
         1 => s.cout * s.cin,
         _ if direct::takes(s) => s.cout * s.cin * s.taps(),
