@@ -89,6 +89,39 @@ pub fn together(
     Ok(found)
 }
 
+/// The images of some seeds, batch by batch.
+pub fn batches(
+    generator: &Generator<'_>,
+    seeds: &[u64],
+    reporter: Reporter,
+) -> anyhow::Result<Vec<Images>> {
+    let mut progress = reporter.start("pairs", 0, seeds.len() as u64);
+    let (mut all, mut count) = (Vec::new(), 0);
+    for seeds in seeds.chunks(generator.batch()) {
+        all.push(drawn(generator, seeds)?);
+        count += seeds.len() as u64;
+        progress.set(count, "");
+    }
+    progress.finish();
+    Ok(all)
+}
+
+/// How far a model's images are from `theirs`, which are those of the same seeds.
+pub fn apart(
+    theirs: &[Images],
+    generator: &Generator<'_>,
+    seeds: &[u64],
+) -> anyhow::Result<PairedDistance> {
+    let mut found = PairedDistance::default();
+    let mut seeds = seeds;
+    for theirs in theirs {
+        let (now, later) = seeds.split_at(theirs.dims()[0].min(seeds.len()));
+        seeds = later;
+        found = found.merge(paired_distance(theirs, &drawn(generator, now)?)?);
+    }
+    Ok(found)
+}
+
 /// The images of some seeds; the clock may stop when this returns.
 fn drawn(generator: &Generator<'_>, seeds: &[u64]) -> anyhow::Result<Images> {
     let images = generator.images(seeds)?;

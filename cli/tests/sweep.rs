@@ -92,21 +92,70 @@ fn a_sweep_is_ranked_and_not_done_twice() {
     assert!(student == world.bytes("alone/student.safetensors"));
     // Nothing is done again; what is missing is.
     let stamp = |name: &str| fs::metadata(folder.join(name)).unwrap().modified().unwrap();
-    let kept = stamp("two-steps/seed-0/measured.json");
-    fs::remove_dir_all(folder.join("two-steps/seed-1")).unwrap();
+    let kept = stamp("../results.jsonl");
+    fs::remove_dir_all(folder.join("second-stage/seed-1")).unwrap();
     world.prints("sweep orders.toml --out sweeps");
-    assert_eq!(kept, stamp("two-steps/seed-0/measured.json"));
+    assert_eq!(kept, stamp("../results.jsonl"));
     assert_eq!(lines, table(&world, "sweeps"));
-    // A result of other settings is not passed off as one of these.
+    // A line less is a run more, and the same result; its teacher's file is enough.
+    let text = String::from_utf8(world.bytes("sweeps/results.jsonl")).unwrap();
+    let (last, rest): (Vec<&str>, Vec<&str>) = text
+        .lines()
+        .partition(|line| line.contains("\"second-stage\":true") && line.contains("\"seed\":1}"));
+    assert_eq!((last.len(), rest.len()), (1, 8), "{text}");
+    fs::write(world.path("sweeps/results.jsonl"), rest.join("\n") + "\n").unwrap();
+    let plan = world.prints("sweep orders.toml --out sweeps --dry-run");
+    assert!(plan.contains("second stage: 1 runs"), "{plan}");
+    assert!(plan.contains("two steps: measured already"), "{plan}");
+    world.prints("sweep orders.toml --out sweeps");
+    assert_eq!(lines, table(&world, "sweeps"));
+    // A run of other settings is not passed off as one of these.
     fs::write(
         world.path("orders.toml"),
         SWEEP.replace("trajectories = 16", "trajectories = 24"),
     )
     .unwrap();
     let said = world.fails("sweep orders.toml --out sweeps", 2);
-    assert!(said.contains("`work.recipe.trajectories` = 16"), "{said}");
+    assert!(said.contains("`trajectories` = 16"), "{said}");
     world.prints("sweep orders.toml --out sweeps --overwrite");
     assert_ne!(lines, table(&world, "sweeps"));
+}
+
+#[test]
+fn results_are_shared() {
+    let world = world();
+    let twin = SWEEP.replace("two steps", "the same under another name");
+    fs::write(world.path("twin.toml"), twin).unwrap();
+    // Two processes with a seed each, and trajectories in common, do what one does.
+    let mut first = world.spawn("sweep orders.toml --out shared --seeds 0 --cache cache");
+    world.prints("sweep orders.toml --out shared --seeds 1 --cache cache");
+    assert!(first.wait().unwrap().success());
+    let said = world.prints("sweep orders.toml twin.toml --out shared --quiet");
+    assert!(said.contains("the same under another name"), "{said}");
+    world.prints("sweep orders.toml --out alone");
+    assert_eq!(table(&world, "alone"), table(&world, "shared"));
+    assert!(
+        !world
+            .path("shared/twin/the-same-under-another-name")
+            .exists()
+    );
+    // Known from elsewhere, nothing is trained at all; but what comes after a run needs its student.
+    world.prints("sweep orders.toml --out there --known alone/results.jsonl");
+    assert_eq!(table(&world, "alone"), table(&world, "there"));
+    assert!(!world.path("there/orders/two-steps").exists());
+    let text = String::from_utf8(world.bytes("alone/results.jsonl")).unwrap();
+    let first: Vec<&str> = text
+        .lines()
+        .filter(|l| !l.contains("\"second-stage\":true"))
+        .collect();
+    fs::write(world.path("first.jsonl"), first.join("\n") + "\n").unwrap();
+    world.prints("sweep orders.toml --out after --known first.jsonl");
+    assert_eq!(table(&world, "alone"), table(&world, "after"));
+    world.says(
+        "sweep orders.toml --out there --seeds 7",
+        2,
+        "no sweep has these seeds",
+    );
 }
 
 #[test]
@@ -124,10 +173,13 @@ fn a_killed_sweep_goes_on() {
     assert!(!world.path("killed/orders/sweep.csv").exists());
     world.prints("sweep orders.toml --out killed");
     assert_eq!(table(&world, "whole"), table(&world, "killed"));
-    let measured: Value =
-        serde_json::from_slice(&world.bytes("killed/orders/two-steps/seed-0/measured.json"))
-            .unwrap();
-    assert_eq!(measured["samples"][0]["evaluations"], 2);
+    let results = String::from_utf8(world.bytes("killed/results.jsonl")).unwrap();
+    let results = results
+        .lines()
+        .map(|l| serde_json::from_str::<Value>(l).unwrap());
+    let two_steps = results.filter(|r| r["identity"]["work"]["recipe"]["substeps"] == 2);
+    let evaluations = two_steps.map(|r| r["samples"][0]["evaluations"].clone());
+    assert_eq!(evaluations.collect::<Vec<_>>(), [2, 2]);
 }
 
 #[test]

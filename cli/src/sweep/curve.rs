@@ -2,27 +2,31 @@
 
 use super::measured::Measured;
 use super::picture::{Axes, Series, write};
-use super::plan::{Plan, Trial, Work};
+use super::plan::{Plan, Trial};
 use super::table::{deviation, mean};
 use serde_json::Value;
 use std::path::Path;
 
+/// The points of a run's curve, from its folder.
+pub fn read(folder: &Path) -> anyhow::Result<Vec<[f64; 2]>> {
+    let text = fs_err::read_to_string(folder.join("metrics.jsonl"))?;
+    Ok(text.lines().filter_map(point).collect())
+}
+
 /// The curve of each trial: trajectories, the last step's distance, and its deviation over the seeds.
-pub fn read(folder: &Path, done: &[(&Trial, u64, Measured)]) -> anyhow::Result<Vec<Series>> {
-    let mut curves: Vec<(String, Vec<Vec<[f64; 2]>>)> = Vec::new();
-    for (trial, seed, _) in done {
-        if matches!(trial.work, Work::Sample(_)) {
+pub fn series(done: &[(&Trial, u64, Measured)]) -> Vec<Series> {
+    let mut curves: Vec<(String, Vec<&[[f64; 2]]>)> = Vec::new();
+    for (trial, _, measured) in done {
+        let curve = measured.curve.as_slice();
+        if curve.is_empty() {
             continue;
         }
-        let path = folder.join(trial.place(*seed)).join("metrics.jsonl");
-        let text = fs_err::read_to_string(path)?;
-        let curve = text.lines().filter_map(point).collect();
         match curves.iter_mut().find(|(name, _)| *name == trial.name) {
             Some((_, curves)) => curves.push(curve),
             None => curves.push((trial.name.clone(), vec![curve])),
         }
     }
-    Ok(curves.into_iter().map(merge).collect())
+    curves.into_iter().map(merge).collect()
 }
 
 /// Trajectories, and the distance of the last step, which is the one to the teacher's image.
@@ -32,8 +36,8 @@ fn point(line: &str) -> Option<[f64; 2]> {
     Some([line["trajectories"].as_f64()?, last])
 }
 
-fn merge((name, curves): (String, Vec<Vec<[f64; 2]>>)) -> Series {
-    let points = curves.iter().map(Vec::len).min().unwrap_or(0);
+fn merge((name, curves): (String, Vec<&[[f64; 2]]>)) -> Series {
+    let points = curves.iter().map(|curve| curve.len()).min().unwrap_or(0);
     let at = |i: usize| {
         let heights: Vec<f64> = curves.iter().map(|curve| curve[i][1]).collect();
         [

@@ -1,13 +1,14 @@
-//! What a run was found to be, kept beside it so that it is not measured twice.
+//! What runs were found to be, kept so that nothing is measured twice.
 
-use crate::failure::wrong;
-use crate::recipe::first_difference;
 use anyhow::Context as _;
-use fewstep::checkpoint::write_atomically;
+use fs_err::OpenOptions;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
-const FILE: &str = "measured.json";
+/// The file of all results, in the folder of the sweeps.
+const FILE: &str = "results.jsonl";
 
 /// Everything that the figures depend on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,56 +52,130 @@ pub struct Measured {
     pub samples: Vec<Sample>,
     /// At each level of the student: the level, and the mean cosine between its direction and the teacher's.
     pub directions: Vec<[f64; 2]>,
+    /// While it was trained: trajectories so far, and the distance of the last step.
+    pub curve: Vec<[f64; 2]>,
     /// Network forwards of the training, a backward pass counted as two.
     pub forwards: u64,
     /// Seconds of training.
     pub seconds: f64,
 }
 
-impl Measured {
-    /// The result in a run's folder, if there is one, and of this very run. One of another run is an error, or with
-    /// `overwrite` none.
-    pub fn read(
-        folder: &Path,
-        identity: &Identity,
-        overwrite: bool,
-    ) -> anyhow::Result<Option<Self>> {
+/// All results of a folder of sweeps, a line each. A result belongs to what was run, not to a sweep: two sweeps that have
+/// the same run do it once, and the lines of another machine may be added by hand.
+pub struct Results {
+    path: PathBuf,
+    known: HashMap<String, Measured>,
+}
+
+impl Results {
+    /// The results in a folder, and those in `others`.
+    ///
+    /// The last line of a run counts. An end without a line break, as after a power cut, is cut off; any line that cannot
+    /// be read is an error.
+    pub fn read(folder: &Path, others: &[PathBuf]) -> anyhow::Result<Self> {
         let path = folder.join(FILE);
-        if !path.exists() {
-            return Ok(None);
-        }
-        let shown = path.display();
-        let text = fs_err::read_to_string(&path)?;
-        let found: Result<Self, _> = serde_json::from_str(&text);
-        let reason = match found {
-            Ok(found) => match difference(&found.identity, identity)? {
-                None => return Ok(Some(found)),
-                Some((key, before, now)) => {
-                    format!("was made with `{key}` = {before}, the sweep now says {now}")
-                }
-            },
-            Err(error) => format!("cannot be read: {error}"),
+        let own = path.exists().then_some(&path);
+        let mut results = Self {
+            path: path.clone(),
+            known: HashMap::new(),
         };
-        if overwrite {
-            return Ok(None);
+        for file in others.iter().chain(own) {
+            let text = fs_err::read_to_string(file)?;
+            let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+            if *file == path && whole.len() < text.len() {
+                let file = OpenOptions::new().write(true).open(&path)?;
+                file.set_len(whole.len() as u64)?;
+            }
+            for (at, line) in whole.lines().enumerate() {
+                let found: Measured = serde_json::from_str(line)
+                    .with_context(|| format!("{}: line {} is no result", file.display(), at + 1))?;
+                results.known.insert(key(&found.identity)?, found);
+            }
         }
-        Err(wrong(format!(
-            "{shown} {reason}; name another folder with --out, or throw away what does not fit with --overwrite"
-        )))
+        Ok(results)
     }
 
-    /// Keeps it.
-    pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
-        fs_err::create_dir_all(folder)?;
-        let text = serde_json::to_string_pretty(self).context("cannot write the result")?;
-        Ok(write_atomically(&folder.join(FILE), text.as_bytes())?)
+    /// The result of a run, if there is one.
+    pub fn find(&self, identity: &Identity) -> anyhow::Result<Option<&Measured>> {
+        Ok(self.known.get(&key(identity)?))
+    }
+
+    /// Keeps a result. Other processes may write to the same file: a line is written at once.
+    pub fn add(&mut self, measured: &Measured) -> anyhow::Result<()> {
+        if let Some(folder) = self.path.parent() {
+            fs_err::create_dir_all(folder)?;
+        }
+        let line = serde_json::to_string(measured).context("cannot write the result")?;
+        let mut file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.path)?;
+        file.write_all(format!("{line}\n").as_bytes())?;
+        file.sync_all()?;
+        let key = key(&measured.identity)?;
+        self.known.insert(key, measured.clone());
+        Ok(())
     }
 }
 
-fn difference(
-    before: &Identity,
-    now: &Identity,
-) -> anyhow::Result<Option<(String, String, String)>> {
-    let json = |identity: &Identity| serde_json::to_value(identity).context("cannot compare");
-    Ok(first_difference(&json(before)?, &json(now)?))
+fn key(identity: &Identity) -> anyhow::Result<String> {
+    serde_json::to_string(identity).context("cannot compare")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measured(seed: u64, frechet: f64) -> Measured {
+        Measured {
+            identity: Identity {
+                work: serde_json::json!({ "seed": seed }),
+                teacher: "a".into(),
+                features: "b".into(),
+                reference_images: 3,
+                images: 4,
+                pairs: 5,
+                directions: 0,
+            },
+            samples: vec![Sample {
+                evaluations: 2,
+                frechet,
+                paired: 0.1,
+            }],
+            directions: Vec::new(),
+            curve: vec![[8.0, 0.25]],
+            forwards: 6,
+            seconds: 7.5,
+        }
+    }
+
+    #[test]
+    fn results_are_found_by_what_was_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut results = Results::read(folder.path(), &[]).unwrap();
+        for (seed, frechet) in [(0, 1.0), (1, 2.0), (0, 3.0)] {
+            results.add(&measured(seed, frechet)).unwrap();
+        }
+        let path = folder.path().join(FILE);
+        // Cut off in the middle of a line.
+        let mut text = fs_err::read_to_string(&path).unwrap();
+        text.push_str("{\"identity\":");
+        fs_err::write(&path, &text).unwrap();
+        let other = tempfile::tempdir().unwrap();
+        for results in [
+            Results::read(folder.path(), &[]).unwrap(),
+            Results::read(other.path(), std::slice::from_ref(&path)).unwrap(),
+        ] {
+            let find = |seed| results.find(&measured(seed, 0.0).identity).unwrap();
+            assert_eq!(find(0), Some(&measured(0, 3.0)));
+            assert_eq!(find(1), Some(&measured(1, 2.0)));
+            assert_eq!(find(2), None);
+        }
+        results.add(&measured(2, 4.0)).unwrap();
+        let results = Results::read(folder.path(), &[]).unwrap();
+        assert_eq!(results.known.len(), 3);
+        fs_err::write(&path, format!("{{}}\n{text}")).unwrap();
+        let error = Results::read(folder.path(), &[]).err().unwrap().to_string();
+        assert!(error.contains("line 1"), "{error}");
+    }
 }

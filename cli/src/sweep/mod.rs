@@ -13,17 +13,21 @@ use crate::distill::{PRODUCT, Start};
 use crate::failure::wrong;
 use crate::generate::Generator;
 use crate::latent::{Parts, is_latent};
-use crate::measure::{draw, together, too_few};
+use crate::measure::{apart, batches, draw, too_few};
 use crate::progress::duration;
 use crate::run::{Outcome, Tick, catch_interrupts, interrupted};
+use crate::seeds::Seeds;
+use anyhow::Context as _;
 use clap::Args;
+use fewstep::Images;
 use fewstep::checkpoint::{Model, Sampling, write_atomically};
 use fewstep::distill::{Distance, Recipe, direction_cosines};
 use fewstep::import;
 use fewstep::metric::{Features, Moments, frechet_distance};
 use indicatif::HumanCount;
-use measured::{Identity, Measured, Sample};
+use measured::{Identity, Measured, Results, Sample};
 use plan::{Plan, Trial, Work};
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -34,8 +38,8 @@ Examples:
   fewstep sweep experiments/*.toml --out runs/experiments
   fewstep sweep my.toml --dry-run
 
-A sweep is a TOML file; docs/sweep.md describes it. What has been measured is not measured again: to go on with a sweep that
-was interrupted, type the same command.";
+A sweep is a TOML file; docs/sweep.md describes it. What has been measured is not measured again, also where two sweeps have the
+same run: to go on with a sweep that was interrupted, type the same command.";
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -52,16 +56,36 @@ pub struct Verb {
     /// Go on with a sweep; this is done in any case
     #[arg(long, hide = true)]
     resume: bool,
-    /// Throw away results whose settings have changed, and runs that are not finished
+    /// Throw away unfinished runs whose settings have changed
     #[arg(long)]
     overwrite: bool,
+    /// Do only these of the sweeps' seeds of training, such as 0 or 1-2
+    #[arg(long, value_name = "LIST")]
+    seeds: Option<Seeds>,
+    /// Results of other folders or machines (a results.jsonl): what they hold is not measured again
+    #[arg(long, value_name = "FILE")]
+    known: Vec<PathBuf>,
+    /// Keep the teacher's trajectories in a folder: runs that differ in the student only share them
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
 }
 
 /// Runs the verb.
 pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     // A mistake in the last file shows before the first hour.
     let plans = verb.files.iter().map(|file| Plan::read(file));
-    let plans = plans.collect::<anyhow::Result<Vec<_>>>()?;
+    let mut plans = plans.collect::<anyhow::Result<Vec<_>>>()?;
+    if let Some(seeds) = &verb.seeds {
+        for plan in &mut plans {
+            plan.keep_seeds(&seeds.0);
+        }
+        plans.retain(|plan| !plan.trials.is_empty());
+        if plans.is_empty() {
+            return Err(wrong(
+                "--seeds leaves nothing to do; no sweep has these seeds",
+            ));
+        }
+    }
     for (at, plan) in plans.iter().enumerate() {
         if let Some(twin) = plans[..at].iter().find(|other| other.name == plan.name) {
             let name = &twin.name;
@@ -71,11 +95,12 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     if !verb.dry_run {
         catch_interrupts()?;
     }
+    let mut results = Results::read(&verb.out, &verb.known)?;
     for plan in &plans {
         let sweep = Sweep::open(plan, verb, context)?;
         if verb.dry_run {
-            sweep.print_plan()?;
-        } else if !sweep.run()? {
+            sweep.print_plan(&results)?;
+        } else if !sweep.run(&mut results)? {
             return Ok(ExitCode::from(130));
         }
     }
@@ -92,11 +117,15 @@ struct Sweep<'a> {
     reference: Moments,
     /// Whether what does not fit may be thrown away.
     overwrite: bool,
+    /// Where trajectories are kept between runs.
+    cache: Option<&'a Path>,
+    /// The teacher's images of the paired seeds, batch by batch, once they were needed.
+    pairs: OnceCell<Vec<Images>>,
     context: &'a Context,
 }
 
 impl<'a> Sweep<'a> {
-    fn open(plan: &'a Plan, verb: &Verb, context: &'a Context) -> anyhow::Result<Self> {
+    fn open(plan: &'a Plan, verb: &'a Verb, context: &'a Context) -> anyhow::Result<Self> {
         let device = &context.device;
         let asset = Asset::find(plan.teacher.as_deref(), TEACHER)?;
         let (teacher, teacher_hash) = import::open(asset.path(), device)?;
@@ -129,17 +158,25 @@ impl<'a> Sweep<'a> {
             features,
             reference,
             overwrite: verb.overwrite,
+            cache: verb.cache.as_deref(),
+            pairs: OnceCell::new(),
             context,
         })
     }
 
     /// Says what would be done.
-    fn print_plan(&self) -> anyhow::Result<()> {
+    fn print_plan(&self, results: &Results) -> anyhow::Result<()> {
         println!("# {}", self.plan.title);
         let mut sum = 0;
         for trial in &self.plan.trials {
-            let (name, runs) = (&trial.name, trial.seeds.len());
+            let name = &trial.name;
+            let mut runs = 0;
+            for seed in &trial.seeds {
+                let known = results.find(&self.identity(trial, *seed)?)?.is_some();
+                runs += u64::from(!known);
+            }
             match &trial.work {
+                _ if runs == 0 => println!("{name}: measured already"),
                 Work::Sample(rows) => println!("{name}: {} measurements", rows.len()),
                 Work::Distil {
                     after: Some(first), ..
@@ -148,7 +185,7 @@ impl<'a> Sweep<'a> {
                     let card = &self.teacher.card;
                     let recipe = self.plan.at_cost(recipe.clone(), card)?;
                     let cost = recipe.cost(card)?.forwards();
-                    sum += cost * runs as u64;
+                    sum += cost * runs;
                     println!(
                         "{name}: {runs} runs, {} trajectories and {} network forwards each",
                         HumanCount(recipe.trajectories),
@@ -162,7 +199,7 @@ impl<'a> Sweep<'a> {
     }
 
     /// Does what is missing and writes the tables; false if it was interrupted.
-    fn run(&self) -> anyhow::Result<bool> {
+    fn run(&self, results: &mut Results) -> anyhow::Result<bool> {
         let reporter = self.context.reporter;
         if let Some(warning) = too_few(self.plan.images, self.features.card.network.features) {
             reporter.warn(warning);
@@ -172,9 +209,8 @@ impl<'a> Sweep<'a> {
         let (started, mut fresh) = (Instant::now(), 0);
         for (at, (trial, seed)) in jobs.iter().enumerate() {
             let identity = self.identity(trial, *seed)?;
-            let path = self.folder.join(trial.place(*seed));
-            let measured = match Measured::read(&path, &identity, self.overwrite)? {
-                Some(measured) => measured,
+            let measured = match results.find(&identity)? {
+                Some(measured) => measured.clone(),
                 None => {
                     let left = started.elapsed().as_secs_f64() / f64::from(fresh.max(1))
                         * (jobs.len() - at) as f64;
@@ -190,9 +226,10 @@ impl<'a> Sweep<'a> {
                         trial.name
                     ));
                     fresh += 1;
-                    let Some(measured) = self.measure(trial, *seed, &path, identity)? else {
+                    let Some(measured) = self.measure(trial, *seed, identity)? else {
                         return Ok(false);
                     };
+                    results.add(&measured)?;
                     measured
                 }
             };
@@ -209,7 +246,7 @@ impl<'a> Sweep<'a> {
     /// What makes a result worth keeping.
     fn identity(&self, trial: &Trial, seed: u64) -> anyhow::Result<Identity> {
         Ok(Identity {
-            work: trial.identity(self.plan, seed)?,
+            work: trial.identity(self.plan, &self.teacher.card, seed)?,
             teacher: self.teacher_hash.clone(),
             features: self.features.hash.clone(),
             reference_images: self.reference.count,
@@ -224,13 +261,13 @@ impl<'a> Sweep<'a> {
         &self,
         trial: &Trial,
         seed: u64,
-        path: &Path,
         identity: Identity,
     ) -> anyhow::Result<Option<Measured>> {
         let mut measured = Measured {
             identity,
             samples: Vec::new(),
             directions: Vec::new(),
+            curve: Vec::new(),
             forwards: 0,
             seconds: 0.0,
         };
@@ -242,9 +279,10 @@ impl<'a> Sweep<'a> {
                 }
             }
             Work::Distil { evaluations, .. } => {
-                let Some(student) = self.distil(trial, seed, path, &mut measured)? else {
+                let Some(student) = self.distil(trial, seed, &mut measured)? else {
                     return Ok(None);
                 };
+                measured.curve = curve::read(&self.folder.join(trial.place(seed)))?;
                 let evaluations = match evaluations.as_slice() {
                     [] => vec![student.card.sampling.evaluations()?],
                     several => several.to_vec(),
@@ -255,16 +293,14 @@ impl<'a> Sweep<'a> {
                 }
             }
         }
-        measured.write(path)?;
         Ok(Some(measured))
     }
 
-    /// Trains the student, or goes on with it.
+    /// Trains the student, or goes on with it; `None` if it was interrupted.
     fn distil(
         &self,
         trial: &Trial,
         seed: u64,
-        path: &Path,
         measured: &mut Measured,
     ) -> anyhow::Result<Option<Model>> {
         let Work::Distil { recipe, after, .. } = &trial.work else {
@@ -273,10 +309,10 @@ impl<'a> Sweep<'a> {
         let device = &self.context.device;
         let parent = match after {
             None => None,
-            Some(name) => {
-                let place = self.folder.join(plan::place(name, seed)).join(PRODUCT);
-                Some(import::open(&place, device)?)
-            }
+            Some(name) => match self.parent(self.plan.trial(name)?, seed, measured)? {
+                None => return Ok(None),
+                parent => parent,
+            },
         };
         let (teacher, hash) = match &parent {
             Some((model, hash)) => (model, hash),
@@ -289,14 +325,15 @@ impl<'a> Sweep<'a> {
         let recipe = recipe.for_teacher(&teacher.card)?;
         measured.forwards = recipe.cost(&teacher.card)?.forwards();
         let args = self.run_args(recipe.rounds());
+        let path = self.folder.join(trial.place(seed));
         let start = Start {
             recipe: recipe.clone(),
             teacher: teacher.clone(),
             hash: hash.clone(),
             perceptual: None,
             parts: Parts::default(),
-            cache: None,
-            path,
+            cache: self.cache,
+            path: &path,
         };
         let begun = Instant::now();
         let (outcome, before) = start.run(&args, self.context)?;
@@ -318,6 +355,21 @@ impl<'a> Sweep<'a> {
         Ok(Some(student))
     }
 
+    /// The student that another run starts from, and the hash of its file. It is trained if its file is not there, as when
+    /// only its result is.
+    fn parent(
+        &self,
+        trial: &Trial,
+        seed: u64,
+        scratch: &Measured,
+    ) -> anyhow::Result<Option<(Model, String)>> {
+        let file = self.folder.join(trial.place(seed)).join(PRODUCT);
+        if !file.exists() && self.distil(trial, seed, &mut scratch.clone())?.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(import::open(&file, &self.context.device)?))
+    }
+
     /// Regular metrics, so that runs can be compared along the way.
     fn run_args(&self, rounds: u64) -> RunArgs {
         RunArgs {
@@ -336,13 +388,16 @@ impl<'a> Sweep<'a> {
         let generator = Generator::new(model, sampling, device)?;
         let seeds: Vec<u64> = (0..self.plan.images).collect();
         let drawn = draw(&generator, &seeds, &self.features, reporter)?;
-        let teacher = Generator::of(&self.teacher, device)?;
         let pairs = &seeds[..self.plan.pairs.min(self.plan.images) as usize];
-        let paired = together(&[&teacher, &generator], pairs, reporter)?[1];
+        if self.pairs.get().is_none() {
+            let teacher = Generator::of(&self.teacher, device)?;
+            let _ = self.pairs.set(batches(&teacher, pairs, reporter)?);
+        }
+        let theirs = self.pairs.get().context("the teacher's images")?;
         Ok(Sample {
             evaluations: generator.evaluations(),
             frechet: frechet_distance(&drawn, &self.reference)?,
-            paired: paired.distance.rms,
+            paired: apart(theirs, &generator, pairs)?.rms,
         })
     }
 
@@ -353,7 +408,7 @@ impl<'a> Sweep<'a> {
         let markdown = table::markdown(self.plan, &rows) + &table::directions(done);
         write_atomically(&file("sweep.md"), markdown.as_bytes())?;
         picture::draw(self.plan, &rows, &file("sweep.svg"))?;
-        let curves = curve::read(&self.folder, done)?;
+        let curves = curve::series(done);
         if !curves.is_empty() {
             curve::draw(self.plan, &curves, &file("curves.svg"))?;
         }

@@ -224,6 +224,20 @@ impl Plan {
         Ok(())
     }
 
+    /// The trial of a name that [`read`](Self::read) has checked.
+    pub fn trial(&self, name: &str) -> anyhow::Result<&Trial> {
+        let found = self.trials.iter().find(|t| slug(&t.name) == slug(name));
+        found.with_context(|| format!("no run is called {name}"))
+    }
+
+    /// Leaves only these seeds. Samplers, which are not trained, count as seed 0.
+    pub fn keep_seeds(&mut self, seeds: &[u64]) {
+        for trial in &mut self.trials {
+            trial.seeds.retain(|seed| seeds.contains(seed));
+        }
+        self.trials.retain(|trial| !trial.seeds.is_empty());
+    }
+
     /// Every run, in the order in which they are done: all trials with the first seed, then with the next, so that a
     /// sweep that is left early has compared something.
     pub fn jobs(&self) -> impl Iterator<Item = (&Trial, u64)> {
@@ -325,18 +339,28 @@ impl Trial {
         }
     }
 
-    /// What the result depends on, besides what the whole sweep shares.
-    pub fn identity(&self, plan: &Plan, seed: u64) -> anyhow::Result<Json> {
+    /// What the result depends on, besides what the whole sweep shares. Names do not count: the same run in two sweeps
+    /// has the same identity.
+    pub fn identity(&self, plan: &Plan, teacher: &Card, seed: u64) -> anyhow::Result<Json> {
         Ok(match &self.work {
             Work::Distil {
                 recipe,
                 evaluations,
                 after,
             } => {
+                // What a run costs after another one depends on that one's student, which is not there yet.
+                let (recipe, forwards) = match after {
+                    None => (plan.at_cost(recipe.clone(), teacher)?, None),
+                    Some(_) => ((**recipe).clone(), plan.forwards),
+                };
                 let recipe = serde_json::to_value(recipe).context("cannot write the recipe")?;
+                let after = match after {
+                    None => Json::Null,
+                    Some(name) => plan.trial(name)?.identity(plan, teacher, seed)?,
+                };
                 json!({
                     "recipe": recipe, "seed": seed, "nfe": evaluations, "after": after,
-                    "forwards": plan.forwards,
+                    "forwards": forwards,
                 })
             }
             Work::Sample(rows) => {

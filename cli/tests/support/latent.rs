@@ -3,7 +3,7 @@
 #![allow(dead_code)] // Each test program uses its own part.
 
 use super::support::World;
-use burn::tensor::TensorData;
+use burn::tensor::{DType, TensorData};
 use fewstep::autoencoder::{AutoencoderConfig, Bottleneck};
 use fewstep::checkpoint::File;
 use fewstep::network::{LatentAttention, LatentUNetConfig, NetworkConfig};
@@ -109,6 +109,11 @@ pub fn text_encoder(vocabulary: usize) -> TextEncoderConfig {
 
 /// Random numbers for names and shapes, under names that start with `prefix`.
 pub fn tensors(prefix: &str, keys: &[(String, Vec<usize>)]) -> Tensors {
+    tensors_as(DType::F32, prefix, keys)
+}
+
+/// The same in some type.
+pub fn tensors_as(dtype: DType, prefix: &str, keys: &[(String, Vec<usize>)]) -> Tensors {
     let tensor = |(index, (name, shape)): (usize, &(String, Vec<usize>))| {
         let len: usize = shape.iter().product();
         let inputs = (len as f32 / shape[0] as f32).sqrt();
@@ -120,16 +125,21 @@ pub fn tensors(prefix: &str, keys: &[(String, Vec<usize>)]) -> Tensors {
             _ => v / inputs,
         });
         let data = TensorData::new(values.collect::<Vec<f32>>(), shape.clone());
-        (format!("{prefix}{name}"), data)
+        (format!("{prefix}{name}"), data.convert_dtype(dtype))
     };
     keys.iter().enumerate().map(tensor).collect()
 }
 
 /// The U-Net under official names, without `model.diffusion_model.` where `prefix` is another.
 pub fn unet(text: bool) -> Tensors {
-    let keys = network(text).keys().into_iter();
+    unet_as(DType::F32, &network(text))
+}
+
+/// Some U-Net in some type.
+pub fn unet_as(dtype: DType, network: &NetworkConfig) -> Tensors {
+    let keys = network.keys().into_iter();
     let keys: Vec<_> = keys.map(|key| (key.name, key.shape)).collect();
-    tensors("", &keys)
+    tensors_as(dtype, "", &keys)
 }
 
 pub fn write(path: &Path, tensors: Tensors) {
@@ -141,7 +151,8 @@ pub fn write(path: &Path, tensors: Tensors) {
     file.write(path).unwrap();
 }
 
-fn betas(start: f64, end: f64) -> TensorData {
+/// The noise of a thousand times, linear in its root.
+pub fn betas(start: f64, end: f64) -> TensorData {
     let (low, high) = (start.sqrt(), end.sqrt());
     let beta = |k: i32| (low + (high - low) * f64::from(k) / 999.0).powi(2) as f32;
     let values: Vec<f32> = (0..1000).map(beta).collect();
@@ -194,7 +205,31 @@ pub fn ours(world: &World) {
 
 /// A folder `sd` of the other model as diffusers writes it.
 pub fn diffusers(world: &World) {
-    write(&world.path("unet.safetensors"), unet(true));
+    diffusers_as(
+        world,
+        DType::F32,
+        &network(true),
+        &autoencoder(true),
+        &text_encoder(SYMBOLS),
+    );
+    let unet = world.path("sd/unet/diffusion_pytorch_model.safetensors");
+    let settings = unet.with_file_name("config.json");
+    let text = fs::read_to_string(&settings).unwrap();
+    let text = text.replace("\"sample_size\": 64", "\"sample_size\": 8");
+    assert!(text.contains("\"sample_size\": 8"), "{text}");
+    fs::write(settings, text).unwrap();
+    tokenizer(&world.path("sd/tokenizer"));
+}
+
+/// A folder `sd` of some model as diffusers writes it, but for the tokenizer.
+pub fn diffusers_as(
+    world: &World,
+    dtype: DType,
+    network: &NetworkConfig,
+    autoencoder: &AutoencoderConfig,
+    text_encoder: &TextEncoderConfig,
+) {
+    write(&world.path("unet.safetensors"), unet_as(dtype, network));
     world.prints("convert unet.safetensors sd --to diffusers");
     fs::remove_file(world.path("unet.safetensors")).unwrap();
     // As diffusers leaves it: without a card, and with the size of the latents beside it.
@@ -204,27 +239,22 @@ pub fn diffusers(world: &World) {
         ..File::read(&unet).unwrap()
     };
     plain.write(&unet).unwrap();
-    let settings = unet.with_file_name("config.json");
-    let text = fs::read_to_string(&settings).unwrap();
-    let text = text.replace("\"sample_size\": 64", "\"sample_size\": 8");
-    assert!(text.contains("\"sample_size\": 8"), "{text}");
-    fs::write(settings, text).unwrap();
-    let keys = autoencoder(true).keys().unwrap();
+    let keys = autoencoder.keys().unwrap();
     let file = "sd/vae/diffusion_pytorch_model.safetensors";
-    write(&world.path(file), tensors("", &keys));
+    write(&world.path(file), tensors_as(dtype, "", &keys));
     let put = |name: &str, text: String| fs::write(world.path(name), text).unwrap();
     put(
         "sd/vae/config.json",
         json!({"scaling_factor": 0.18215}).to_string(),
     );
-    let keys = text_encoder(SYMBOLS).keys().unwrap();
+    let keys = text_encoder.keys().unwrap();
     write(
         &world.path("sd/text_encoder/model.safetensors"),
-        tensors("", &keys),
+        tensors_as(dtype, "", &keys),
     );
-    let settings = json!({"num_attention_heads": 1, "hidden_act": "quick_gelu"});
+    let heads = text_encoder.heads;
+    let settings = json!({"num_attention_heads": heads, "hidden_act": "quick_gelu"});
     put("sd/text_encoder/config.json", settings.to_string());
-    tokenizer(&world.path("sd/tokenizer"));
 }
 
 /// A vocabulary of 516 symbols in which `cat` is one.
