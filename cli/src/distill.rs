@@ -335,7 +335,9 @@ fn dry_run(
         let held = held.context("a measurement after the last")?;
         let mut distiller = Distiller::new(scratch.clone(), &held, String::new(), device)?;
         // As a run does: the weights of the file are not needed any more.
-        let held = recipe.teacher(&held)?;
+        let rounded = recipe.teacher(&held)?;
+        drop(held);
+        let held = rounded;
         let source = TrajectorySource::new(&scratch, &held, device)?;
         let source = match stand_in(&held.card, device)? {
             Some(contexts) => source.with_contexts(contexts)?,
