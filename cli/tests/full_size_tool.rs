@@ -2,7 +2,7 @@
 //! distillation that takes the memory which its dry run forecast. Minutes and gigabytes, so each is run by hand, alone:
 //!
 //! ```text
-//! cargo test --release --workspace --test full_size_latent -- --ignored --nocapture --exact lsun_bedroom
+//! cargo test --release --workspace --test full_size_tool -- --ignored --nocapture --exact lsun_bedroom
 //! ```
 //!
 //! Stable Diffusion needs CLIP's vocabulary, `bpe_simple_vocab_16e6.txt`, in `FEWSTEP_CLIP_VOCABULARY`.
