@@ -34,7 +34,8 @@ impl Source {
     /// Reads a file, or a bundled recipe by its name.
     pub fn read(typed: &Path) -> anyhow::Result<Self> {
         let name = typed.display().to_string();
-        if typed.exists() {
+        // A run's folder may have the name of its recipe.
+        if typed.exists() && !typed.is_dir() {
             let text = fs_err::read_to_string(typed).map_err(|e| wrong(e.to_string()))?;
             return Self::parse(name, &text);
         }

@@ -341,3 +341,14 @@ fn a_recipe_is_named_once() {
     world.fails("train --data data", 2);
     world.prints("train --recipe teacher.toml --data data --dry-run");
 }
+
+#[test]
+fn a_folder_of_the_same_name_does_not_hide_a_recipe() {
+    let world = World::with_teacher();
+    std::fs::create_dir(world.path("demo")).unwrap();
+    let said = world.prints("distill demo --teacher teacher.safetensors --dry-run");
+    assert!(said.contains("levels = [80.0, 6.0, 1.0, 0.006]"), "{said}");
+    std::fs::create_dir(world.path("other")).unwrap();
+    let typed = "distill other --teacher teacher.safetensors --dry-run";
+    world.says(typed, 2, "no recipe file other");
+}
