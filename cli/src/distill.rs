@@ -332,12 +332,11 @@ fn dry_run(
             true => teacher.take(),
             false => teacher.clone(),
         };
-        let held = held.context("a measurement after the last")?;
-        let mut distiller = Distiller::new(scratch.clone(), &held, String::new(), device)?;
+        let file = held.context("a measurement after the last")?;
+        let mut distiller = Distiller::new(scratch.clone(), &file, String::new(), device)?;
         // As a run does: the weights of the file are not needed any more.
-        let rounded = recipe.teacher(&held)?;
-        drop(held);
-        let held = rounded;
+        let held = recipe.teacher(&file)?;
+        drop(file);
         let source = TrajectorySource::new(&scratch, &held, device)?;
         let source = match stand_in(&held.card, device)? {
             Some(contexts) => source.with_contexts(contexts)?,

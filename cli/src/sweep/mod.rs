@@ -54,7 +54,7 @@ pub struct Verb {
     /// Go on with a sweep; this is done in any case
     #[arg(long, hide = true)]
     resume: bool,
-    /// Throw away unfinished runs whose settings have changed
+    /// Start every run without a result anew, whatever its folder holds
     #[arg(long)]
     overwrite: bool,
     /// Do only these of the sweeps' seeds of training, such as 0 or 1-2

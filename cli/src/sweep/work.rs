@@ -13,12 +13,22 @@ use crate::run::{Outcome, Tick};
 use anyhow::Context as _;
 use fewstep::checkpoint::{Model, Sampling};
 use fewstep::distill::{Recipe, direction_cosines};
-use fewstep::import;
 use fewstep::metric::frechet_distance;
 use std::time::Instant;
 
 /// Points of a training curve.
 const TICKS: u64 = 20;
+
+/// A student that is done.
+struct Trained {
+    student: Model,
+    /// SHA-256 of its file.
+    hash: String,
+    teacher: Model,
+    recipe: Recipe,
+    /// Of training.
+    seconds: f64,
+}
 
 impl Sweep<'_> {
     /// What makes a result worth keeping.
@@ -57,57 +67,53 @@ impl Sweep<'_> {
                 }
             }
             Work::Distil { evaluations, .. } => {
-                let Some(student) = self.distil(trial, seed, &mut measured)? else {
+                let Some(trained) = self.distil(trial, seed)? else {
                     return Ok(None);
                 };
+                let student = &trained.student;
+                measured.forwards = trained.recipe.cost(&trained.teacher.card)?.forwards();
+                measured.seconds = trained.seconds;
                 measured.curve = curve::read(&self.folder.join(trial.place(seed)))?;
+                measured.directions = self.directions(&trained)?;
                 let evaluations = match evaluations.as_slice() {
                     [] => vec![student.card.sampling.evaluations()?],
                     several => several.to_vec(),
                 };
                 for evaluations in evaluations {
                     let sampling = student.card.sampling_with(evaluations)?;
-                    measured.samples.push(self.sample(&student, sampling)?);
+                    measured.samples.push(self.sample(student, sampling)?);
                 }
             }
         }
         Ok(Some(measured))
     }
 
-    /// Trains the student, or goes on with it; `None` if it was interrupted.
-    fn distil(
-        &self,
-        trial: &Trial,
-        seed: u64,
-        measured: &mut Measured,
-    ) -> anyhow::Result<Option<Model>> {
+    /// Trains the student, or goes on with it, or finds that it is done; `None` if it was interrupted. A folder that holds
+    /// a run of other settings is an error.
+    fn distil(&self, trial: &Trial, seed: u64) -> anyhow::Result<Option<Trained>> {
         let Work::Distil { recipe, after, .. } = &trial.work else {
             return Ok(None);
         };
         let device = &self.context.device;
-        let parent = match after {
-            None => None,
-            Some(name) => match self.parent(self.plan.trial(name)?, seed, measured)? {
+        let (teacher, hash) = match after {
+            None => (self.teacher.clone(), self.teacher_hash.clone()),
+            // Its result may be known without its file being there.
+            Some(name) => match self.distil(self.plan.trial(name)?, seed)? {
                 None => return Ok(None),
-                parent => parent,
+                Some(first) => (first.student, first.hash),
             },
-        };
-        let (teacher, hash) = match &parent {
-            Some((model, hash)) => (model, hash),
-            None => (&self.teacher, &self.teacher_hash),
         };
         let recipe = Recipe {
             seed,
             ..self.plan.at_cost(recipe.clone(), &teacher.card)?
         };
         let recipe = recipe.for_teacher(&teacher.card)?;
-        measured.forwards = recipe.cost(&teacher.card)?.forwards();
         let args = self.run_args(recipe.rounds());
         let path = self.folder.join(trial.place(seed));
         let start = Start {
             recipe: recipe.clone(),
             teacher: teacher.clone(),
-            hash: hash.clone(),
+            hash,
             perceptual: None,
             parts: Parts::default(),
             cache: self.cache,
@@ -118,34 +124,31 @@ impl Sweep<'_> {
         if outcome != Outcome::Finished {
             return Ok(None);
         }
-        measured.seconds = before + begun.elapsed().as_secs_f64();
-        let (student, _) = Model::read(&path.join(PRODUCT), device)?;
-        if self.plan.directions > 0 {
-            // The levels may have been searched for.
-            let recipe = Recipe {
-                spacing: student.card.sampling.spacing.clone(),
-                ..recipe
-            };
-            let trajectories = self.plan.directions;
-            measured.directions =
-                direction_cosines(&student, &recipe, teacher, trajectories, device)?;
-        }
-        Ok(Some(student))
+        let seconds = before + begun.elapsed().as_secs_f64();
+        let (student, hash) = Model::read(&path.join(PRODUCT), device)?;
+        Ok(Some(Trained {
+            student,
+            hash,
+            teacher,
+            recipe,
+            seconds,
+        }))
     }
 
-    /// The student that another run starts from, and the hash of its file. It is trained if its file is not there, as when
-    /// only its result is.
-    fn parent(
-        &self,
-        trial: &Trial,
-        seed: u64,
-        scratch: &Measured,
-    ) -> anyhow::Result<Option<(Model, String)>> {
-        let file = self.folder.join(trial.place(seed)).join(PRODUCT);
-        if !file.exists() && self.distil(trial, seed, &mut scratch.clone())?.is_none() {
-            return Ok(None);
+    /// The cosines of the student's directions to the teacher's, where the sweep wants them.
+    fn directions(&self, trained: &Trained) -> anyhow::Result<Vec<[f64; 2]>> {
+        if self.plan.directions == 0 {
+            return Ok(Vec::new());
         }
-        Ok(Some(import::open(&file, &self.context.device)?))
+        let (student, device) = (&trained.student, &self.context.device);
+        // The levels may have been searched for.
+        let recipe = Recipe {
+            spacing: student.card.sampling.spacing.clone(),
+            ..trained.recipe.clone()
+        };
+        let trajectories = self.plan.directions;
+        let found = direction_cosines(student, &recipe, &trained.teacher, trajectories, device)?;
+        Ok(found)
     }
 
     /// Regular metrics, so that runs can be compared along the way.
