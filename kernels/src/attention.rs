@@ -8,7 +8,7 @@ mod backward;
 mod forward;
 mod panel;
 
-pub(crate) use backward::backward;
+pub(crate) use backward::{backward, joint_backward};
 pub(crate) use forward::forward;
 
 use crate::simd::LANES;
@@ -80,6 +80,26 @@ impl<'a> Rows<'a> {
             .zip(self.steps)
             .map(|(n, step)| (n - 1) * step);
         self.first + far.sum::<usize>() < self.values.len()
+    }
+}
+
+/// Queries, keys and values of `[batch, 3 heads, width, rows]`, all heads of each together.
+pub(crate) fn joint_rows<'a>(s: &Shape, values: &'a [f32]) -> [Rows<'a>; 3] {
+    let size = s.queries * s.width;
+    [0, 1, 2].map(|i| Rows {
+        values,
+        first: i * s.heads * size,
+        steps: [3 * s.heads * size, size, 1, s.queries],
+    })
+}
+
+/// Answers, or their gradients, of `[batch, heads, width, rows]`.
+pub(crate) fn answer_rows<'a>(s: &Shape, values: &'a [f32]) -> Rows<'a> {
+    let size = s.queries * s.width;
+    Rows {
+        values,
+        first: 0,
+        steps: [s.heads * size, size, 1, s.queries],
     }
 }
 

@@ -50,6 +50,10 @@ pub trait Kernels: Backend {
         tokens: bool,
     ) -> FloatTensor<Self>;
 
+    /// Scaled dot-product attention of queries, keys and values that lie together, `[batch, 3 heads, width, tokens]`; the
+    /// answer is `[batch, heads, width, tokens]`.
+    fn self_attention(qkv: FloatTensor<Self>) -> FloatTensor<Self>;
+
     /// Value times GELU of a gate, of rows `[value, gate]`.
     fn gated_gelu(x: FloatTensor<Self>) -> FloatTensor<Self>;
 }
@@ -112,6 +116,18 @@ pub(crate) fn attention_shape(query: &FlexTensor, key: &FlexTensor) -> attention
         heads,
         queries,
         keys,
+        width,
+    }
+}
+
+/// Sizes of the attention of queries, keys and values that lie together.
+pub(crate) fn joint_shape(qkv: &FlexTensor) -> attention::Shape {
+    let [batch, heads, width, tokens] = qkv.layout().shape().dims();
+    attention::Shape {
+        batch,
+        heads: heads / 3,
+        queries: tokens,
+        keys: tokens,
         width,
     }
 }
@@ -218,6 +234,14 @@ impl Kernels for Flex {
         let [q, k, v] = [&query, &key, &value].map(attention_rows);
         let answer = attention::forward(s, &q, &k, &v, tokens);
         tensor(answer.values, answer_shape(&s, tokens))
+    }
+
+    fn self_attention(qkv: FlexTensor) -> FlexTensor {
+        let qkv = dense(qkv);
+        let s = joint_shape(&qkv);
+        let [q, k, v] = attention::joint_rows(&s, values(&qkv));
+        let answer = attention::forward(s, &q, &k, &v, false);
+        tensor(answer.values, answer_shape(&s, false))
     }
 
     fn gated_gelu(x: FlexTensor) -> FlexTensor {

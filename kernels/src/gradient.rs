@@ -2,7 +2,7 @@
 
 use crate::extension::{
     Kernels, answer_shape, attention_rows, attention_shape, conv_shape, dense, forward_steps,
-    gate_shape, norm_shape, tensor, values,
+    gate_shape, joint_shape, norm_shape, tensor, values,
 };
 use crate::{activation, attention, conv, norm, resample, sum};
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
@@ -189,6 +189,27 @@ unary!(
     }
 );
 
+/// What the backward pass of a self-attention needs.
+#[derive(Clone, Debug)]
+struct JointState {
+    qkv: FlexTensor,
+    answer: FlexTensor,
+    sums: FlexTensor,
+}
+
+unary!(
+    JointBackward,
+    JointState,
+    |state: &JointState, g: &[f32]| {
+        let s = joint_shape(&state.qkv);
+        let [q, k, v] = &attention::joint_rows(&s, values(&state.qkv));
+        let answer = attention::answer_rows(&s, values(&state.answer));
+        let g = attention::answer_rows(&s, g);
+        let d = attention::joint_backward(s, [q, k, v], &answer, values(&state.sums), &g);
+        tensor(d, state.qkv.layout().shape().clone())
+    }
+);
+
 unary!(GateBackward, FlexTensor, |x: &FlexTensor, g: &[f32]| {
     let (_, width) = gate_shape(x);
     tensor(
@@ -323,6 +344,29 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
                     answer: y.clone(),
                     sums: tensor(answer.sums, Shape::new([s.batch, s.heads, s.queries])),
                     tokens,
+                };
+                prep.finish(state, y)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(y),
+        }
+    }
+
+    fn self_attention(qkv: FloatTensor<Self>) -> FloatTensor<Self> {
+        let prep = JointBackward
+            .prepare::<C>([qkv.node()])
+            .compute_bound()
+            .stateful();
+        let qkv = dense(qkv.into_primitive());
+        let s = joint_shape(&qkv);
+        let [q, k, v] = attention::joint_rows(&s, values(&qkv));
+        let answer = attention::forward(s, &q, &k, &v, false);
+        let y = tensor(answer.values, answer_shape(&s, false));
+        match prep {
+            OpsKind::Tracked(prep) => {
+                let state = JointState {
+                    answer: y.clone(),
+                    sums: tensor(answer.sums, Shape::new([s.batch, s.heads, s.queries])),
+                    qkv,
                 };
                 prep.finish(state, y)
             }

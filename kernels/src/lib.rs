@@ -27,5 +27,5 @@ pub use frozen::{Frozen, freeze};
 pub use memory::keep_freed_memory;
 pub use operation::{
     add_scaled, attention, conv2d_1x1, conv2d_3x3, downsample_2x, gated_gelu, group_norm_silu,
-    silu, upsample_2x,
+    self_attention, silu, upsample_2x,
 };

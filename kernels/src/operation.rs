@@ -184,6 +184,26 @@ pub fn attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, tokens: boo
     }
 }
 
+/// [`attention`] among the same tokens, with queries, keys and values in one tensor: `[B, 3 heads, width, N]`, all heads of
+/// the queries first -> `[B, heads, width, N]`.
+///
+/// # Panics
+/// If the heads cannot be divided among the three, or there are no tokens.
+pub fn self_attention(qkv: Tensor<4>) -> Tensor<4> {
+    let [_, all, _, tokens] = qkv.dims();
+    assert!(
+        all > 0 && all.is_multiple_of(3),
+        "{all} heads are not queries, keys and values"
+    );
+    assert!(tokens > 0, "attention needs keys");
+    if !supported(&qkv) {
+        let heads = all / 3;
+        let part = |i: usize| qkv.clone().narrow(1, i * heads, heads).swap_dims(2, 3);
+        return attention(part(0), part(1), part(2), false).swap_dims(2, 3);
+    }
+    Tensor::from_dispatch(Dispatch::self_attention(qkv.into_dispatch()))
+}
+
 /// `value * gelu(gate)` with exact GELU: `[rows, 2 n]`, values before gates -> `[rows, n]`.
 ///
 /// # Panics

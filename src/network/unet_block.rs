@@ -178,15 +178,12 @@ impl Attention {
         let (weight, bias) = (weight.reshape([3 * c, c, 1, 1]), bias.reshape([3 * c]));
         let qkv = fewstep_kernels::conv2d_1x1(tokens, weight, Some(bias));
         let qkv = qkv.reshape([b, 3 * heads, width, h * w]);
-        let part = |i: usize| qkv.clone().narrow(1, i * heads, heads);
-        let (query, key, value) = (part(0), part(1), part(2));
         let mixed = match dtype {
-            DType::F32 => {
-                let [query, key, value] = [query, key, value].map(|t| t.swap_dims(2, 3));
-                fewstep_kernels::attention(query, key, value, false).swap_dims(2, 3)
-            }
+            DType::F32 => fewstep_kernels::self_attention(qkv),
             // Of numbers in half precision the softmax is taken in f32.
             _ => {
+                let part = |i: usize| qkv.clone().narrow(1, i * heads, heads);
+                let (query, key, value) = (part(0), part(1), part(2));
                 let scores = query.swap_dims(2, 3).matmul(key);
                 let scores = scores.mul_scalar(1.0 / (width as f64).sqrt());
                 let weights = activation::softmax(scores.cast(DType::F32), 3).cast(dtype);

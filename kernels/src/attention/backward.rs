@@ -3,7 +3,7 @@
 use super::forward::{Mix, add_mixed, products};
 use super::panel::{columns, rows};
 use super::{BLOCK, Head, Rows, Shape, TILE};
-use crate::buffer::{Out, filled};
+use crate::buffer::filled;
 use crate::conv::PANEL;
 use crate::simd::{LANES, Lanes, dispatch, load, store};
 use rayon::prelude::*;
@@ -23,29 +23,23 @@ pub(crate) fn backward(
     sums: &[f32],
     g: &Rows<'_>,
 ) -> Gradients {
-    assert!(q.holds(&s, s.queries) && k.holds(&s, s.keys) && v.holds(&s, s.keys));
-    assert!(answer.holds(&s, s.queries) && g.holds(&s, s.queries));
-    assert_eq!(sums.len(), s.all() * s.queries);
     let (queries, keys) = (s.queries * s.width, s.keys * s.width);
     let mut dk = Vec::new();
     let mut dv = Vec::new();
-    let work = |n: usize, dq: Out, dk: Out, dv: Out| {
-        let head = Task::new(
-            &s,
-            [q, k, v, answer, g].map(|rows| rows.head(&s, n)),
-            &sums[n * s.queries..][..s.queries],
-        );
-        // SAFETY: each head writes its own part of the three, all of it.
-        unsafe { head_gradients(&head, dq.at(n * queries), dk.at(n * keys), dv.at(n * keys)) };
-    };
     // SAFETY: the heads cover all three.
     let dq = unsafe {
         filled(s.all() * queries, |dq| {
             dk = filled(s.all() * keys, |dk| {
                 dv = filled(s.all() * keys, |dv| {
-                    (0..s.all())
-                        .into_par_iter()
-                        .for_each(|n| work(n, dq, dk, dv));
+                    let places = |n: usize| {
+                        let sizes = [(dq, queries), (dk, keys), (dv, keys)];
+                        sizes.map(|(out, size)| Place {
+                            to: out.at(n * size),
+                            row: s.width,
+                            number: 1,
+                        })
+                    };
+                    all_heads(s, [q, k, v], answer, sums, g, &places);
                 });
             });
         })
@@ -55,6 +49,65 @@ pub(crate) fn backward(
         k: dk,
         v: dv,
     }
+}
+
+/// The same for queries, keys and values that lie together, as many of each: `[batch, 3 heads, width, rows]`.
+pub(crate) fn joint_backward(
+    s: Shape,
+    [q, k, v]: [&Rows<'_>; 3],
+    answer: &Rows<'_>,
+    sums: &[f32],
+    g: &Rows<'_>,
+) -> Vec<f32> {
+    assert_eq!(s.queries, s.keys, "as many queries as keys");
+    let size = s.queries * s.width;
+    // SAFETY: the heads of queries, keys and values cover all.
+    unsafe {
+        filled(3 * s.all() * size, |out| {
+            let places = |n: usize| {
+                let (b, h) = (n / s.heads, n % s.heads);
+                [0, 1, 2].map(|i| Place {
+                    to: out.at(((3 * b + i) * s.heads + h) * size),
+                    row: 1,
+                    number: s.queries,
+                })
+            };
+            all_heads(s, [q, k, v], answer, sums, g, &places);
+        })
+    }
+}
+
+/// Where the gradients of a head's queries, keys or values go, and the distances between rows and between numbers there.
+struct Place {
+    to: *mut f32,
+    row: usize,
+    number: usize,
+}
+
+/// The gradients of every head.
+///
+/// # Safety
+/// There must be room for head `n`'s at `places(n)`, that no other head's take.
+unsafe fn all_heads(
+    s: Shape,
+    [q, k, v]: [&Rows<'_>; 3],
+    answer: &Rows<'_>,
+    sums: &[f32],
+    g: &Rows<'_>,
+    places: &(dyn Fn(usize) -> [Place; 3] + Sync),
+) {
+    assert!(q.holds(&s, s.queries) && k.holds(&s, s.keys) && v.holds(&s, s.keys));
+    assert!(answer.holds(&s, s.queries) && g.holds(&s, s.queries));
+    assert_eq!(sums.len(), s.all() * s.queries);
+    (0..s.all()).into_par_iter().for_each(|n| {
+        let head = Task::new(
+            &s,
+            [q, k, v, answer, g].map(|rows| rows.head(&s, n)),
+            &sums[n * s.queries..][..s.queries],
+        );
+        // SAFETY: promised by the caller.
+        unsafe { head_gradients(&head, &places(n)) };
+    });
 }
 
 /// What the gradients of a head are made from.
@@ -101,12 +154,12 @@ impl<'a> Task<'a> {
     }
 }
 
-dispatch! { unsafe fn head_gradients(t: &Task<'_>, dq: *mut f32, dk: *mut f32, dv: *mut f32) = head_lanes }
+dispatch! { unsafe fn head_gradients(t: &Task<'_>, places: &[Place; 3]) = head_lanes }
 
 /// # Safety
-/// `dq`, `dk` and `dv` must have room for the head's; the CPU must support `V`.
+/// There must be room for the head's at `places`; the CPU must support `V`.
 #[inline(always)]
-unsafe fn head_lanes<V: Lanes>(t: &Task<'_>, dq: *mut f32, dk: *mut f32, dv: *mut f32) {
+unsafe fn head_lanes<V: Lanes>(t: &Task<'_>, [dq, dk, dv]: &[Place; 3]) {
     let s = t.s;
     let padded = s.padded();
     let mut weights = vec![0.0f32; BLOCK * TILE];
@@ -159,13 +212,13 @@ unsafe fn head_lanes<V: Lanes>(t: &Task<'_>, dq: *mut f32, dk: *mut f32, dv: *mu
                 add_mixed::<V>(&mix, count, padded, of_queries.as_mut_ptr());
             }
         }
-        // SAFETY: these queries' gradients are inside `dq`.
-        unsafe { unpad(&of_queries, count, s, dq.add(start * s.width)) };
+        // SAFETY: these queries' gradients are among those of `dq`.
+        unsafe { unpad(&of_queries, start, count, s, dq) };
     }
-    // SAFETY: all keys' gradients are inside `dk` and `dv`.
+    // SAFETY: `dk` and `dv` are for all keys' gradients.
     unsafe {
-        unpad(&of_keys, s.keys, s, dk);
-        unpad(&of_values, s.keys, s, dv);
+        unpad(&of_keys, 0, s.keys, s, dk);
+        unpad(&of_values, 0, s.keys, s, dv);
     }
 }
 
@@ -197,16 +250,27 @@ unsafe fn scores<V: Lanes>(
     }
 }
 
-/// Copies rows without what lies between them.
+/// Copies rows without what lies between them to those from `first` on.
 ///
 /// # Safety
-/// `to` must have room for `count` dense rows.
-unsafe fn unpad(from: &[f32], count: usize, s: &Shape, to: *mut f32) {
-    for (r, row) in from.chunks_exact(s.padded()).take(count).enumerate() {
-        // SAFETY: promised by the caller.
-        unsafe {
-            to.add(r * s.width)
-                .copy_from_nonoverlapping(row.as_ptr(), s.width);
+/// There must be room for them at `place`.
+unsafe fn unpad(from: &[f32], first: usize, count: usize, s: &Shape, place: &Place) {
+    let padded = s.padded();
+    // SAFETY: promised by the caller.
+    unsafe {
+        let to = place.to.add(first * place.row);
+        if place.number == 1 {
+            for (r, row) in from.chunks_exact(padded).take(count).enumerate() {
+                let to = to.add(r * place.row);
+                to.copy_from_nonoverlapping(row.as_ptr(), s.width);
+            }
+            return;
+        }
+        for d in 0..s.width {
+            let to = to.add(d * place.number);
+            for (r, row) in from.chunks_exact(padded).take(count).enumerate() {
+                to.add(r * place.row).write(row[d]);
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 use crate::{check, inputs, values};
 use burn::tensor::{Device, Tensor, TensorData};
-use fewstep_kernels::{attention, gated_gelu};
+use fewstep_kernels::{attention, gated_gelu, self_attention};
 
 /// [batch, heads, queries, keys, width]: single ones, widths that fill no vector, one, and several panels; keys and queries
 /// over a tile and a block, and just short of them.
@@ -40,6 +40,22 @@ fn attention_matches_burn_in_f64() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn self_attention_is_attention_with_queries_keys_and_values_in_one() {
+    for [b, h, w, n] in [[1, 1, 1, 1], [2, 1, 3, 5], [1, 2, 40, 49], [3, 2, 17, 130]] {
+        let all = inputs(&[3 * b * h * w * n], 1.0);
+        check(&format!("{:?}", [b, h, w, n]), &all, 4e-6, &|t| {
+            let y = self_attention(t[0].clone().reshape([b, 3 * h, w, n]));
+            assert_eq!(y.dims(), [b, h, w, n]);
+            y.reshape([b * h * w * n])
+        });
+        let qkv = tensor(7, [b, 3 * h, w, n], 1.0);
+        let part = |i: usize| qkv.clone().narrow(1, i * h, h).swap_dims(2, 3);
+        let apart = attention(part(0), part(1), part(2), false).swap_dims(2, 3);
+        assert_eq!(bits(self_attention(qkv.clone())), bits(apart));
     }
 }
 
