@@ -3,6 +3,7 @@
 use crate::device::{Context, peak_memory};
 use crate::failure::wrong;
 use crate::progress::{bytes, figure};
+use crate::say::say;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use fewstep::checkpoint::{Card, Model};
@@ -112,7 +113,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     if verb.write_model.is_some() || verb.write_results.is_some() {
         if let Some(path) = &verb.write_model {
             model.write(path)?;
-            println!("{}", path.display());
+            say!("{}", path.display());
         }
         if let Some(path) = &verb.write_results {
             let workload = Workload::new(&model, batch, device)?;
@@ -121,7 +122,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
                 _ => workload.results()?,
             };
             results.write(path)?;
-            println!("{}", path.display());
+            say!("{}", path.display());
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -160,17 +161,17 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
             "peak-memory": peak_memory(),
         });
         let text = serde_json::to_string_pretty(&text).context("cannot print")?;
-        println!("{text}");
+        say!("{text}");
     } else {
-        println!("{}", headline(&verb.model, &model.card, batch));
-        println!("work           median      least       most   images/s   GFLOP/s");
+        say!("{}", headline(&verb.model, &model.card, batch));
+        say!("work           median      least       most   images/s   GFLOP/s");
         for (work, seconds) in rows {
             let each = model.card.network.multiply_adds() as f64;
             let operations = 2.0 * batch as f64 * work.multiply_adds(each, &workload)?;
-            println!("{}", row(work.name(), seconds, batch, operations));
+            say!("{}", row(work.name(), seconds, batch, operations));
         }
         if let Some(peak) = peak_memory() {
-            println!("\npeak memory: {}", bytes(peak));
+            say!("\npeak memory: {}", bytes(peak));
         }
     }
     Ok(ExitCode::SUCCESS)

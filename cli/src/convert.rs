@@ -3,6 +3,7 @@
 
 use crate::device::Context;
 use crate::failure::wrong;
+use crate::say::say;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use fewstep::checkpoint::{Card, write_atomically};
@@ -119,7 +120,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         let settings = serde_json::to_vec_pretty(&diffusers_settings(&card.network)?)?;
         write_atomically(&output.with_file_name(DIFFUSERS_SETTINGS), &settings)?;
     }
-    println!("{}", output.display());
+    say!("{}", output.display());
     Ok(ExitCode::SUCCESS)
 }
 

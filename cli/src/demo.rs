@@ -10,6 +10,7 @@ use crate::measure::{Together, draw, together};
 use crate::progress::{duration, figure};
 use crate::recipe::Source;
 use crate::run::{Outcome, Tick, catch_interrupts};
+use crate::say::say;
 use crate::sheet::{PREVIEW_SEEDS, sheet};
 use anyhow::Context as _;
 use clap::Args;
@@ -227,9 +228,13 @@ fn row(generator: &Generator<'_>, frechet: f64, pairs: &Together, images: u64) -
 }
 
 fn print(summary: &Summary, folder: &Path) {
-    println!(
+    say!(
         "{:<24}{:>5}{:>12}{:>12}{:>12}",
-        "", "NFE", "Frechet", "paired", "images/s"
+        "",
+        "NFE",
+        "Frechet",
+        "paired",
+        "images/s"
     );
     for (name, row) in [
         ("teacher", &summary.teacher),
@@ -238,18 +243,18 @@ fn print(summary: &Summary, folder: &Path) {
     ] {
         let (frechet, paired) = (figure(row.frechet), figure(row.paired));
         let rate = figure(row.images_per_second);
-        println!(
+        say!(
             "{name:<24}{:>5}{frechet:>12}{paired:>12}{rate:>12}",
             row.nfe
         );
     }
     let ratio = summary.undistilled.frechet / summary.student.frechet;
-    println!();
-    println!(
+    say!("");
+    say!(
         "The student's Frechet distance is {} times smaller than the undistilled teacher's.",
         figure(ratio)
     );
-    println!(
+    say!(
         "{} trajectories, {}; picture and student in {}",
         summary.trajectories,
         duration(summary.seconds),

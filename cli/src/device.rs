@@ -3,6 +3,7 @@
 use crate::args::Global;
 use crate::failure::wrong;
 use crate::progress::Reporter;
+use crate::say::say;
 use anyhow::Context as _;
 use clap::Args;
 use fewstep::Device;
@@ -36,13 +37,13 @@ pub fn run(verb: &Verb) -> anyhow::Result<ExitCode> {
         let list = found
             .iter()
             .map(|(device, name)| serde_json::json!({"device": device, "name": name}));
-        println!("{}", serde_json::Value::Array(list.collect()));
+        say!("{}", serde_json::Value::Array(list.collect()));
     } else {
         for (device, name) in found {
-            println!("{device:<12}{name}");
+            say!("{device:<12}{name}");
         }
         if INTERFACES.is_empty() {
-            println!("{HINT}");
+            say!("{HINT}");
         }
     }
     Ok(ExitCode::SUCCESS)

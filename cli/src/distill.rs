@@ -13,6 +13,7 @@ use crate::levels::list;
 use crate::progress::bytes;
 use crate::recipe::{Kind, Source, to_toml};
 use crate::run::{Outcome, catch_interrupts, drive};
+use crate::say::say;
 use anyhow::Context as _;
 use clap::Args;
 use fewstep::checkpoint::{Model, State};
@@ -111,7 +112,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     };
     let (outcome, _) = start.run(&verb.run, context)?;
     if outcome == Outcome::Finished {
-        println!("{}", path.join(PRODUCT).display());
+        say!("{}", path.join(PRODUCT).display());
     }
     Ok(outcome.code())
 }

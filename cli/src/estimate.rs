@@ -2,6 +2,7 @@
 
 use crate::device::peak_memory;
 use crate::progress::{bytes, duration};
+use crate::say::say;
 
 /// Samples in memory at once to try, where a run has more; what the larger number needs more tells how memory grows.
 const SMALL: usize = 4;
@@ -69,17 +70,17 @@ pub fn print_estimate(
     updates: u64,
     calibration: &Calibration,
 ) {
-    println!("{}\n", recipe.trim_end());
+    say!("{}\n", recipe.trim_end());
     for (name, value) in facts {
-        println!("# {name}: {value}");
+        say!("# {name}: {value}");
     }
-    println!("# rounds: {rounds} ({updates} updates)");
+    say!("# rounds: {rounds} ({updates} updates)");
     let peak = calibration
         .peak
         .map_or("not known on this system".into(), bytes);
-    println!("# predicted peak memory: {peak}");
+    say!("# predicted peak memory: {peak}");
     let time = duration(calibration.seconds * rounds as f64);
-    println!("# predicted time: {time}, checkpoints and previews not counted");
+    say!("# predicted time: {time}, checkpoints and previews not counted");
 }
 
 #[cfg(test)]

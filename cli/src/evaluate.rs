@@ -7,6 +7,7 @@ use crate::feature_set::{Collector, FeatureSet, pick, sensible, shuffled, stretc
 use crate::generate::{Generator, SamplingArgs};
 use crate::latent::{Finder, PartArgs, PromptArgs, is_latent, takes_text};
 use crate::measure::{draw_into, read_into, together, too_few};
+use crate::say::say;
 use crate::score::{Metric, Reference, lines, record, score};
 use anyhow::Context as _;
 use clap::Args;
@@ -388,29 +389,29 @@ fn read_reference(
 
 fn print(verb: &Verb, facts: &Map<String, Value>, scores: &[String]) -> anyhow::Result<ExitCode> {
     if verb.json {
-        println!(
+        say!(
             "{}",
             serde_json::to_string_pretty(facts).context("cannot print")?
         );
         return Ok(ExitCode::SUCCESS);
     }
     let number = |key: &str| facts.get(key).and_then(Value::as_f64);
-    println!("images            {}", facts["images"]);
+    say!("images            {}", facts["images"]);
     if let Some(rate) = number("images_per_second") {
-        println!("images/s          {rate:.1}");
+        say!("images/s          {rate:.1}");
     }
     for score in scores {
-        println!("{score}");
+        say!("{score}");
     }
     if let Some(pair) = facts.get("paired") {
-        println!(
+        say!(
             "paired distance   rms {:.4}, l1 {:.4}",
             pair["rms"].as_f64().unwrap_or(f64::NAN),
             pair["l1"].as_f64().unwrap_or(f64::NAN)
         );
     }
     if let Some(path) = &verb.write_statistics {
-        println!(
+        say!(
             "statistics        {} (SHA-256 {})",
             path.display(),
             hash_file(path)?

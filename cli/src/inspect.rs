@@ -1,6 +1,7 @@
 //! `fewstep inspect`: what a file is.
 
 use crate::latent::{is_latent, takes_text};
+use crate::say::say;
 use anyhow::Context as _;
 use clap::Args;
 use fewstep::Error;
@@ -43,20 +44,20 @@ pub fn run(verb: &Verb) -> anyhow::Result<ExitCode> {
     if verb.json {
         let facts: serde_json::Map<_, _> = facts.into_iter().collect();
         let text = serde_json::to_string_pretty(&facts).context("cannot print")?;
-        println!("{text}");
+        say!("{text}");
     } else {
         // The whole card is for programs; its parts stand in lines of their own.
         for (name, value) in facts.iter().filter(|(name, _)| name != "card") {
             match value {
-                Value::Array(none) if none.is_empty() => println!("{name:<16}none"),
-                Value::String(text) => println!("{name:<16}{text}"),
+                Value::Array(none) if none.is_empty() => say!("{name:<16}none"),
+                Value::String(text) => say!("{name:<16}{text}"),
                 Value::Array(lines) if lines.iter().any(Value::is_string) => {
                     for (i, line) in lines.iter().enumerate() {
                         let name = if i == 0 { name.as_str() } else { "" };
-                        println!("{name:<16}{}", line.as_str().unwrap_or_default());
+                        say!("{name:<16}{}", line.as_str().unwrap_or_default());
                     }
                 }
-                other => println!("{name:<16}{other}"),
+                other => say!("{name:<16}{other}"),
             }
         }
     }

@@ -5,6 +5,7 @@ use crate::device::Context;
 use crate::failure::wrong;
 use crate::generate::{Generator, SamplingArgs};
 use crate::latent::{Finder, PartArgs, PromptArgs, Size, Texts, decode, is_latent, takes_text};
+use crate::say::say;
 use crate::seeds::Seeds;
 use clap::Args;
 use fewstep::checkpoint::{Card, Model, Sampling};
@@ -135,7 +136,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         task.draw(&mut album, context)?;
     }
     album.finish()?;
-    println!("{}", verb.out.display());
+    say!("{}", verb.out.display());
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,6 +6,7 @@ use crate::generate::solver;
 use crate::latent::takes_text;
 use crate::levels::{list, to_toml};
 use crate::map::map;
+use crate::say::say;
 use clap::{Args, ValueEnum};
 use fewstep::checkpoint::write_atomically;
 use fewstep::grid::{JumpCost, Search, Spacing};
@@ -142,7 +143,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     if let Some(path) = &verb.picture {
         map(&found).write_png(path, &[])?;
     }
-    println!("{}", list(found.grid.levels()));
+    say!("{}", list(found.grid.levels()));
     Ok(ExitCode::SUCCESS)
 }
 

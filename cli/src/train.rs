@@ -8,6 +8,7 @@ use crate::folder::{Folder, default_folder, recipe_json};
 use crate::generate::Generator;
 use crate::recipe::{Kind, Source, to_toml};
 use crate::run::{Job, Measure, Outcome, catch_interrupts, drive};
+use crate::say::say;
 use crate::sheet;
 use crate::train_features;
 use clap::Args;
@@ -167,7 +168,7 @@ fn teacher(verb: &Verb, source: &Source, context: &Context) -> anyhow::Result<Ex
     };
     let outcome = drive(&mut job, &folder, verb.run.options(), context.reporter)?;
     if outcome == Outcome::Finished {
-        println!("{}", folder.file(product).display());
+        say!("{}", folder.file(product).display());
     }
     Ok(outcome.code())
 }

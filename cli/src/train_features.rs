@@ -6,6 +6,7 @@ use crate::failure::wrong;
 use crate::folder::{Folder, default_folder, recipe_json};
 use crate::recipe::{Kind, Source, to_toml};
 use crate::run::{Job, Measure, Outcome, catch_interrupts, drive};
+use crate::say::say;
 use crate::train::DataArgs;
 use fewstep::checkpoint::State;
 use fewstep::data::{Dataset, Split};
@@ -49,7 +50,7 @@ pub fn run(
     let text = to_toml(Kind::Features, &sized)?;
     let images = data.open(sized.size, sized.channels, Split::Train, context)?;
     if args.dry_run {
-        println!("{}\n# steps: {}", text.trim_end(), recipe.steps(&images));
+        say!("{}\n# steps: {}", text.trim_end(), recipe.steps(&images));
         return Ok(ExitCode::SUCCESS);
     }
     let json = recipe_json(&sized)?;
@@ -77,9 +78,9 @@ pub fn run(
     if outcome == Outcome::Finished {
         let product = folder.file(PRODUCT);
         if let Some(right) = Features::read(&product, device)?.card.accuracy {
-            println!("accuracy on the test images: {:.2} %", 100.0 * right);
+            say!("accuracy on the test images: {:.2} %", 100.0 * right);
         }
-        println!("{}", product.display());
+        say!("{}", product.display());
     }
     Ok(outcome.code())
 }

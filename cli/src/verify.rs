@@ -3,6 +3,7 @@
 use crate::device::Context;
 use crate::embedded;
 use crate::failure::wrong;
+use crate::say::say;
 use anyhow::Context as _;
 use clap::Args;
 use fewstep::golden::{Outcome, Row, Summary, verify};
@@ -45,11 +46,9 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
             missing.display()
         )));
     }
-    println!("{:<58} {:>10} {:>10}  result", "case", "error", "tolerance");
-    let summary = verify(&paths, &context.device, &mut |row| {
-        println!("{}", line(row))
-    })?;
-    println!("{}", counts(&summary));
+    say!("{:<58} {:>10} {:>10}  result", "case", "error", "tolerance");
+    let summary = verify(&paths, &context.device, &mut |row| say!("{}", line(row)))?;
+    say!("{}", counts(&summary));
     Ok(match summary {
         Summary { failed: 1.., .. } => ExitCode::FAILURE,
         Summary {

@@ -187,3 +187,19 @@ fn a_teacher_can_start_from_anothers_weights() {
     world.prints(resume);
     assert!(world.bytes("whole/teacher.safetensors") == world.bytes("moved/teacher.safetensors"));
 }
+
+#[test]
+fn a_reader_that_has_seen_enough_stops_nothing() {
+    let world = World::with_teacher();
+    let mut child = std::process::Command::new(support::PROGRAM)
+        .current_dir(world.path(""))
+        .args(["inspect", "teacher.safetensors"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let done = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success() && said.is_empty(), "{said}");
+}

@@ -15,6 +15,7 @@ use crate::latent::is_latent;
 use crate::measure::too_few;
 use crate::progress::duration;
 use crate::run::{catch_interrupts, interrupted};
+use crate::say::say;
 use crate::seeds::Seeds;
 use clap::Args;
 use fewstep::Images;
@@ -164,7 +165,7 @@ impl<'a> Sweep<'a> {
 
     /// Says what would be done.
     fn print_plan(&self, results: &Results) -> anyhow::Result<()> {
-        println!("# {}", self.plan.title);
+        say!("# {}", self.plan.title);
         let mut sum = 0;
         for trial in &self.plan.trials {
             let name = &trial.name;
@@ -174,17 +175,17 @@ impl<'a> Sweep<'a> {
                 runs += u64::from(!known);
             }
             match &trial.work {
-                _ if runs == 0 => println!("{name}: measured already"),
-                Work::Sample(rows) => println!("{name}: {} measurements", rows.len()),
+                _ if runs == 0 => say!("{name}: measured already"),
+                Work::Sample(rows) => say!("{name}: {} measurements", rows.len()),
                 Work::Distil {
                     after: Some(first), ..
-                } => println!("{name}: {runs} runs, each after one of {first}"),
+                } => say!("{name}: {runs} runs, each after one of {first}"),
                 Work::Distil { recipe, .. } => {
                     let card = &self.teacher.card;
                     let recipe = self.plan.at_cost(recipe.clone(), card)?;
                     let cost = recipe.cost(card)?.forwards();
                     sum += cost * runs;
-                    println!(
+                    say!(
                         "{name}: {runs} runs, {} trajectories and {} network forwards each",
                         HumanCount(recipe.trajectories),
                         HumanCount(cost)
@@ -192,7 +193,7 @@ impl<'a> Sweep<'a> {
                 }
             }
         }
-        println!("# network forwards in all: {}", HumanCount(sum));
+        say!("# network forwards in all: {}", HumanCount(sum));
         Ok(())
     }
 
@@ -252,8 +253,8 @@ impl<'a> Sweep<'a> {
         if !curves.is_empty() {
             curve::draw(self.plan, &curves, &file("curves.svg"))?;
         }
-        println!("{markdown}");
-        println!("{}", self.folder.display());
+        say!("{markdown}");
+        say!("{}", self.folder.display());
         Ok(())
     }
 }
