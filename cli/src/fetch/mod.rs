@@ -10,6 +10,7 @@ mod transfer;
 use crate::device::Context;
 use crate::progress::{Reporter, bytes};
 use crate::run::command_line;
+use crate::say::say;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use clap::builder::FalseyValueParser;
@@ -17,7 +18,7 @@ use fewstep::Error;
 use manifest::{BUILT_IN, Entry, Manifest};
 use part::{Expected, Part, Place, measure};
 use record::Record;
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -73,13 +74,13 @@ pub struct Verb {
 /// Runs the verb.
 pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     if verb.print_manifest {
-        print(BUILT_IN)?;
+        say!("{}", BUILT_IN.trim_end());
         return Ok(ExitCode::SUCCESS);
     }
     let manifest = Manifest::read(verb.manifest.as_deref())?;
     if verb.list {
         let texts: Vec<_> = manifest.entries().map(|e| describe(e, &verb.out)).collect();
-        print(&texts.join("\n"))?;
+        say!("{}", texts.join("\n").trim_end());
         return Ok(ExitCode::SUCCESS);
     }
     let wanted: Result<Vec<_>, _> = verb.names.iter().map(|n| manifest.find(n)).collect();
@@ -89,17 +90,9 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     }
     for entry in wanted {
         let file = fetch(entry, verb, context.reporter)?;
-        print(&format!("{}\n", file.display()))?;
+        say!("{}", file.display());
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// As `print!`, but a reader that has seen enough is no reason to panic.
-fn print(text: &str) -> anyhow::Result<()> {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot print"),
-        _ => Ok(()),
-    }
 }
 
 /// Ctrl-C ends the program at once: at every moment the part on the disk can be continued.
