@@ -1,20 +1,24 @@
 //! `fewstep evaluate`: how far a model's images, or those of a data set, are from a reference.
 
+mod data;
+
 use crate::asset::{Asset, FEATURES};
 use crate::device::Context;
 use crate::failure::wrong;
-use crate::feature_set::{Collector, FeatureSet, pick, sensible, shuffled, stretches};
-use crate::generate::{Generator, SamplingArgs};
+use crate::feature_set::{Collector, FeatureSet, sensible, stretches};
+use crate::generate::Generator;
 use crate::latent::{Finder, PartArgs, PromptArgs, is_latent, takes_text};
-use crate::measure::{draw_into, read_into, together, too_few};
+use crate::measure::{draw_into, together, too_few};
+use crate::sampling::SamplingArgs;
 use crate::say::say;
 use crate::score::{Metric, Reference, lines, record, score};
 use anyhow::Context as _;
 use clap::Args;
+use data::{is_safetensors, of_data, read_reference};
 use fewstep::checkpoint::{Card, hash_file};
-use fewstep::data::{Dataset, Options, Padding, Split};
+use fewstep::data::Split;
 use fewstep::import::{Checkpoint, DIFFUSERS_FILE};
-use fewstep::metric::{Features, Moments};
+use fewstep::metric::Features;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -195,10 +199,6 @@ fn is_model(path: &Path) -> bool {
         .is_some_and(|e| endings.contains(&e))
 }
 
-fn is_safetensors(path: &Path) -> bool {
-    path.extension().is_some_and(|e| e == "safetensors")
-}
-
 /// How many blocks to look at.
 fn blocks(verb: &Verb, images: usize) -> usize {
     match verb.reference {
@@ -292,99 +292,6 @@ fn comparable(verb: &Verb, file: &Checkpoint, card: &Card) -> anyhow::Result<Car
         file.path().display(),
         verb.file.display()
     )))
-}
-
-fn of_data(
-    verb: &Verb,
-    keep: bool,
-    features: &Features,
-    context: &Context,
-) -> anyhow::Result<FeatureSet> {
-    if verb.paired.is_some() {
-        return Err(wrong(
-            "--paired needs a model file: a data set has no seeds",
-        ));
-    }
-    if verb.prompts.prompt.is_some() || verb.prompts.prompts.is_some() {
-        return Err(wrong(
-            "prompts are for a model file: a data set shows what it shows",
-        ));
-    }
-    let data = open(verb, &verb.file, verb.split, features, context)?;
-    let indices = taken("--images", verb.images, data.len(), (verb.seeds, 0))?;
-    let blocks = shuffled(indices.len(), blocks(verb, indices.len()), verb.seeds);
-    let collector = Collector::new(features, keep, blocks);
-    let (device, reporter) = (&context.device, context.reporter);
-    read_into(collector, &data, &indices, device, reporter)
-}
-
-/// Which images of a data set are used: all, or as many as `flag` says, picked by (seed, use).
-fn taken(
-    flag: &str,
-    images: Option<u64>,
-    len: usize,
-    (seed, use_): (u64, u64),
-) -> anyhow::Result<Vec<usize>> {
-    match images {
-        None => Ok((0..len).collect()),
-        Some(count) if count <= len as u64 => Ok(pick(len, count as usize, seed, use_)),
-        Some(count) => Err(wrong(format!(
-            "{flag} {count}: the data set has only {len} images"
-        ))),
-    }
-}
-
-fn open(
-    verb: &Verb,
-    path: &Path,
-    split: Split,
-    features: &Features,
-    context: &Context,
-) -> anyhow::Result<Dataset> {
-    let network = &features.card.network;
-    let options = Options {
-        padding: if verb.resize {
-            Padding::Resize
-        } else {
-            Padding::Pad
-        },
-        split,
-        skip_unreadable: verb.skip_unreadable,
-        ..Options::new(network.size, network.channels)
-    };
-    let data = Dataset::open(path, &options)?;
-    for skipped in data.skipped() {
-        let name = skipped.name.display();
-        context
-            .reporter
-            .warn(format!("left out {name}: {}", skipped.reason));
-    }
-    Ok(data)
-}
-
-fn read_reference(
-    verb: &Verb,
-    path: &Path,
-    keep: bool,
-    features: &Features,
-    context: &Context,
-) -> anyhow::Result<Reference> {
-    if is_safetensors(path) {
-        let default = path
-            .file_name()
-            .and_then(|n| n.to_str())
-            .unwrap_or_default();
-        let asset = Asset::find(Some(path), default)?;
-        return Ok(Reference::Statistics(Moments::read(asset.path())?));
-    }
-    let data = open(verb, path, Split::Train, features, context)?;
-    let wanted = verb.reference_images;
-    // Another pick than that of FILE, which may be the same data set.
-    let indices = taken("--reference-images", wanted, data.len(), (0, 2))?;
-    let collector = Collector::new(features, keep, Vec::new());
-    let (device, reporter) = (&context.device, context.reporter);
-    let set = read_into(collector, &data, &indices, device, reporter)?;
-    Ok(Reference::Images(set))
 }
 
 fn print(verb: &Verb, facts: &Map<String, Value>, scores: &[String]) -> anyhow::Result<ExitCode> {

@@ -28,6 +28,7 @@ mod progress;
 mod recipe;
 mod run;
 mod sample;
+mod sampling;
 mod say;
 mod schedule;
 mod score;

@@ -3,8 +3,9 @@
 use crate::album::Album;
 use crate::device::Context;
 use crate::failure::wrong;
-use crate::generate::{Generator, SamplingArgs};
+use crate::generate::Generator;
 use crate::latent::{Finder, PartArgs, PromptArgs, Size, Texts, decode, is_latent, takes_text};
+use crate::sampling::SamplingArgs;
 use crate::say::say;
 use crate::seeds::Seeds;
 use clap::Args;

@@ -2,10 +2,10 @@
 
 use crate::device::Context;
 use crate::failure::wrong;
-use crate::generate::solver;
 use crate::latent::takes_text;
 use crate::levels::{list, to_toml};
 use crate::map::map;
+use crate::sampling::solver;
 use crate::say::say;
 use clap::{Args, ValueEnum};
 use fewstep::checkpoint::write_atomically;

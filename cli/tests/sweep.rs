@@ -149,6 +149,9 @@ fn results_are_shared() {
         .filter(|l| !l.contains("\"second-stage\":true"))
         .collect();
     fs::write(world.path("first.jsonl"), first.join("\n") + "\n").unwrap();
+    let said = world.prints("sweep orders.toml --out some --known first.jsonl --tables");
+    assert!(said.contains("2 of 9 runs are not measured yet"), "{said}");
+    assert!(!world.path("some/results.jsonl").exists());
     world.prints("sweep orders.toml --out after --known first.jsonl");
     assert_eq!(table(&world, "alone"), table(&world, "after"));
     world.says(

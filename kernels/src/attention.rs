@@ -9,7 +9,7 @@ mod forward;
 mod panel;
 
 pub(crate) use backward::{backward, joint_backward};
-pub(crate) use forward::forward;
+pub(crate) use forward::{Answer, forward};
 
 use crate::simd::LANES;
 

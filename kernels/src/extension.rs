@@ -1,6 +1,6 @@
 //! The operations as an extension of Burn's Flex backend.
 
-use crate::{activation, attention, conv, frozen, norm, resample, sum};
+use crate::{activation, attention, conv, frozen, join, norm, resample, sum};
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Flex, backend_extension};
@@ -34,6 +34,9 @@ pub trait Kernels: Backend {
 
     /// `(a + b) * scale` of equal shapes.
     fn add_scaled(a: FloatTensor<Self>, b: FloatTensor<Self>, scale: f64) -> FloatTensor<Self>;
+
+    /// The channels of `a`, then those of `b`.
+    fn join_channels(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// Nearest-neighbour doubling of height and width.
     fn double(x: FloatTensor<Self>) -> FloatTensor<Self>;
@@ -153,12 +156,39 @@ pub(crate) fn attention_rows(t: &FlexTensor) -> attention::Rows<'_> {
     }
 }
 
-/// The answer's dimensions.
-pub(crate) fn answer_shape(s: &attention::Shape, tokens: bool) -> Shape {
-    Shape::new(match tokens {
-        true => [s.batch, s.queries, s.heads, s.width],
-        false => [s.batch, s.heads, s.width, s.queries],
-    })
+/// The answer of an attention, and what its backward pass needs beside the inputs: for each query the logarithm of its
+/// weights' sum, `[batch, heads, queries]`.
+#[derive(Clone, Debug)]
+pub(crate) struct Attended {
+    pub answer: FlexTensor,
+    pub sums: FlexTensor,
+}
+
+impl Attended {
+    fn new(s: &attention::Shape, found: attention::Answer, tokens: bool) -> Self {
+        let shape = match tokens {
+            true => [s.batch, s.queries, s.heads, s.width],
+            false => [s.batch, s.heads, s.width, s.queries],
+        };
+        Self {
+            answer: tensor(found.values, Shape::new(shape)),
+            sums: tensor(found.sums, Shape::new([s.batch, s.heads, s.queries])),
+        }
+    }
+}
+
+/// Attention of queries, keys and values with [`forward_steps`].
+pub(crate) fn attend([query, key, value]: [&FlexTensor; 3], tokens: bool) -> Attended {
+    let s = attention_shape(query, key);
+    let [q, k, v] = [query, key, value].map(attention_rows);
+    Attended::new(&s, attention::forward(s, &q, &k, &v, tokens), tokens)
+}
+
+/// Attention of queries, keys and values that lie together in a [`dense`] tensor.
+pub(crate) fn attend_jointly(qkv: &FlexTensor) -> Attended {
+    let s = joint_shape(qkv);
+    let [q, k, v] = attention::joint_rows(&s, values(qkv));
+    Attended::new(&s, attention::forward(s, &q, &k, &v, false), false)
 }
 
 impl Kernels for Flex {
@@ -209,6 +239,14 @@ impl Kernels for Flex {
         tensor(y, a.layout().shape().clone())
     }
 
+    fn join_channels(a: FlexTensor, b: FlexTensor) -> FlexTensor {
+        let (a, b) = (dense(a), dense(b));
+        let [batch, of_a, h, w] = a.layout().shape().dims();
+        let [_, of_b, _, _] = b.layout().shape().dims();
+        let y = join::forward(values(&a), values(&b), batch);
+        tensor(y, Shape::new([batch, of_a + of_b, h, w]))
+    }
+
     fn double(x: FlexTensor) -> FlexTensor {
         let x = dense(x);
         let [b, c, h, w] = x.layout().shape().dims();
@@ -230,18 +268,11 @@ impl Kernels for Flex {
         tokens: bool,
     ) -> FlexTensor {
         let [query, key, value] = [query, key, value].map(forward_steps);
-        let s = attention_shape(&query, &key);
-        let [q, k, v] = [&query, &key, &value].map(attention_rows);
-        let answer = attention::forward(s, &q, &k, &v, tokens);
-        tensor(answer.values, answer_shape(&s, tokens))
+        attend([&query, &key, &value], tokens).answer
     }
 
     fn self_attention(qkv: FlexTensor) -> FlexTensor {
-        let qkv = dense(qkv);
-        let s = joint_shape(&qkv);
-        let [q, k, v] = attention::joint_rows(&s, values(&qkv));
-        let answer = attention::forward(s, &q, &k, &v, false);
-        tensor(answer.values, answer_shape(&s, false))
+        attend_jointly(&dense(qkv)).answer
     }
 
     fn gated_gelu(x: FlexTensor) -> FlexTensor {

@@ -1,7 +1,7 @@
 //! Fast CPU operations for small diffusion U-Nets, as an extension of Burn's Flex backend.
 //!
-//! [`conv2d_3x3`], [`conv2d_1x1`], [`group_norm_silu`], [`silu`], [`add_scaled`], [`attention`], [`gated_gelu`],
-//! [`upsample_2x`] and [`downsample_2x`] take and give [`burn::tensor::Tensor`]s on `Device::flex()`, with or without
+//! [`conv2d_3x3`], [`conv2d_1x1`], [`group_norm_silu`], [`silu`], [`add_scaled`], [`join_channels`], [`attention`],
+//! [`self_attention`], [`gated_gelu`], [`upsample_2x`] and [`downsample_2x`] take and give [`burn::tensor::Tensor`]s on `Device::flex()`, with or without
 //! autodiff. f32 runs on this crate's kernels; any other type or device on Burn's own operations, so
 //! callers need no branch. Results do not depend on the number of threads.
 #![warn(missing_docs)]
@@ -14,6 +14,7 @@ mod conv;
 mod extension;
 mod frozen;
 mod gradient;
+mod join;
 mod memory;
 mod norm;
 mod operation;
@@ -27,5 +28,5 @@ pub use frozen::{Frozen, freeze};
 pub use memory::keep_freed_memory;
 pub use operation::{
     add_scaled, attention, conv2d_1x1, conv2d_3x3, downsample_2x, gated_gelu, group_norm_silu,
-    self_attention, silu, upsample_2x,
+    join_channels, self_attention, silu, upsample_2x,
 };

@@ -134,6 +134,26 @@ pub fn add_scaled<const D: usize>(a: Tensor<D>, b: Tensor<D>, scale: f64) -> Ten
     ))
 }
 
+/// The channels of `a`, then those of `b`: `[B, Ca, H, W]` and `[B, Cb, H, W]` -> `[B, Ca + Cb, H, W]`.
+///
+/// # Panics
+/// If the shapes differ in more than the channels.
+pub fn join_channels(a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
+    let ([batch, _, h, w], [other, _, other_h, other_w]) = (a.dims(), b.dims());
+    assert_eq!(
+        [batch, h, w],
+        [other, other_h, other_w],
+        "images of the same size"
+    );
+    if !(supported(&a) && supported(&b)) {
+        return Tensor::cat(vec![a, b], 1);
+    }
+    Tensor::from_dispatch(Dispatch::join_channels(
+        a.into_dispatch(),
+        b.into_dispatch(),
+    ))
+}
+
 /// Nearest-neighbour upsampling: [B, C, H, W] -> [B, C, 2H, 2W], each pixel a 2x2 block.
 pub fn upsample_2x(x: Tensor<4>) -> Tensor<4> {
     if !supported(&x) {

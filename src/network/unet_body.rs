@@ -6,10 +6,10 @@ use super::plan::Plan;
 use super::resample::{Resample, ResampleFilter};
 use super::song_unet::Encoder;
 use super::unet_block::{BlockConfig, BlockStyle, UNetBlock, official_block_path};
-use super::walk::{START, Told, Walk};
+use super::walk::{START, Told, Walk, joined};
 use crate::Images;
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 
 /// Encoder, decoder and heads.
 #[derive(Module, Debug)]
@@ -142,9 +142,7 @@ impl UNetBody {
         let mut answer = None;
         for (block, (joins, ends)) in self.decoder.iter().zip(&self.layout.joins) {
             x = match if *joins { kept.pop() } else { None } {
-                Some(skip) => walk.add(&[x, skip], |both, told| {
-                    run(block, Tensor::cat(both, 1), told)
-                }),
+                Some(skip) => walk.add(&[x, skip], |both, told| run(block, joined(both), told)),
                 None => walk.then(x, |x, told| run(block, x, told)),
             };
             if *ends && let Some(head) = heads.next() {

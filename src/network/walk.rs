@@ -114,6 +114,12 @@ fn fork(images: Images) -> Images {
     images.reshape(shape)
 }
 
+/// All channels, of the first images first.
+pub(crate) fn joined(images: Vec<Images>) -> Images {
+    let joined = images.into_iter().reduce(fewstep_kernels::join_channels);
+    joined.expect("a part joins what it takes")
+}
+
 impl Told<'_> {
     /// The same for each of `count` parts, the first part's last. Each is a [`fork`] of that of the part behind it, so that
     /// the gradients that the parts find are added up from the first part on.

@@ -36,6 +36,7 @@ Examples:
   fewstep sweep experiments/substeps.toml
   fewstep sweep experiments/*.toml --out runs/experiments
   fewstep sweep my.toml --dry-run
+  fewstep sweep experiments/*.toml --known experiments/results.jsonl --tables
 
 A sweep is a TOML file; docs/sweep.md describes it. What has been measured is not measured again, also where two sweeps have the
 same run: to go on with a sweep that was interrupted, type the same command.";
@@ -52,6 +53,9 @@ pub struct Verb {
     /// List the runs and what they cost, and stop
     #[arg(long)]
     dry_run: bool,
+    /// Write the tables and plots of what is measured already, and stop
+    #[arg(long, conflicts_with_all = ["dry_run", "overwrite", "cache"])]
+    tables: bool,
     /// Go on with a sweep; this is done in any case
     #[arg(long, hide = true)]
     resume: bool,
@@ -91,7 +95,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
             return Err(wrong(format!("two of the sweep files are called {name}")));
         }
     }
-    if !verb.dry_run {
+    if !verb.dry_run && !verb.tables {
         catch_interrupts()?;
     }
     let mut results = Results::read(&verb.out, &verb.known)?;
@@ -99,6 +103,8 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         let sweep = Sweep::open(plan, verb, context)?;
         if verb.dry_run {
             sweep.print_plan(&results)?;
+        } else if verb.tables {
+            sweep.write_known(&results)?;
         } else if !sweep.run(&mut results)? {
             return Ok(ExitCode::from(130));
         }
@@ -238,15 +244,38 @@ impl<'a> Sweep<'a> {
                 return Ok(false);
             }
         }
-        self.write(&done)?;
+        self.write(&done, "")?;
         Ok(true)
     }
 
-    fn write(&self, done: &[(&Trial, u64, Measured)]) -> anyhow::Result<()> {
+    /// Writes the tables of what is there.
+    fn write_known(&self, results: &Results) -> anyhow::Result<()> {
+        let mut done = Vec::new();
+        for (trial, seed) in self.plan.jobs() {
+            if let Some(measured) = results.find(&self.identity(trial, seed)?)? {
+                done.push((trial, seed, measured.clone()));
+            }
+        }
+        let (all, name) = (self.plan.jobs().count(), &self.plan.name);
+        let missing = match all - done.len() {
+            0 => String::new(),
+            missing => format!("\n{missing} of {all} runs are not measured yet.\n"),
+        };
+        if done.is_empty() {
+            self.context
+                .reporter
+                .warn(format!("{name}: none of {all} runs is measured yet"));
+            return Ok(());
+        }
+        self.write(&done, &missing)
+    }
+
+    /// Writes tables and plots, with a remark under the table.
+    fn write(&self, done: &[(&Trial, u64, Measured)], remark: &str) -> anyhow::Result<()> {
         let rows = table::rows(done);
         let file = |name: &str| self.folder.join(name);
         write_atomically(&file("sweep.csv"), table::csv(&rows).as_bytes())?;
-        let markdown = table::markdown(self.plan, &rows) + &table::directions(done);
+        let markdown = table::markdown(self.plan, &rows) + remark + &table::directions(done);
         write_atomically(&file("sweep.md"), markdown.as_bytes())?;
         picture::draw(self.plan, &rows, &file("sweep.svg"))?;
         let curves = curve::series(done);

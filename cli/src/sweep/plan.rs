@@ -2,7 +2,7 @@
 
 use super::text::{Plot, Text};
 use crate::failure::wrong;
-use crate::generate::SamplingArgs;
+use crate::sampling::SamplingArgs;
 use anyhow::Context as _;
 use fewstep::checkpoint::Card;
 use fewstep::distill::Recipe;

@@ -2,8 +2,8 @@
 
 use super::plan::{Trial, Work};
 use crate::failure::wrong;
-use crate::generate::SamplingArgs;
 use crate::recipe::{Kind, Source};
+use crate::sampling::SamplingArgs;
 use anyhow::Context as _;
 use fewstep::distill::Recipe;
 use serde::Deserialize;

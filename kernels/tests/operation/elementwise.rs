@@ -1,6 +1,6 @@
 use crate::{check, inputs};
 use burn::tensor::{Device, Tensor, TensorData};
-use fewstep_kernels::{add_scaled, downsample_2x, silu, upsample_2x};
+use fewstep_kernels::{add_scaled, downsample_2x, join_channels, silu, upsample_2x};
 
 #[test]
 fn silu_matches_burn_in_f64() {
@@ -59,6 +59,33 @@ fn gradients_of_scaled_sums_add_up() {
         let y = add_scaled(silu(t[0].clone()), t[0].clone(), 0.7);
         add_scaled(y.clone(), silu(y), 1.0)
     });
+}
+
+/// Rows shorter and longer than what a task copies, and gradients that meet others.
+#[test]
+fn joined_channels_match_burn_in_f64() {
+    for [b, of_a, of_b, h, w] in [
+        [1, 1, 1, 1, 1],
+        [3, 2, 5, 3, 7],
+        [2, 40, 9, 32, 17],
+        [5, 1, 33, 16, 16],
+    ] {
+        let pixels = h * w;
+        let x = inputs(&[b * of_a * pixels, b * of_b * pixels], 1.0);
+        check("join", &x, 2e-7, &|t| {
+            let a = t[0].clone().reshape([b, of_a, h, w]);
+            let y = join_channels(a.clone(), t[1].clone().reshape([b, of_b, h, w]));
+            assert_eq!(y.dims(), [b, of_a + of_b, h, w]);
+            let y = join_channels(silu(y), a);
+            y.reshape([b * (2 * of_a + of_b) * pixels])
+        });
+    }
+    let images = Tensor::<4>::ones([2, 3, 4, 5], &Device::flex());
+    let none = images
+        .clone()
+        .narrow(0, 0, 2)
+        .slice([0..2, 0..0, 0..4, 0..5]);
+    assert_eq!(join_channels(none, images).dims(), [2, 3, 4, 5]);
 }
 
 #[test]

@@ -1,11 +1,11 @@
 use crate::{inputs, run};
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use fewstep_kernels::{add_scaled, conv2d_1x1, conv2d_3x3, group_norm_silu, silu};
+use fewstep_kernels::{add_scaled, conv2d_1x1, conv2d_3x3, group_norm_silu, join_channels, silu};
 
 /// Bits of the output and all gradients of a small network of `c` channels, on `threads` threads.
 fn bits(threads: usize, c: usize) -> Vec<Vec<u64>> {
     let [b, h, w] = [40, 15, 12];
-    let lens = [b * c * h * w, c * c * 9, c, c, b * c, c * c, c];
+    let lens = [b * c * h * w, c * c * 9, c, c, b * c, 2 * c * c, c];
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let result = pool.expect("thread pool").install(|| {
         run(&inputs(&lens, 1.0), DType::F32, &|t| {
@@ -14,7 +14,8 @@ fn bits(threads: usize, c: usize) -> Vec<Vec<u64>> {
             let x = conv2d_3x3(x, t(1).reshape([c, c, 3, 3]), Some(t(2)));
             let x = group_norm_silu(x, Some(t(4).reshape([b, c])), t(3), t(6), 2, 1e-6, true);
             let x = add_scaled(silu(x.clone()), x, 0.7);
-            let x = conv2d_1x1(x, t(5).reshape([c, c, 1, 1]), None);
+            let x = join_channels(x.clone(), silu(x));
+            let x = conv2d_1x1(x, t(5).reshape([c, 2 * c, 1, 1]), None);
             x.reshape([b * c * h * w])
         })
     });

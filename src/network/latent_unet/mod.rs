@@ -14,7 +14,7 @@ use super::embedding::Endpoint;
 use super::layers::{Conv2d, GroupNorm};
 use super::resample::{Resample, ResampleFilter};
 use super::step_branch::StepEmbedding;
-use super::walk::{START, Told, Walk};
+use super::walk::{START, Told, Walk, joined};
 use crate::Images;
 use attention::PixelAttention;
 use burn::module::Module;
@@ -137,9 +137,9 @@ impl LatentUNet {
         for blocks in &self.output_blocks {
             for (i, block) in blocks.iter().enumerate() {
                 x = match if i == 0 { kept.pop() } else { None } {
-                    Some(skip) => walk.add(&[x, skip], |both, told| {
-                        block.forward(Tensor::cat(both, 1), told)
-                    }),
+                    Some(skip) => {
+                        walk.add(&[x, skip], |both, told| block.forward(joined(both), told))
+                    }
                     None => walk.then(x, |x, told| block.forward(x, told)),
                 };
             }
