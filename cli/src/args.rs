@@ -20,7 +20,7 @@ Examples:
   fewstep sample runs/nfe2/student.safetensors --seeds 0-63 --out images --grid
   fewstep sample stable-diffusion-v1-5/ --prompt 'a lighthouse in a storm' --seeds 0-3
   fewstep evaluate runs/nfe2/student.safetensors --reference assets/fashion-mnist-statistics.safetensors
-  fewstep sweep experiments/substeps.toml
+  fewstep sweep experiments/c-substeps.toml
   fewstep convert runs/several/student.safetensors nfe3.safetensors --nfe 3
   fewstep inspect runs/nfe2/student.safetensors
   fewstep fetch edm-cifar10

@@ -136,8 +136,11 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     for work in &verb.work {
         let mut seconds = Vec::new();
         for repeat in 0..=verb.repeats.get() {
+            // A GPU is only told what to do; what counts is when it is done.
+            device.sync()?;
             let started = Instant::now();
             work.run(&mut workload)?;
+            device.sync()?;
             // The first time finds caches and memory cold.
             if repeat > 0 {
                 seconds.push(started.elapsed().as_secs_f64());
@@ -153,6 +156,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         let text = json!({
             "model": verb.model.display().to_string(),
             "batch": batch,
+            "device": crate::device::label(device),
             "threads": rayon::current_num_threads(),
             "version": env!("CARGO_PKG_VERSION"),
             "work": rows

@@ -29,7 +29,7 @@ pub fn run(verb: &Verb) -> anyhow::Result<ExitCode> {
     let mut found = vec![("cpu".to_string(), format!("{threads} threads"))];
     for interface in INTERFACES {
         for (index, device) in (interface.devices)().iter().enumerate() {
-            let name = device_name(device).unwrap_or_else(|| format!("{device:?}"));
+            let name = label(device);
             found.push((format!("{}:{index}", interface.name), name));
         }
     }
@@ -98,6 +98,11 @@ fn all(kind: DeviceType) -> Vec<Device> {
     Device::enumerate(kind).into_iter().collect()
 }
 
+/// What it is called in a report.
+pub fn label(device: &Device) -> String {
+    device_name(device).unwrap_or_else(|| format!("{device:?}"))
+}
+
 /// What the maker calls it.
 #[cfg(feature = "gpu")]
 fn device_name(device: &Device) -> Option<String> {
@@ -109,15 +114,29 @@ fn device_name(_: &Device) -> Option<String> {
     None
 }
 
+/// Whether it is a processor that stands in for a GPU, and is slower than the processor itself: Mesa's, Google's and
+/// Microsoft's.
+fn is_software(name: &str) -> bool {
+    let name = name.to_lowercase();
+    let known = [
+        "llvmpipe",
+        "lavapipe",
+        "softpipe",
+        "swiftshader",
+        "basic render",
+        "warp",
+    ];
+    known.iter().any(|software| name.contains(software))
+}
+
 /// The device that was typed: `cpu`, `auto`, or an interface with a number, such as `vulkan:0` (0 if left out).
 fn find(typed: &str) -> anyhow::Result<Device> {
     if typed == "cpu" {
         return Ok(Device::flex());
     }
     if typed == "auto" {
-        let first = INTERFACES
-            .iter()
-            .find_map(|i| (i.devices)().into_iter().next());
+        let mut all = INTERFACES.iter().flat_map(|i| (i.devices)());
+        let first = all.find(|device| !is_software(&label(device)));
         return Ok(first.unwrap_or_else(Device::flex));
     }
     let (name, index) = typed.split_once(':').unwrap_or((typed, "0"));

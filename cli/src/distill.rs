@@ -129,7 +129,9 @@ fn perceptual(
             "--perceptual does not go with a recipe without a perceptual distance; set distance = \"l1-lpips\"",
         )),
         (true, true) => Err(wrong(
-            "distance = \"l1-lpips\" needs weights of VGG16 and of the LPIPS heads; name their files with --perceptual",
+            "distance = \"l1-lpips\" needs weights of VGG16 and of the LPIPS heads: `fewstep fetch vgg16` and `fewstep fetch \
+             lpips-vgg` get them, `fewstep convert FILE.pth FILE.safetensors --to tensors` reads them, and --perceptual \
+             names both",
         )),
         (true, false) => {
             let config = recipe.perceptual.clone().unwrap_or_default();

@@ -80,7 +80,10 @@ impl Source {
 
     /// The settings with `sets` (each `dotted.key=value`) applied on top.
     pub fn resolve<R: Serialize + DeserializeOwned>(&self, sets: &[String]) -> anyhow::Result<R> {
-        let read = |table: Table| -> Result<R, toml::de::Error> { Value::Table(table).try_into() };
+        let read = |mut table: Table| -> Result<R, toml::de::Error> {
+            spell_out(&mut table);
+            Value::Table(table).try_into()
+        };
         // A `--set` below a table that the file leaves out needs the table's defaults; a `--set` that gives a table
         // another kind needs them gone. So both ways are tried.
         let mut bare = self.table.clone();
@@ -111,6 +114,16 @@ pub fn to_toml<R: Serialize>(kind: Kind, recipe: &R) -> anyhow::Result<String> {
     let kind = Value::try_from(kind).context("cannot write the recipe")?;
     let rest = toml::to_string(recipe).context("cannot write the recipe")?;
     Ok(format!("kind = {kind}\n{rest}"))
+}
+
+/// A kind alone stands for the table with its defaults: `spacing = "searched"`.
+fn spell_out(table: &mut Table) {
+    for key in ["spacing", "teacher-solver"] {
+        if let Some(value @ Value::String(_)) = table.get_mut(key) {
+            let kind = value.clone();
+            *value = Value::Table(Table::from_iter([("kind".to_string(), kind)]));
+        }
+    }
 }
 
 /// Sets a value after the other, those that choose a kind first: with another kind the settings of the old one go.
@@ -189,7 +202,8 @@ mod tests {
     use crate::failure::{exit_code, one_line};
     use crate::train_features;
     use fewstep::distill::Recipe;
-    use fewstep::grid::Spacing;
+    use fewstep::grid::{Search, Spacing};
+    use fewstep::solver::SolverConfig;
     use fewstep::teacher::TeacherRecipe;
 
     fn source(text: &str) -> Source {
@@ -239,6 +253,15 @@ mod tests {
         let text = "spacing = { kind = 'polynomial', rho = 5.0 }";
         let searched = resolve(text, &["spacing.gamma=1.2", "spacing.kind=searched"]).unwrap();
         assert_eq!(searched.spacing.to_search().unwrap().gamma, 1.2);
+        let bare = resolve(text, &["spacing=searched", "teacher-solver=heun"]).unwrap();
+        assert_eq!(
+            bare,
+            resolve("spacing = 'searched'\nteacher-solver = 'heun'", &[]).unwrap()
+        );
+        assert_eq!(
+            (bare.spacing, bare.teacher_solver),
+            (Spacing::Searched(Search::default()), SolverConfig::Heun {})
+        );
         let same = resolve(text, &["spacing.kind=polynomial"]).unwrap();
         assert_eq!(same.spacing, Spacing::Polynomial { rho: 5.0 });
         assert_eq!(resolve("", &["sigma-max=40"]).unwrap().sigma_max, 40.0);

@@ -12,7 +12,7 @@ use fewstep::solver::SolverConfig;
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct SamplingArgs {
     /// Network calls an image: for a student, one of the numbers that it was distilled for
-    #[arg(long, value_name = "N", conflicts_with = "steps")]
+    #[arg(long, value_name = "N", conflicts_with_all = ["steps", "levels"])]
     pub nfe: Option<usize>,
     /// Number of steps, for a teacher
     #[arg(long, value_name = "N")]
@@ -21,7 +21,7 @@ pub struct SamplingArgs {
     #[arg(long, value_name = "LEVELS", conflicts_with = "steps")]
     pub levels: Option<Levels>,
     /// Solver, for a teacher: euler, heun, dpm-solver-2, ipndm, ipndm-v, deis, unipc or dpm-solver-pp, with its order
-    /// after a colon and other settings after commas, such as unipc:2,prediction=noise
+    /// after a colon and other settings after commas, such as unipc:2,prediction=noise; docs/recipes.md lists them
     #[arg(long, value_name = "NAME[:ORDER]")]
     pub solver: Option<String>,
     /// Whether the first step is taken without calling the network
@@ -42,10 +42,7 @@ pub struct SamplingArgs {
 impl SamplingArgs {
     /// What the card says, with the flags applied.
     pub fn apply(&self, card: &Card) -> anyhow::Result<Sampling> {
-        let mut sampling = match self.nfe {
-            Some(evaluations) => card.sampling_with(evaluations)?,
-            None => card.sampling.clone(),
-        };
+        let mut sampling = card.sampling.clone();
         let given = [
             (self.steps.is_some(), "--steps"),
             (self.levels.is_some(), "--levels"),
@@ -62,18 +59,28 @@ impl SamplingArgs {
                 sampling.steps, sampling.solver
             )));
         }
+        sampling.analytic_first_step = self
+            .analytic_first_step
+            .unwrap_or(sampling.analytic_first_step);
+        if let Some(name) = &self.solver {
+            sampling.solver = solver(name)?;
+        }
+        if let Some(evaluations) = self.nfe {
+            // With another solver or first step a student is sampled as a teacher is.
+            let changed = self.solver.is_some() || self.analytic_first_step.is_some();
+            let mut card = card.clone();
+            card.sampling = sampling;
+            if changed {
+                card.kind = Kind::Teacher;
+            }
+            sampling = card.sampling_with(evaluations)?;
+        }
         sampling.steps = self.steps.unwrap_or(sampling.steps);
         if let Some(levels) = &self.levels {
             sampling.steps = levels.grid.steps();
             sampling.sigma_max = levels.grid.sigma_max();
             sampling.sigma_min = levels.grid.sigma_min();
             sampling.spacing = levels.spacing.clone();
-        }
-        sampling.analytic_first_step = self
-            .analytic_first_step
-            .unwrap_or(sampling.analytic_first_step);
-        if let Some(name) = &self.solver {
-            sampling.solver = solver(name)?;
         }
         self.guide(card, &mut sampling)?;
         sampling.check()?;
@@ -123,6 +130,9 @@ pub fn solver(text: &str) -> anyhow::Result<SolverConfig> {
     {
         let (key, text) =
             setting.map_err(|part| refuse(&format!("`{part}` is not of the form key=value")))?;
+        if key == "kind" {
+            return Err(refuse("the name comes first, such as heun"));
+        }
         let value = value(text).ok_or_else(|| refuse(&format!("`{text}` is not a value")))?;
         table.insert(key.into(), value);
     }
@@ -153,6 +163,7 @@ mod tests {
             "a\"b",
             "deis,time",
             "deis,time=[",
+            "euler,kind=heun",
             "unipc,variant=bh3",
             "",
         ] {

@@ -61,7 +61,7 @@ pub struct Verb {
     #[arg(long, value_name = "COST", value_enum, default_value_t = Cost::Deviation)]
     cost: Cost,
     /// What the cost of a step counts for each step before it
-    #[arg(long, value_name = "FACTOR", default_value_t = Search::default().gamma)]
+    #[arg(long, value_name = "FACTOR", allow_negative_numbers = true, default_value_t = Search::default().gamma)]
     gamma: f64,
     /// Solver of the fine paths
     #[arg(long, value_name = "NAME[:ORDER]", default_value = "ipndm:4")]
@@ -92,7 +92,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     let sampling = &model.card.sampling;
     let rule = match &sampling.spacing {
         // A student's levels may be a list; what is between them follows its rule.
-        Spacing::Levels { spacing, .. } => (**spacing).clone(),
+        Spacing::Levels { spacing, .. } | Spacing::Curve { spacing, .. } => (**spacing).clone(),
         Spacing::Searched(search) => (*search.spacing).clone(),
         rule => rule.clone(),
     };
@@ -109,6 +109,14 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         spacing: Box::new(rule),
         levels: None,
     };
+    search.check()?;
+    if !(2..=search.candidates).contains(&verb.steps) {
+        return Err(wrong(format!(
+            "--steps {}: there is something to choose from 2 steps up to the {} of --candidates",
+            verb.steps, search.candidates
+        )));
+    }
+    check_picture(verb)?;
     let task = ScheduleSearch {
         denoiser: &model.denoiser,
         image_shape: model.card.network.image_shape(),
@@ -145,6 +153,23 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     }
     say!("{}", list(found.grid.levels()));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses a picture under the name of another kind, before the search.
+fn check_picture(verb: &Verb) -> anyhow::Result<()> {
+    let Some(path) = &verb.picture else {
+        return Ok(());
+    };
+    let png = path
+        .extension()
+        .is_some_and(|e| e.eq_ignore_ascii_case("png"));
+    if png {
+        return Ok(());
+    }
+    let path = path.display();
+    Err(wrong(format!(
+        "--picture {path}: it will be a PNG; name it .png"
+    )))
 }
 
 /// What the found levels cost beside those of the rule, where the fine grid holds those.

@@ -298,6 +298,17 @@ fn mistakes() {
     assert!(world.bytes("ours.safetensors").len() > before.len());
     let text = world.prints("inspect ours.safetensors");
     assert!(text.contains("teacher"), "{text}");
+    // The branch of zeros is a part of the network, and changes nothing.
+    world.prints("convert edm.pkl plain.safetensors --overwrite");
+    for name in ["ours", "plain"] {
+        world.prints(&format!(
+            "sample {name}.safetensors --seeds 0-1 --steps 3 --out images-{name}"
+        ));
+    }
+    assert_eq!(
+        world.pictures("images-ours"),
+        world.pictures("images-plain")
+    );
 }
 
 #[test]

@@ -161,6 +161,58 @@ fn results_are_shared() {
     );
 }
 
+/// A training that runs away is not the end of the others.
+#[test]
+fn a_run_that_diverges_is_said_and_left() {
+    let world = world();
+    let runs = "[[run]]\nname = 'wild'\nset = { learning-rate = 1e30 }\n[[run]]\nname = 'tame'\n";
+    let head = SWEEP.split("[base]").next().unwrap();
+    let head = head.replace("seeds = [0, 1]", "seeds = [0]");
+    let head = head.lines().filter(|line| !line.starts_with("plot"));
+    let head = head.collect::<Vec<_>>().join("\n");
+    let base = "\n[base]\ntrajectories = 32\n";
+    fs::write(world.path("wild.toml"), format!("{head}{base}{runs}")).unwrap();
+    let said = world.fails("sweep wild.toml --out sweeps", 1);
+    assert!(
+        said.contains("wild, seed 0") && said.contains("1 runs failed"),
+        "{said}"
+    );
+    let table = String::from_utf8(world.bytes("sweeps/wild/sweep.md")).unwrap();
+    assert!(
+        table.contains("| tame |") && table.contains("Failed: wild"),
+        "{table}"
+    );
+}
+
+/// The example in the documentation is one that runs.
+#[test]
+fn the_documented_sweep_is_valid() {
+    let text =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/sweep.md")).unwrap();
+    let example = text
+        .split("```toml")
+        .nth(1)
+        .unwrap()
+        .split("```")
+        .next()
+        .unwrap();
+    let world = World::new();
+    fs::create_dir(world.path("assets")).unwrap();
+    let teacher = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../assets/fashion-mnist-teacher.safetensors"
+    );
+    fs::copy(
+        teacher,
+        world.path("assets/fashion-mnist-teacher.safetensors"),
+    )
+    .unwrap();
+    fs::write(world.path("example.toml"), example).unwrap();
+    let said = world.prints("sweep example.toml --dry-run");
+    assert!(said.contains("a second stage: 3 runs"), "{said}");
+    assert!(said.contains("# in all: 25 runs"), "{said}");
+}
+
 #[test]
 fn a_killed_sweep_goes_on() {
     let world = world();
@@ -204,5 +256,29 @@ fn mistakes_are_one_line() {
         fs::write(world.path("bad.toml"), text).unwrap();
         world.says("sweep bad.toml", 2, word);
     }
+    // What only the teacher, or the run before, can tell is known before the first hour, too.
+    let head = "title = 'x'\nrecipe = 'student.toml'\nteacher = 'teacher.safetensors'\n[[run]]\nname = 'one'\n";
+    for (text, word) in [
+        ("nfe = [7]", "nfe"),
+        ("set = { second-stage = true }", "after"),
+        (
+            "[[run]]\nname = 'two'\nafter = 'one'",
+            "second-stage = true",
+        ),
+        (
+            "[[run]]\nname = 'two'\nafter = 'one'\nset = { second-stage = true, steps = 2, teacher-solver = { kind = 'euler' } }",
+            "substeps",
+        ),
+        (
+            "[[sampler]]\nname = 's'\nsolver = 'dpmpp'\nsteps = [3]",
+            "dpmpp",
+        ),
+        ("[[sampler]]\nname = 's'\nsteps = [0]", "steps"),
+        ("[plot]\nx = 'substps'", "substps"),
+    ] {
+        fs::write(world.path("bad.toml"), format!("{head}{text}")).unwrap();
+        world.says("sweep bad.toml --dry-run", 2, word);
+    }
+    world.says("sweep bad.toml --known none.jsonl", 2, "none.jsonl");
     world.says("sweep none.toml", 2, "none.toml");
 }

@@ -250,14 +250,14 @@ impl Kernels for Flex {
     fn double(x: FlexTensor) -> FlexTensor {
         let x = dense(x);
         let [b, c, h, w] = x.layout().shape().dims();
-        let y = resample::spread(values(&x), [h, w], [2 * h, 2 * w], 1.0);
+        let y = resample::spread(values(&x), b * c, [h, w], [2 * h, 2 * w], 1.0);
         tensor(y, Shape::new([b, c, 2 * h, 2 * w]))
     }
 
     fn halve(x: FlexTensor) -> FlexTensor {
         let x = dense(x);
         let [b, c, h, w] = x.layout().shape().dims();
-        let y = resample::gather(values(&x), [h, w], 0.25);
+        let y = resample::gather(values(&x), b * c, [h, w], 0.25);
         tensor(y, Shape::new([b, c, h / 2, w / 2]))
     }
 

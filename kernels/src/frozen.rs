@@ -7,8 +7,10 @@ use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-/// Frozen weights by the address of their values.
-static FROZEN: RwLock<Option<HashMap<usize, Entry>>> = RwLock::new(None);
+/// Frozen weights by the address of their values, and their sizes: a tensor of another shape may share the values.
+static FROZEN: RwLock<Option<HashMap<Name, Entry>>> = RwLock::new(None);
+
+type Name = (usize, Vec<usize>);
 
 struct Entry {
     /// A handle of our own: while it lives, the values are neither freed nor changed, because Burn writes only
@@ -22,7 +24,7 @@ struct Entry {
 /// Keeps weights packed while it lives; see [`freeze`].
 #[derive(Debug)]
 pub struct Frozen {
-    addresses: Vec<usize>,
+    names: Vec<Name>,
 }
 
 /// Keeps what convolutions make of these weights, `[out, in, side, side]`, until the result is dropped: twice to four
@@ -31,7 +33,7 @@ pub struct Frozen {
 pub fn freeze(weights: impl IntoIterator<Item = Tensor<4>>) -> Frozen {
     let mut lock = FROZEN.write().unwrap_or_else(PoisonError::into_inner);
     let table = lock.get_or_insert_default();
-    let mut addresses = Vec::new();
+    let mut names = Vec::new();
     for weight in weights {
         if weight.dtype() != DType::F32 || weight.device() != Device::flex() {
             continue;
@@ -39,46 +41,46 @@ pub fn freeze(weights: impl IntoIterator<Item = Tensor<4>>) -> Frozen {
         let Ok(weight) = weight.try_into_primitive::<Flex>() else {
             continue;
         };
-        let Some(address) = address(&weight) else {
+        let Some(name) = name(&weight) else {
             continue;
         };
-        let entry = table.entry(address).or_insert_with(|| Entry {
+        let entry = table.entry(name.clone()).or_insert_with(|| Entry {
             _weight: weight,
             packed: Arc::default(),
             holders: 0,
         });
         entry.holders += 1;
-        addresses.push(address);
+        names.push(name);
     }
-    Frozen { addresses }
+    Frozen { names }
 }
 
 impl Drop for Frozen {
     fn drop(&mut self) {
         let mut lock = FROZEN.write().unwrap_or_else(PoisonError::into_inner);
         let table = lock.get_or_insert_default();
-        for address in &self.addresses {
-            if let Some(entry) = table.get_mut(address) {
+        for name in &self.names {
+            if let Some(entry) = table.get_mut(name) {
                 entry.holders -= 1;
                 if entry.holders == 0 {
-                    table.remove(address);
+                    table.remove(name);
                 }
             }
         }
     }
 }
 
-/// Where the values are; `None` for tensors that convolutions would copy.
-fn address(weight: &FlexTensor) -> Option<usize> {
+/// Where the values are, and the shape; `None` for tensors that convolutions would copy.
+fn name(weight: &FlexTensor) -> Option<Name> {
     let values: &[f32] = weight.as_slice()?;
-    Some(values.as_ptr().addr())
+    Some((values.as_ptr().addr(), weight.layout().shape().to_vec()))
 }
 
 /// What `pack` makes of a weight, kept if the weight is frozen.
 pub(crate) fn packed(weight: &FlexTensor, pack: impl FnOnce() -> Vec<f32>) -> Packed {
     let lock = FROZEN.read().unwrap_or_else(PoisonError::into_inner);
-    let entry = lock.as_ref().zip(address(weight));
-    let kept = entry.and_then(|(table, address)| Some(table.get(&address)?.packed.clone()));
+    let entry = lock.as_ref().zip(name(weight));
+    let kept = entry.and_then(|(table, name)| Some(table.get(&name)?.packed.clone()));
     drop(lock);
     match kept {
         Some(kept) => {
@@ -126,7 +128,7 @@ mod tests {
     fn is_kept(weight: &Tensor<4>) -> Option<bool> {
         let weight = weight.clone().try_into_primitive::<Flex>().unwrap();
         let lock = FROZEN.read().unwrap();
-        let entry = lock.as_ref()?.get(&address(&weight)?)?;
+        let entry = lock.as_ref()?.get(&name(&weight)?)?;
         Some(entry.packed.get().is_some())
     }
 
@@ -181,9 +183,15 @@ mod tests {
         let twice: Vec<f32> = answer(&x, &weight).iter().map(|y| 2.0 * y).collect();
         let frozen = freeze([weight.clone()]);
         answer(&x, &weight);
-        let doubled = weight.mul_scalar(2.0);
+        let doubled = weight.clone().mul_scalar(2.0);
         assert_eq!(is_kept(&doubled), None);
         assert_eq!(answer(&x, &doubled), twice);
+        // The same values as another kernel.
+        let other = weight.clone().reshape([3, 2, 3, 3]);
+        assert_eq!(is_kept(&other), None);
+        let x = tensor([1, 2, 4, 4], 0.2);
+        let copy = Tensor::from_data(other.clone().into_data(), &Device::flex());
+        assert_eq!(answer(&x, &other), answer(&x, &copy));
         drop(frozen);
     }
 }

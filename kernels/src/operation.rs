@@ -10,6 +10,14 @@ fn supported<const D: usize>(t: &Tensor<D>) -> bool {
     t.dtype() == DType::F32 && t.device() == Device::flex()
 }
 
+/// In f32 if it is in half precision.
+fn single<const D: usize>(t: Tensor<D>) -> Tensor<D> {
+    match t.dtype() {
+        DType::F16 | DType::BF16 => t.cast(DType::F32),
+        _ => t,
+    }
+}
+
 /// 3x3 convolution, stride 1, padding 1: `x` `[B, Cin, H, W]`, `weight` `[Cout, Cin, 3, 3]`, `bias`
 /// `[Cout]` -> `[B, Cout, H, W]`.
 ///
@@ -87,11 +95,15 @@ pub fn group_norm_silu(
             Some(shift) => x + shift.reshape([b, c, 1, 1]),
             None => x,
         };
-        let x = x.reshape([b, groups, c / groups * h * w]);
+        // A sum of squares in half precision is soon infinite, and the result silently `beta`.
+        let dtype = x.dtype();
+        let [gamma, beta] = [gamma, beta].map(|t| single(t).reshape([1, c, 1, 1]));
+        let x = single(x).reshape([b, groups, c / groups * h * w]);
         let (variance, mean) = x.clone().var_mean_bias(2);
         let x = (x - mean) / (variance + eps).sqrt();
-        let x = x.reshape([b, c, h, w]) * gamma.reshape([1, c, 1, 1]) + beta.reshape([1, c, 1, 1]);
-        return if silu { activation::silu(x) } else { x };
+        let x = x.reshape([b, c, h, w]) * gamma + beta;
+        let x = if silu { activation::silu(x) } else { x };
+        return x.cast(dtype);
     }
     let shift = shift.unwrap_or_else(|| Tensor::zeros([b, c], (&gamma.device(), DType::F32)));
     Tensor::from_dispatch(Dispatch::group_norm_silu(
@@ -177,7 +189,7 @@ pub fn downsample_2x(x: Tensor<4>) -> Tensor<4> {
 /// contiguous. With `tokens` the answer lies in memory as `[B, N, heads, width]`, else as `[B, heads, width, N]`.
 ///
 /// # Panics
-/// If the shapes do not fit each other, or there are no keys.
+/// If the shapes do not fit each other, or there are no keys or no numbers in one.
 pub fn attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, tokens: bool) -> Tensor<4> {
     let [b, heads, _, width] = query.dims();
     let [_, _, keys, _] = key.dims();
@@ -187,10 +199,16 @@ pub fn attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, tokens: boo
         "keys of the queries' heads"
     );
     assert_eq!(value.dims(), key.dims(), "one value for each key");
-    assert!(keys > 0, "attention needs keys");
+    assert!(keys > 0 && width > 0, "attention needs keys");
     if !(supported(&query) && supported(&key) && supported(&value)) {
-        let options = AttentionModuleOptions::default();
-        return module::attention(query, key, value, None, None, options);
+        if let DType::F16 | DType::BF16 = query.dtype() {
+            let options = AttentionModuleOptions::default();
+            return module::attention(query, key, value, None, None, options);
+        }
+        // Burn's own may compute in half precision on a GPU, whatever it is given.
+        let query = query.mul_scalar(1.0 / (width as f64).sqrt());
+        let weights = activation::softmax(query.matmul(key.swap_dims(2, 3)), 3);
+        return weights.matmul(value);
     }
     let answer = Tensor::from_dispatch(Dispatch::attention_tiled(
         query.into_dispatch(),
@@ -208,14 +226,14 @@ pub fn attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, tokens: boo
 /// the queries first -> `[B, heads, width, N]`.
 ///
 /// # Panics
-/// If the heads cannot be divided among the three, or there are no tokens.
+/// If the heads cannot be divided among the three, or there are no tokens or no numbers in one.
 pub fn self_attention(qkv: Tensor<4>) -> Tensor<4> {
-    let [_, all, _, tokens] = qkv.dims();
+    let [_, all, width, tokens] = qkv.dims();
     assert!(
         all > 0 && all.is_multiple_of(3),
         "{all} heads are not queries, keys and values"
     );
-    assert!(tokens > 0, "attention needs keys");
+    assert!(tokens > 0 && width > 0, "attention needs keys");
     if !supported(&qkv) {
         let heads = all / 3;
         let part = |i: usize| qkv.clone().narrow(1, i * heads, heads).swap_dims(2, 3);

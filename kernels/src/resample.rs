@@ -6,19 +6,23 @@ use crate::buffer::chunks;
 /// output has `out_height` >= 2 height rows of `out_width` >= 2 width, zero past the blocks.
 pub(crate) fn spread(
     x: &[f32],
+    planes: usize,
     [height, width]: [usize; 2],
     [out_height, out_width]: [usize; 2],
     scale: f32,
 ) -> Vec<f32> {
     assert!(out_height >= 2 * height && out_width >= 2 * width);
     let size = out_height * out_width;
-    let planes = count(x, height * width);
+    assert_eq!(x.len(), planes * height * width);
     let plane = |n: usize, out: *mut f32| {
         // SAFETY: `out` is this plane's chunk; writing zeros makes it a valid slice.
         let out = unsafe {
             out.write_bytes(0, size);
             std::slice::from_raw_parts_mut(out, size)
         };
+        if width == 0 {
+            return;
+        }
         let rows = x[n * height * width..][..height * width].chunks_exact(width);
         for (row, pair) in rows.zip(out.chunks_exact_mut(2 * out_width)) {
             let (top, bottom) = pair.split_at_mut(out_width);
@@ -33,9 +37,14 @@ pub(crate) fn spread(
 }
 
 /// Each 2x2 block becomes `scale` times its sum; an odd last row or column is left out.
-pub(crate) fn gather(x: &[f32], [height, width]: [usize; 2], scale: f32) -> Vec<f32> {
+pub(crate) fn gather(
+    x: &[f32],
+    planes: usize,
+    [height, width]: [usize; 2],
+    scale: f32,
+) -> Vec<f32> {
     let (h, w) = (height / 2, width / 2);
-    let planes = count(x, height * width);
+    assert_eq!(x.len(), planes * height * width);
     let plane = |n: usize, out: *mut f32| {
         let image = &x[n * height * width..][..height * width];
         for y in 0..h {
@@ -49,8 +58,4 @@ pub(crate) fn gather(x: &[f32], [height, width]: [usize; 2], scale: f32) -> Vec<
     };
     // SAFETY: `plane` writes all h * w values.
     unsafe { chunks(planes, h * w, plane) }
-}
-
-fn count(x: &[f32], size: usize) -> usize {
-    x.len().checked_div(size).unwrap_or(0)
 }

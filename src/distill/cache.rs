@@ -49,8 +49,9 @@ impl TrajectoryType {
 
 /// A folder of trajectories, a file for each batch, in a sub-folder for each teacher.
 ///
-/// A file's name is the hash of everything that its trajectories depend on, the version of this program included: a run
-/// gets what it would have computed, bit for bit. Files that are broken are computed and written again. Several
+/// A file's name is the hash of everything that its trajectories depend on, the version of this program and the device
+/// included: on the same kind of processor a run gets what it would have computed, bit for bit. Another kind, or a build
+/// between two versions, may round otherwise. Files that are broken are computed and written again. Several
 /// processes may use one folder, since files appear whole or not at all. Nothing is ever deleted: remove the folder, or
 /// a part of it, at any time.
 #[derive(Debug)]

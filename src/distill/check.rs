@@ -1,11 +1,13 @@
 //! Whether a recipe makes sense, alone and with its teacher.
 
-use super::{Distance, Recipe, Target};
+use super::{Distance, Recipe, Target, TrajectoryType};
 use crate::Error;
 use crate::checkpoint::{Card, Kind, Sampling, check_guidance, recipe_json};
 use crate::error::positive;
 use crate::grid::Spacing;
+use crate::network::Precision;
 use crate::solver::SolverConfig;
+use burn::tensor::{DType, Device};
 
 fn incompatible(
     first: impl Into<String>,
@@ -120,6 +122,16 @@ impl Recipe {
                 "a step that starts at the teacher's point has none before it; use gradient-steps = 1",
             ));
         }
+        let [_, most] = self.variable_steps.unwrap_or([self.steps; 2]);
+        let trained = most - usize::from(self.analytic_first_step);
+        if self.gradient_steps > trained {
+            let expected = format!("at most {trained}, the student's trained steps");
+            return Err(Error::invalid(
+                "gradient-steps",
+                self.gradient_steps,
+                expected,
+            ));
+        }
         if self.teacher_guidance != 1.0 && self.guidance != 1.0 {
             return Err(incompatible(
                 format!("teacher-guidance = {}", self.teacher_guidance),
@@ -192,6 +204,30 @@ impl Recipe {
             step_condition: Some(self.step_condition.unwrap_or(self.tells_steps() || told)),
             ..self.clone()
         })
+    }
+
+    /// Whether a device has the types that the recipe computes and stores in.
+    pub(super) fn check_device(&self, device: &Device) -> Result<(), Error> {
+        let half = |precision: Precision| match precision {
+            Precision::F32 => None,
+            half => Some(half.dtype()),
+        };
+        let stored = (self.trajectory_type == TrajectoryType::F16).then_some(DType::F16);
+        let wanted = [
+            ("teacher-precision", half(self.teacher_precision)),
+            ("compute-precision", half(self.compute_precision)),
+            ("trajectory-type", stored),
+        ];
+        for (key, dtype) in wanted {
+            if let Some(dtype) = dtype.filter(|dtype| !device.supports_dtype(*dtype)) {
+                return Err(incompatible(
+                    format!("{key} of {dtype:?}"),
+                    format!("{device:?}, which has no such type"),
+                    format!("set {key} = \"f32\", or take another device"),
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Whether there is something to follow, where it is to be followed closely.

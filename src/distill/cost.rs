@@ -25,7 +25,8 @@ impl Cost {
 
 impl Recipe {
     /// What the whole run costs with this teacher, with its last batch full; of a recipe for several numbers of steps,
-    /// what is to be expected. A search for levels before the run and a perceptual distance are not in it.
+    /// what is to be expected. The [search](Self::search_forwards) for levels before the run is the teacher's; a perceptual
+    /// distance is not in it.
     ///
     /// # Errors
     /// None for a recipe that passed its check.
@@ -42,10 +43,23 @@ impl Recipe {
         let all = self.trajectories_after(self.rounds());
         let of_all = |calls: u64| calls.saturating_mul(all) / numbers;
         Ok(Cost {
-            teacher: of_all(sum.teacher),
+            teacher: of_all(sum.teacher).saturating_add(self.search_forwards()?),
             student: of_all(sum.student),
             backward: of_all(sum.backward),
         })
+    }
+
+    /// Forward passes of the teacher before the run, to search for levels that are still to be found.
+    ///
+    /// # Errors
+    /// None for a recipe that passed its check.
+    pub fn search_forwards(&self) -> Result<u64, Error> {
+        let Some(search) = self.spacing.to_search() else {
+            return Ok(0);
+        };
+        let calls = self.teacher_solver.build()?;
+        let calls = calls.evaluations(search.candidates, false) as u64;
+        Ok(calls.saturating_mul(search.trajectories as u64))
     }
 
     /// One trajectory of the teacher and all uses of it.
@@ -74,6 +88,7 @@ impl Recipe {
 mod tests {
     use super::*;
     use crate::checkpoint::Kind;
+    use crate::grid::{Search, Spacing};
     use crate::network::{NetworkConfig, SongUNetConfig};
     use crate::solver::SolverConfig;
 
@@ -135,6 +150,16 @@ mod tests {
         // 3 to 6 steps, each as often as the others.
         let several = with(|r| r.variable_steps = Some([3, 6]));
         assert_eq!(several, [216, 42, 42, 342]);
+        // 256 paths of 60 steps before the run, unless the levels are there already.
+        let searched = with(|r| r.spacing = Spacing::Searched(Search::default()));
+        assert_eq!(searched, [144 + 256 * 60, 24, 24, 216 + 256 * 60]);
+        let found = with(|r| {
+            r.spacing = Spacing::Searched(Search {
+                levels: Some(vec![80.0, 6.0, 2.0, 1.0, 0.006]),
+                ..Search::default()
+            });
+        });
+        assert_eq!(found, [144, 24, 24, 216]);
         // A second stage's teacher is a student, with a first step that is free.
         let second = with(|r| {
             r.steps = 2;

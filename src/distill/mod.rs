@@ -82,6 +82,7 @@ impl Distiller {
         device: &Device,
     ) -> Result<Self, Error> {
         let recipe = recipe.for_teacher(&teacher.card)?;
+        recipe.check_device(device)?;
         // Levels that are still to be searched for would be missed only now.
         recipe.teacher_grid(recipe.steps)?;
         let mut card = teacher.card.clone();

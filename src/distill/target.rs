@@ -35,6 +35,7 @@ impl<'a> TrajectorySource<'a> {
     /// Those of [`Recipe::for_teacher`] and of [`Recipe::teacher_grid`].
     pub fn new(recipe: &Recipe, teacher: &'a Model, device: &Device) -> Result<Self, Error> {
         let recipe = recipe.for_teacher(&teacher.card)?;
+        recipe.check_device(device)?;
         recipe.teacher_grid(recipe.steps)?;
         let denoiser = recipe.teacher(teacher)?.denoiser;
         let frozen = denoiser.network.frozen_weights();

@@ -112,8 +112,12 @@ impl Export {
         });
         let json = match (self.layout, card) {
             (Layout::Tensors, _) | (_, None) => None,
-            (_, Some(card)) => {
-                let json = serde_json::to_string(card);
+            (layout, Some(card)) => {
+                let mut card = card.clone();
+                if layout == (Layout::StateDict { step_branch: true }) {
+                    card.network = card.network.with_step_branch(true);
+                }
+                let json = serde_json::to_string(&card);
                 Some(json.map_err(|e| Error::invalid("card", e, "representable as JSON"))?)
             }
         };

@@ -63,6 +63,7 @@ fn configs() -> Vec<(&'static str, NetworkConfig)> {
         step_branch: true,
     };
     let text = LatentUNetConfig {
+        channel_multipliers: vec![2, 2],
         attention_factors: vec![1],
         attention: LatentAttention::Text {
             heads: 4,

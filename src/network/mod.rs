@@ -331,7 +331,7 @@ impl Network {
     pub fn frozen_weights(&self) -> Frozen {
         let kernels = parameter::kernels(self);
         let numbers: usize = kernels.iter().map(|k| k.shape().num_elements()).sum();
-        // What is kept is up to three times as large; the memory of a network of billions is better spent otherwise.
+        // What is kept is up to four times as large; the memory of a network of billions is better spent otherwise.
         let small = numbers <= MOST_FROZEN;
         fewstep_kernels::freeze(kernels.into_iter().filter(|_| small))
     }

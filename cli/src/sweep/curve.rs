@@ -2,8 +2,9 @@
 
 use super::measured::Measured;
 use super::picture::{Axes, Series, write};
-use super::plan::{Plan, Trial};
+use super::plan::{Plan, Trial, Work};
 use super::table::{deviation, mean};
+use fewstep::distill::{Distance, Target};
 use serde_json::Value;
 use std::path::Path;
 
@@ -14,11 +15,14 @@ pub fn read(folder: &Path) -> anyhow::Result<Vec<[f64; 2]>> {
 }
 
 /// The curve of each trial: trajectories, the last step's distance, and its deviation over the seeds.
+///
+/// Only of those whose distance and target are the first trial's: those of others are other quantities.
 pub fn series(done: &[(&Trial, u64, Measured)]) -> Vec<Series> {
     let mut curves: Vec<(String, Vec<&[[f64; 2]]>)> = Vec::new();
+    let first = done.iter().find_map(|(trial, ..)| kind(trial));
     for (trial, _, measured) in done {
         let curve = measured.curve.as_slice();
-        if curve.is_empty() {
+        if curve.is_empty() || kind(trial) != first {
             continue;
         }
         match curves.iter_mut().find(|(name, _)| *name == trial.name) {
@@ -27,6 +31,14 @@ pub fn series(done: &[(&Trial, u64, Measured)]) -> Vec<Series> {
         }
     }
     curves.into_iter().map(merge).collect()
+}
+
+/// What a trial's distances are distances of.
+fn kind(trial: &Trial) -> Option<(Distance, Target)> {
+    match &trial.work {
+        Work::Distil { recipe, .. } => Some((recipe.distance, recipe.target)),
+        Work::Sample(_) => None,
+    }
 }
 
 /// Trajectories, and the distance of the last step, which is the one to the teacher's image.

@@ -1,5 +1,6 @@
 //! What runs were found to be, kept so that nothing is measured twice.
 
+use crate::failure::wrong;
 use anyhow::Context as _;
 use fs_err::OpenOptions;
 use serde::{Deserialize, Serialize};
@@ -9,6 +10,10 @@ use std::path::{Path, PathBuf};
 
 /// The file of all results, in the folder of the sweeps.
 const FILE: &str = "results.jsonl";
+
+/// What ends a line that was never whole.
+const BROKEN: &str = " (broken off)";
+const BROKEN_END: &str = " (broken off)\n";
 
 /// Everything that the figures depend on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,8 +25,8 @@ pub struct Identity {
     pub teacher: String,
     /// SHA-256 of the feature network's file.
     pub features: String,
-    /// Images behind the moments that are compared with.
-    pub reference_images: u64,
+    /// SHA-256 of the file of moments that are compared with.
+    pub reference: String,
     /// Images behind each Frechet distance.
     pub images: u64,
     /// Seeds behind each paired distance.
@@ -70,8 +75,8 @@ pub struct Results {
 impl Results {
     /// The results in a folder, and those in `others`.
     ///
-    /// The last line of a run counts. An end without a line break, as after a power cut, is cut off; any line that cannot
-    /// be read is an error.
+    /// The last line of a run counts. An end without a line break, as after a power cut or while another process writes, is
+    /// left out; any line that cannot be read is an error.
     pub fn read(folder: &Path, others: &[PathBuf]) -> anyhow::Result<Self> {
         let path = folder.join(FILE);
         let own = path.exists().then_some(&path);
@@ -80,13 +85,13 @@ impl Results {
             known: HashMap::new(),
         };
         for file in others.iter().chain(own) {
-            let text = fs_err::read_to_string(file)?;
+            let text = fs_err::read_to_string(file).map_err(|e| wrong(e.to_string()))?;
             let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
-            if *file == path && whole.len() < text.len() {
-                let file = OpenOptions::new().write(true).open(&path)?;
-                file.set_len(whole.len() as u64)?;
-            }
             for (at, line) in whole.lines().enumerate() {
+                // What was left out when the next result came.
+                if line.ends_with(BROKEN) {
+                    continue;
+                }
                 let found: Measured = serde_json::from_str(line)
                     .with_context(|| format!("{}: line {} is no result", file.display(), at + 1))?;
                 results.known.insert(key(&found.identity)?, found);
@@ -106,11 +111,17 @@ impl Results {
             fs_err::create_dir_all(folder)?;
         }
         let line = serde_json::to_string(measured).context("cannot write the result")?;
+        // A line that a power cut left without an end is not gone on with.
+        let before = fs_err::read(&self.path).unwrap_or_default();
+        let end = match before.last() {
+            None | Some(b'\n') => "",
+            Some(_) => BROKEN_END,
+        };
         let mut file = OpenOptions::new()
             .create(true)
             .append(true)
             .open(&self.path)?;
-        file.write_all(format!("{line}\n").as_bytes())?;
+        file.write_all(format!("{end}{line}\n").as_bytes())?;
         file.sync_all()?;
         let key = key(&measured.identity)?;
         self.known.insert(key, measured.clone());
@@ -132,7 +143,7 @@ mod tests {
                 work: serde_json::json!({ "seed": seed }),
                 teacher: "a".into(),
                 features: "b".into(),
-                reference_images: 3,
+                reference: "c".into(),
                 images: 4,
                 pairs: 5,
                 directions: 0,

@@ -1,6 +1,8 @@
 //! `fewstep sweep`: many distillations and samplers measured in the same way, ranked and drawn.
 
+mod check;
 mod curve;
+mod forecast;
 mod measured;
 mod picture;
 mod plan;
@@ -13,27 +15,27 @@ use crate::device::Context;
 use crate::failure::wrong;
 use crate::latent::is_latent;
 use crate::measure::too_few;
-use crate::progress::duration;
 use crate::run::{catch_interrupts, interrupted};
 use crate::say::say;
 use crate::seeds::Seeds;
+use anyhow::bail;
 use clap::Args;
 use fewstep::Images;
-use fewstep::checkpoint::{Model, write_atomically};
+use fewstep::checkpoint::{Model, hash_file, write_atomically};
 use fewstep::distill::Distance;
 use fewstep::import;
 use fewstep::metric::{Features, Moments};
+use forecast::Forecast;
 use indicatif::HumanCount;
 use measured::{Measured, Results};
 use plan::{Plan, Trial, Work};
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
 
 const EXAMPLES: &str = "\
 Examples:
-  fewstep sweep experiments/substeps.toml
+  fewstep sweep experiments/c-substeps.toml
   fewstep sweep experiments/*.toml --out runs/experiments
   fewstep sweep my.toml --dry-run
   fewstep sweep experiments/*.toml --known experiments/results.jsonl --tables
@@ -99,17 +101,42 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         catch_interrupts()?;
     }
     let mut results = Results::read(&verb.out, &verb.known)?;
+    let mut work = Forecast::default();
+    for plan in &plans {
+        let sweep = Sweep::open(plan, verb, context)?;
+        sweep.check()?;
+        work.add(&sweep, &results)?;
+    }
+    let mut failed = 0;
     for plan in &plans {
         let sweep = Sweep::open(plan, verb, context)?;
         if verb.dry_run {
             sweep.print_plan(&results)?;
         } else if verb.tables {
             sweep.write_known(&results)?;
-        } else if !sweep.run(&mut results)? {
-            return Ok(ExitCode::from(130));
+        } else {
+            match sweep.run(&mut results, &mut work)? {
+                Outcome::Interrupted => return Ok(ExitCode::from(130)),
+                Outcome::Done { failures } => failed += failures,
+            }
         }
     }
+    if verb.dry_run {
+        say!("{}", work.describe());
+    }
+    if failed > 0 {
+        bail!("{failed} runs failed, as said above; everything else is done");
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How a sweep ended.
+enum Outcome {
+    Interrupted,
+    Done {
+        /// Runs whose training diverged.
+        failures: usize,
+    },
 }
 
 /// A sweep with everything that its runs share.
@@ -120,6 +147,7 @@ struct Sweep<'a> {
     teacher_hash: String,
     features: Features,
     reference: Moments,
+    reference_hash: String,
     /// Whether what does not fit may be thrown away.
     overwrite: bool,
     /// Where trajectories are kept between runs.
@@ -145,6 +173,7 @@ impl<'a> Sweep<'a> {
         let features = Features::read(asset.path(), device)?;
         let asset = Asset::find(plan.reference.as_deref(), STATISTICS)?;
         let reference = Moments::read(asset.path())?;
+        let reference_hash = hash_file(asset.path())?;
         for trial in &plan.trials {
             if let Work::Distil { recipe, .. } = &trial.work
                 && recipe.distance == Distance::L1Lpips
@@ -162,6 +191,7 @@ impl<'a> Sweep<'a> {
             teacher_hash,
             features,
             reference,
+            reference_hash,
             overwrite: verb.overwrite,
             cache: verb.cache.as_deref(),
             pairs: OnceCell::new(),
@@ -172,7 +202,6 @@ impl<'a> Sweep<'a> {
     /// Says what would be done.
     fn print_plan(&self, results: &Results) -> anyhow::Result<()> {
         say!("# {}", self.plan.title);
-        let mut sum = 0;
         for trial in &self.plan.trials {
             let name = &trial.name;
             let mut runs = 0;
@@ -190,7 +219,6 @@ impl<'a> Sweep<'a> {
                     let card = &self.teacher.card;
                     let recipe = self.plan.at_cost(recipe.clone(), card)?;
                     let cost = recipe.cost(card)?.forwards();
-                    sum += cost * runs;
                     say!(
                         "{name}: {runs} runs, {} trajectories and {} network forwards each",
                         HumanCount(recipe.trajectories),
@@ -199,53 +227,62 @@ impl<'a> Sweep<'a> {
                 }
             }
         }
-        say!("# network forwards in all: {}", HumanCount(sum));
         Ok(())
     }
 
-    /// Does what is missing and writes the tables; false if it was interrupted.
-    fn run(&self, results: &mut Results) -> anyhow::Result<bool> {
+    /// Does what is missing and writes the tables. A training that diverges is said, and the others go on.
+    fn run(&self, results: &mut Results, work: &mut Forecast) -> anyhow::Result<Outcome> {
         let reporter = self.context.reporter;
         if let Some(warning) = too_few(self.plan.images, self.features.card.network.features) {
             reporter.warn(warning);
         }
         let jobs: Vec<(&Trial, u64)> = self.plan.jobs().collect();
-        let mut done = Vec::new();
-        let (started, mut fresh) = (Instant::now(), 0);
+        let (mut done, mut failures) = (Vec::new(), Vec::new());
         for (at, (trial, seed)) in jobs.iter().enumerate() {
             let identity = self.identity(trial, *seed)?;
             let measured = match results.find(&identity)? {
                 Some(measured) => measured.clone(),
                 None => {
-                    let left = started.elapsed().as_secs_f64() / f64::from(fresh.max(1))
-                        * (jobs.len() - at) as f64;
-                    let eta = match fresh {
-                        0 => String::new(),
-                        _ => format!(", about {} left", duration(left)),
-                    };
                     reporter.say(format!(
-                        "{} {} of {}{eta}: {}, seed {seed}",
+                        "{} {} of {}{}: {}, seed {seed}",
                         self.plan.name,
                         at + 1,
                         jobs.len(),
+                        work.eta(),
                         trial.name
                     ));
-                    fresh += 1;
-                    let Some(measured) = self.measure(trial, *seed, identity)? else {
-                        return Ok(false);
-                    };
-                    results.add(&measured)?;
-                    measured
+                    work.begin();
+                    let found = self.measure(trial, *seed, identity);
+                    work.end(&self.key(trial, *seed)?);
+                    match found {
+                        Ok(Some(measured)) => {
+                            results.add(&measured)?;
+                            measured
+                        }
+                        Ok(None) => return Ok(Outcome::Interrupted),
+                        Err(error) if diverged(&error) => {
+                            let failure = format!("{}, seed {seed}: {error:#}", trial.name);
+                            reporter.warn(format!("{failure}; going on with the others"));
+                            failures.push(failure);
+                            continue;
+                        }
+                        Err(error) => return Err(error),
+                    }
                 }
             };
             done.push((*trial, *seed, measured));
             if interrupted() && at + 1 < jobs.len() {
                 reporter.say("stopped; the same command goes on");
-                return Ok(false);
+                return Ok(Outcome::Interrupted);
             }
         }
-        self.write(&done, "")?;
-        Ok(true)
+        let remarks = failures.iter().map(|f| format!("\nFailed: {f}\n"));
+        if !done.is_empty() {
+            self.write(&done, &remarks.collect::<String>())?;
+        }
+        Ok(Outcome::Done {
+            failures: failures.len(),
+        })
     }
 
     /// Writes the tables of what is there.
@@ -286,4 +323,12 @@ impl<'a> Sweep<'a> {
         say!("{}", self.folder.display());
         Ok(())
     }
+}
+
+/// Whether a training ran away, which says something of its settings and nothing of the others'.
+fn diverged(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref::<fewstep::Error>(),
+        Some(fewstep::Error::Diverged { .. })
+    )
 }

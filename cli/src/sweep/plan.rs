@@ -161,9 +161,11 @@ impl Plan {
     pub fn at_cost(&self, recipe: Box<Recipe>, teacher: &Card) -> anyhow::Result<Recipe> {
         let mut recipe = *recipe;
         if let Some(forwards) = self.forwards {
-            let cost = recipe.cost(teacher)?.forwards().max(1);
+            let search = recipe.search_forwards()?;
+            let cost = recipe.cost(teacher)?.forwards() - search;
             let counted = recipe.trajectories_after(recipe.rounds()) as f64;
-            let wanted = forwards as f64 * counted / cost as f64;
+            let left = forwards.saturating_sub(search) as f64;
+            let wanted = left * counted / cost.max(1) as f64;
             recipe.trajectories = (wanted.round() as u64).max(1);
         }
         Ok(recipe)

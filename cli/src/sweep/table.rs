@@ -152,7 +152,9 @@ pub fn directions(done: &[(&Trial, u64, Measured)]) -> String {
         let cell = |at: usize| {
             let values: Vec<f64> = all.iter().map(|d| d[at][1]).collect();
             let spread = deviation(&values).map_or(String::new(), |d| format!(" +- {d:.4}"));
-            format!("{}: {:.4}{spread}", figure(all[0][at][0]), mean(&values))
+            // Levels that were searched for may differ from seed to seed.
+            let level = mean(&all.iter().map(|d| d[at][0]).collect::<Vec<_>>());
+            format!("{}: {:.4}{spread}", figure(level), mean(&values))
         };
         let cells: Vec<_> = (0..levels).map(cell).collect();
         if !cells.is_empty() {

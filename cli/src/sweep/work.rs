@@ -37,7 +37,7 @@ impl Sweep<'_> {
             work: trial.identity(self.plan, &self.teacher.card, seed)?,
             teacher: self.teacher_hash.clone(),
             features: self.features.hash.clone(),
-            reference_images: self.reference.count,
+            reference: self.reference_hash.clone(),
             images: self.plan.images,
             pairs: self.plan.pairs,
             directions: self.plan.directions,

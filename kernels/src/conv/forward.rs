@@ -258,6 +258,14 @@ unsafe fn outputs<S: Scheme, V: Lanes>(
 /// 1x1: each task some panels of pixels of an image.
 fn run_1(s: Shape, x: &[f32], bias: Option<&[f32]>, packed: &[f32]) -> Vec<f32> {
     let pixels = s.pixels();
+    if s.cin == 0 {
+        // Sums of nothing.
+        let image = (0..s.cout).flat_map(|o| {
+            let value = bias.map_or(0.0, |bias| bias[o]);
+            std::iter::repeat_n(value, pixels)
+        });
+        return image.collect::<Vec<_>>().repeat(s.batch);
+    }
     let size = (INPUTS / (s.cin * PANEL * size_of::<f32>()).max(1)).clamp(1, 8) * PANEL;
     let per_image = pixels.div_ceil(size);
     let work = |n: usize, y: Out| {

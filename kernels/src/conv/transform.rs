@@ -3,7 +3,7 @@
 use super::scheme::{MOST, Scheme};
 use crate::simd::{LANES, Lanes};
 
-/// `N` neighbouring values from each of eight places.
+/// `n` neighbouring values, 2, 4 or 6, from each of eight places.
 ///
 /// # Safety
 /// All places must be valid for reading them; the CPU must support `V`.
@@ -30,7 +30,7 @@ unsafe fn load<V: Lanes>(n: usize, from: [*const f32; LANES]) -> [V; MOST] {
     }
 }
 
-/// Transforms columns that are transformed along the rows already, `N` of each, and writes point j, k to
+/// Transforms columns that are transformed along the rows already, and writes point j, k to
 /// `to + (j * products + k) * point`.
 ///
 /// # Safety

@@ -194,7 +194,7 @@ unary!(
     [usize; 4],
     |&[b, c, h, w]: &[usize; 4], g: &[f32]| {
         tensor(
-            resample::gather(g, [2 * h, 2 * w], 1.0),
+            resample::gather(g, b * c, [2 * h, 2 * w], 1.0),
             Shape::new([b, c, h, w]),
         )
     }
@@ -203,7 +203,7 @@ unary!(
     HalveBackward,
     [usize; 4],
     |&[b, c, h, w]: &[usize; 4], g: &[f32]| {
-        let d = resample::spread(g, [h / 2, w / 2], [h, w], 0.25);
+        let d = resample::spread(g, b * c, [h / 2, w / 2], [h, w], 0.25);
         tensor(d, Shape::new([b, c, h, w]))
     }
 );

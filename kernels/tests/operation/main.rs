@@ -5,6 +5,7 @@ mod attention;
 mod conv;
 mod elementwise;
 mod norm;
+mod portable;
 mod thread;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};

@@ -1,5 +1,5 @@
 use crate::{check, inputs};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use fewstep_kernels::group_norm_silu;
 
 /// [batch, channels, groups, height, width].
@@ -62,4 +62,24 @@ fn normalises_two_values_to_plus_and_minus_one() {
     let y = group_norm_silu(x, None, gamma, beta, 1, 0.0, false);
     let y = y.into_data().try_to_vec::<f32>().expect("f32");
     assert_eq!(y, [-1.5, 2.0]);
+}
+
+/// In half precision the squares of a group's numbers add up to more than there is in half precision.
+#[test]
+fn statistics_of_half_precision_are_taken_in_single() {
+    let [c, h, w] = [4, 16, 16];
+    let x = crate::values(1, c * h * w, 100.0);
+    let device = Device::flex();
+    let norm = |dtype: DType| -> Vec<f64> {
+        let full = |value: f32| Tensor::<1>::full([c], value, (&device, dtype));
+        let x = TensorData::new(x.clone(), [1, c, h, w]);
+        let x = Tensor::<4>::from_data(x, (&device, dtype));
+        let y = group_norm_silu(x, None, full(1.0), full(0.5), 2, 1e-6, false);
+        assert_eq!(y.dtype(), dtype);
+        y.into_data().iter::<f64>().collect()
+    };
+    let (half, single) = (norm(DType::F16), norm(DType::F32));
+    for (half, single) in half.iter().zip(&single) {
+        assert!((half - single).abs() < 4e-3, "{half} {single}");
+    }
 }

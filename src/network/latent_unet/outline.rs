@@ -117,7 +117,8 @@ impl LatentUNetConfig {
     pub(in crate::network) fn multiply_adds(&self) -> u64 {
         let outline = self.outline();
         let size = |factor: usize| (self.resolution / factor).pow(2) as u128;
-        let mut sum = size(1) * 9 * (self.model_channels * self.channels) as u128;
+        let head = self.model_channels * self.channel_multipliers[0] * self.channels;
+        let mut sum = size(1) * 9 * head as u128;
         for layer in outline.layers() {
             let pixels = size(layer.factor);
             let (i, o) = (layer.input as u128, layer.output as u128);
@@ -209,9 +210,9 @@ impl Table<'_> {
         for (j, layer) in outline.middle.iter().enumerate() {
             self.layer(&format!("middle_block.{j}"), layer);
         }
-        self.pair("out.0", &[width * self.config.channel_multipliers[0]]);
-        let head = [self.config.channels, width, 3, 3];
-        self.pair("out.2", &head);
+        let last = width * self.config.channel_multipliers[0];
+        self.pair("out.0", &[last]);
+        self.pair("out.2", &[self.config.channels, last, 3, 3]);
     }
 
     fn layer(&mut self, name: &str, layer: &Layer) {

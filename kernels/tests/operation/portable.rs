@@ -1,0 +1,15 @@
+use std::process::Command;
+
+/// The same tests once more on the instructions that every machine has.
+#[test]
+fn portable_kernels_pass_the_same_tests() {
+    let program = std::env::current_exe().expect("this program");
+    let run = Command::new(program)
+        .args(["--skip", "portable", "--quiet"])
+        .env("FEWSTEP_SIMD", "portable")
+        .output()
+        .expect("a run");
+    let said = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success(), "{said}");
+    assert!(said.contains("test result: ok"), "{said}");
+}
