@@ -53,7 +53,8 @@ pub struct Verb {
     /// stage (second-stage = true) a student's
     #[arg(long, value_name = "FILE")]
     teacher: PathBuf,
-    /// Weights for distance = "l1-lpips": safetensors with VGG16 and the LPIPS heads, in one file or several
+    /// Weights for distance = "l1-lpips": VGG16 and the LPIPS heads, in one file or several (.pth, .safetensors); `fewstep
+    /// fetch vgg16` and `fewstep fetch lpips-vgg` get them
     #[arg(long, value_name = "FILE")]
     perceptual: Vec<PathBuf>,
     /// Keep the teacher's trajectories in a folder, and take from it those that an earlier run has left there
@@ -130,8 +131,7 @@ fn perceptual(
         )),
         (true, true) => Err(wrong(
             "distance = \"l1-lpips\" needs weights of VGG16 and of the LPIPS heads: `fewstep fetch vgg16` and `fewstep fetch \
-             lpips-vgg` get them, `fewstep convert FILE.pth FILE.safetensors --to tensors` reads them, and --perceptual \
-             names both",
+             lpips-vgg` get them; name both with --perceptual",
         )),
         (true, false) => {
             let config = recipe.perceptual.clone().unwrap_or_default();

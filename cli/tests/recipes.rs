@@ -226,20 +226,18 @@ fn rehearse_stages(world: &World, name: &str, card: &Card) {
         .unwrap();
     cost_of(&single, &second, &student);
     let list = world.prints("fetch --list");
-    for word in ["fetch vgg16", "fetch lpips-vgg"] {
-        let command = line(&single, word);
-        let weights = command.rsplit_once(' ').unwrap().1;
+    let command = line(&single, "fewstep distill ");
+    for word in ["vgg16", "lpips-vgg"] {
+        assert!(
+            single.contains(&format!("fewstep fetch {word}\n")),
+            "{single}"
+        );
         let entry = list
             .split("\n\n")
-            .find(|e| e.starts_with(&format!("{weights} ")));
-        let convert = single.lines().filter(|l| l.contains("convert weights/"));
-        let files = convert.map(|l| l.split(' ').find(|w| w.ends_with(".pth")).unwrap());
-        assert_eq!(
-            files
-                .filter(|file| entry.unwrap().contains(&file.replace("weights/", "/")))
-                .count(),
-            1
-        );
+            .find(|e| e.starts_with(&format!("{word} ")));
+        let mut files = command.split("--perceptual weights/").skip(1);
+        let named = files.any(|file| entry.unwrap().contains(&format!("/{}", file.trim())));
+        assert!(named, "{command}: {entry:?}");
     }
     world.prints(&format!(
         "distill {name}-nfe1 --teacher several/student.safetensors --set distance=l1 {short} --out one"

@@ -2,7 +2,8 @@
 
 use super::{BLOCKS, Perceptual, PerceptualConfig};
 use crate::Error;
-use crate::checkpoint::{File, hash_bytes};
+use crate::checkpoint::hash_bytes;
+use crate::import::Checkpoint;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,10 @@ const POSITIONS: [&[usize]; 5] = [
 /// What the usual files hold besides: VGG16's classifier, constants, and the heads once more.
 const PASSED_OVER: [&str; 3] = ["classifier.", "scaling_layer.", "lins."];
 
+fn passed_over(name: &str) -> bool {
+    PASSED_OVER.iter().any(|start| name.starts_with(start))
+}
+
 /// Takes tensors by name and takes note of what does not fit.
 struct Reader {
     tensors: BTreeMap<String, TensorData>,
@@ -28,7 +33,7 @@ struct Reader {
 }
 
 impl Perceptual {
-    /// Reads weights from safetensors files, which are looked at as one: VGG16 under torchvision's names
+    /// Reads weights from safetensors or PyTorch's files, which are looked at as one: VGG16 under torchvision's names
     /// (`features.0.weight`...) and the heads under those of the LPIPS authors (`lin0.model.1.weight`...), or all of
     /// it as the LPIPS authors save it (`net.slice1.0.weight`...).
     ///
@@ -42,7 +47,11 @@ impl Perceptual {
     ) -> Result<Self, Error> {
         let mut tensors = BTreeMap::new();
         for path in paths {
-            tensors.extend(File::read(path)?.tensors);
+            let file = Checkpoint::read(path)?;
+            for (name, info) in file.tensors().iter().filter(|(name, _)| !passed_over(name)) {
+                let data = TensorData::new(file.values(name)?, info.shape.clone());
+                tensors.insert(name.clone(), data);
+            }
         }
         let named = paths.first().map_or(Path::new("perceptual weights"), |p| p);
         Self::from_tensors(tensors, config, named, device)
@@ -138,7 +147,6 @@ impl Reader {
 
     /// The hash of all values.
     fn finish(self, path: &Path) -> Result<String, Error> {
-        let passed_over = |name: &String| PASSED_OVER.iter().any(|start| name.starts_with(start));
         let unexpected = self.tensors.into_keys().filter(|name| !passed_over(name));
         let unexpected: Vec<String> = unexpected.collect();
         if self.missing.is_empty() && self.mismatched.is_empty() && unexpected.is_empty() {
