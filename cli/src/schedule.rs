@@ -110,7 +110,9 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         levels: None,
     };
     search.check()?;
-    if !(2..=search.candidates).contains(&verb.steps) {
+    // With an analytical first step there is a reason of its own against a single one.
+    let least = if analytic_first_step { 1 } else { 2 };
+    if !(least..=search.candidates).contains(&verb.steps) {
         return Err(wrong(format!(
             "--steps {}: there is something to choose from 2 steps up to the {} of --candidates",
             verb.steps, search.candidates

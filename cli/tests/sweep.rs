@@ -260,7 +260,10 @@ fn mistakes_are_one_line() {
     let head = "title = 'x'\nrecipe = 'student.toml'\nteacher = 'teacher.safetensors'\n[[run]]\nname = 'one'\n";
     for (text, word) in [
         ("nfe = [7]", "nfe"),
-        ("set = { second-stage = true }", "after"),
+        (
+            "set = { second-stage = true, teacher-solver = { kind = 'euler' } }",
+            "after",
+        ),
         (
             "[[run]]\nname = 'two'\nafter = 'one'",
             "second-stage = true",

@@ -122,16 +122,6 @@ impl Recipe {
                 "a step that starts at the teacher's point has none before it; use gradient-steps = 1",
             ));
         }
-        let [_, most] = self.variable_steps.unwrap_or([self.steps; 2]);
-        let trained = most - usize::from(self.analytic_first_step);
-        if self.gradient_steps > trained {
-            let expected = format!("at most {trained}, the student's trained steps");
-            return Err(Error::invalid(
-                "gradient-steps",
-                self.gradient_steps,
-                expected,
-            ));
-        }
         if self.teacher_guidance != 1.0 && self.guidance != 1.0 {
             return Err(incompatible(
                 format!("teacher-guidance = {}", self.teacher_guidance),

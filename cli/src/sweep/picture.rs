@@ -162,6 +162,21 @@ impl Scale {
 
 type Failed = Box<dyn std::error::Error>;
 
+/// Height in pixels of a line of the legend.
+const ROW: i32 = 18;
+
+/// What the numbers to the right and the colours stand for.
+fn legend(series: &[Series], axes: &Axes<'_>) -> Vec<(Option<RGBAColor>, String)> {
+    let numbers = axes.names.iter().enumerate();
+    let numbers = numbers.map(|(at, name)| (None, format!("{}  {name}", at + 1)));
+    let colors = series
+        .iter()
+        .enumerate()
+        .filter(|(_, s)| !s.name.is_empty());
+    let colors = colors.map(|(at, s)| (Some(Palette99::pick(at).to_rgba()), s.name.clone()));
+    colors.chain(numbers).collect()
+}
+
 fn plot(series: &[Series], axes: &Axes<'_>, text: &mut String) -> Result<(), Failed> {
     let points = || series.iter().flat_map(|s| &s.points);
     let x = match axes.names.len() {
@@ -177,21 +192,34 @@ fn plot(series: &[Series], axes: &Axes<'_>, text: &mut String) -> Result<(), Fai
     let (least, most) = points().fold((y.low, y.high), |(low, high), p| {
         (low.min(y.of(p[1] - p[2])), high.max(y.of(p[1] + p[2])))
     });
-    let root = SVGBackend::with_string(text, SIZE).into_drawing_area();
+    let legend = legend(series, axes);
+    let columns = if legend.iter().any(|(_, l)| l.len() > 60) {
+        1
+    } else {
+        2
+    };
+    let rows = legend.len().div_ceil(columns) as i32;
+    let below = if rows > 0 { rows * ROW + 12 } else { 0 };
+    let size = (SIZE.0, SIZE.1 + below as u32);
+    let root = SVGBackend::with_string(text, size).into_drawing_area();
     root.fill(&WHITE)?;
-    let below = if axes.names.is_empty() { 45 } else { 150 };
-    let mut chart = ChartBuilder::on(&root)
+    let (above, under) = root.split_vertically(SIZE.1);
+    let mut chart = ChartBuilder::on(&above)
         .caption(axes.title, (FONT, 18))
         .margin(12)
-        .x_label_area_size(below)
+        .x_label_area_size(45)
         .y_label_area_size(70)
         .build_cartesian_2d(x.low..x.high, least..most)?;
     let name = |at: &f64| match axes.names.is_empty() {
         true => x.label(*at),
         false => {
             let whole = (at - at.round()).abs() < 1e-6 && *at > -0.5;
-            let name = axes.names.get(at.round().max(0.0) as usize);
-            name.filter(|_| whole).cloned().unwrap_or_default()
+            let number = at.round() as usize + 1;
+            if whole && number <= axes.names.len() {
+                number.to_string()
+            } else {
+                String::new()
+            }
         }
     };
     let height = |at: &f64| y.label(*at);
@@ -203,9 +231,7 @@ fn plot(series: &[Series], axes: &Axes<'_>, text: &mut String) -> Result<(), Fai
         .light_line_style(WHITE)
         .label_style((FONT, 13));
     if !axes.names.is_empty() {
-        let slanted = (FONT, 12).into_text_style(&root);
-        mesh.x_labels(2 * axes.names.len() + 1)
-            .x_label_style(slanted.transform(FontTransform::Rotate90));
+        mesh.x_labels(2 * axes.names.len() + 1);
     }
     mesh.draw()?;
     for (at, one) in series.iter().enumerate() {
@@ -220,21 +246,16 @@ fn plot(series: &[Series], axes: &Axes<'_>, text: &mut String) -> Result<(), Fai
         });
         chart.draw_series(bars)?;
         let dots = line.map(|at| Circle::new(at, 4, color.filled()));
-        let drawn = chart.draw_series(dots)?;
-        if !one.name.is_empty() {
-            drawn
-                .label(&one.name)
-                .legend(move |(x, y)| Circle::new((x + 8, y), 4, color.filled()));
-        }
+        chart.draw_series(dots)?;
     }
-    if series.iter().any(|s| !s.name.is_empty()) {
-        chart
-            .configure_series_labels()
-            .background_style(WHITE.mix(0.8))
-            .border_style(BLACK.mix(0.3))
-            .label_font((FONT, 13))
-            .position(SeriesLabelPosition::UpperRight)
-            .draw()?;
+    // Under the plot, where it hides nothing.
+    for (at, (color, line)) in legend.into_iter().enumerate() {
+        let (row, column) = (at as i32 % rows, at as i32 / rows);
+        let (x, y) = (30 + column * (SIZE.0 as i32 / columns as i32), row * ROW);
+        if let Some(color) = color {
+            under.draw(&Circle::new((x, y + ROW / 2), 4, color.filled()))?;
+        }
+        under.draw(&Text::new(line, (x + 14, y + 3), (FONT, 13)))?;
     }
     root.present()?;
     Ok(())
