@@ -286,8 +286,11 @@ impl Lanes for Portable {
     }
     #[inline(always)]
     fn fma(self, a: Self, b: Self) -> Self {
-        // Two roundings: f32::mul_add without the instruction is a slow library call.
-        self.mul(a).add(b)
+        // Two roundings where there is no instruction for one: f32::mul_add is a slow library call then.
+        match cfg!(target_arch = "aarch64") {
+            true => Self(core::array::from_fn(|i| self.0[i].mul_add(a.0[i], b.0[i]))),
+            false => self.mul(a).add(b),
+        }
     }
     #[inline(always)]
     fn clamp(self, lo: f32, hi: f32) -> Self {
