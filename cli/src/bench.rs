@@ -1,6 +1,6 @@
 //! `fewstep bench`: how fast a network is on this machine.
 
-use crate::device::{Context, peak_memory};
+use crate::device::{Context, label, peak_memory};
 use crate::failure::wrong;
 use crate::progress::{bytes, figure};
 use crate::say::say;
@@ -156,7 +156,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         let text = json!({
             "model": verb.model.display().to_string(),
             "batch": batch,
-            "device": crate::device::label(device),
+            "device": label(device),
             "threads": rayon::current_num_threads(),
             "version": env!("CARGO_PKG_VERSION"),
             "work": rows

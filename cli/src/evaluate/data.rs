@@ -7,7 +7,8 @@ use crate::failure::wrong;
 use crate::feature_set::{Collector, FeatureSet, pick, shuffled};
 use crate::measure::read_into;
 use crate::score::Reference;
-use fewstep::data::{Dataset, Options, Padding, Split};
+use crate::train::DataArgs;
+use fewstep::data::{Dataset, Split};
 use fewstep::metric::{Features, Moments};
 use std::path::Path;
 
@@ -65,24 +66,12 @@ fn open(
     context: &Context,
 ) -> anyhow::Result<Dataset> {
     let network = &features.card.network;
-    let options = Options {
-        padding: if verb.resize {
-            Padding::Resize
-        } else {
-            Padding::Pad
-        },
-        split,
+    let data = DataArgs {
+        data: path.into(),
+        resize: verb.resize,
         skip_unreadable: verb.skip_unreadable,
-        ..Options::new(network.size, network.channels)
     };
-    let data = Dataset::open(path, &options)?;
-    for skipped in data.skipped() {
-        let name = skipped.name.display();
-        context
-            .reporter
-            .warn(format!("left out {name}: {}", skipped.reason));
-    }
-    Ok(data)
+    data.open(network.size, network.channels, split, context)
 }
 
 /// The reference: moments, or the features of images.

@@ -1,7 +1,7 @@
 //! How much there is to do in all sweeps together, and how long it may take.
 
 use super::Sweep;
-use super::measured::Results;
+use super::measured::{Results, key};
 use super::plan::{Trial, Work};
 use crate::progress::duration;
 use fewstep::checkpoint::{Card, Kind};
@@ -24,12 +24,13 @@ impl Forecast {
     /// Takes in what a sweep has to do.
     pub fn add(&mut self, sweep: &Sweep<'_>, results: &Results) -> anyhow::Result<()> {
         for (trial, seed) in sweep.plan.jobs() {
-            if results.find(&sweep.identity(trial, seed)?)?.is_some() {
+            let identity = sweep.identity(trial, seed)?;
+            if results.find(&identity)?.is_some() {
                 continue;
             }
             let [training, measuring] = sweep.forwards(trial)?;
-            let key = sweep.key(trial, seed)?;
-            if self.open.insert(key, training + measuring).is_none() {
+            let cost = training + measuring;
+            if self.open.insert(key(&identity)?, cost).is_none() {
                 self.training += training;
             }
         }
@@ -70,11 +71,6 @@ impl Forecast {
 }
 
 impl Sweep<'_> {
-    /// What tells a run from others.
-    pub(super) fn key(&self, trial: &Trial, seed: u64) -> anyhow::Result<String> {
-        Ok(serde_json::to_string(&self.identity(trial, seed)?)?)
-    }
-
     /// Network forwards of a trial: to train, and to measure.
     fn forwards(&self, trial: &Trial) -> anyhow::Result<[u64; 2]> {
         let card = &self.teacher.card;

@@ -13,7 +13,6 @@ const FILE: &str = "results.jsonl";
 
 /// What ends a line that was never whole.
 const BROKEN: &str = " (broken off)";
-const BROKEN_END: &str = " (broken off)\n";
 
 /// Everything that the figures depend on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -114,8 +113,8 @@ impl Results {
         // A line that a power cut left without an end is not gone on with.
         let before = fs_err::read(&self.path).unwrap_or_default();
         let end = match before.last() {
-            None | Some(b'\n') => "",
-            Some(_) => BROKEN_END,
+            None | Some(b'\n') => String::new(),
+            Some(_) => format!("{BROKEN}\n"),
         };
         let mut file = OpenOptions::new()
             .create(true)
@@ -129,7 +128,8 @@ impl Results {
     }
 }
 
-fn key(identity: &Identity) -> anyhow::Result<String> {
+/// What tells a run from others.
+pub fn key(identity: &Identity) -> anyhow::Result<String> {
     serde_json::to_string(identity).context("cannot compare")
 }
 

@@ -27,7 +27,7 @@ use fewstep::import;
 use fewstep::metric::{Features, Moments};
 use forecast::Forecast;
 use indicatif::HumanCount;
-use measured::{Measured, Results};
+use measured::{Measured, Results, key};
 use plan::{Plan, Trial, Work};
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
@@ -115,10 +115,10 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         } else if verb.tables {
             sweep.write_known(&results)?;
         } else {
-            match sweep.run(&mut results, &mut work)? {
-                Outcome::Interrupted => return Ok(ExitCode::from(130)),
-                Outcome::Done { failures } => failed += failures,
-            }
+            let Some(failures) = sweep.run(&mut results, &mut work)? else {
+                return Ok(ExitCode::from(130));
+            };
+            failed += failures;
         }
     }
     if verb.dry_run {
@@ -128,15 +128,6 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         bail!("{failed} runs failed, as said above; everything else is done");
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// How a sweep ended.
-enum Outcome {
-    Interrupted,
-    Done {
-        /// Runs whose training diverged.
-        failures: usize,
-    },
 }
 
 /// A sweep with everything that its runs share.
@@ -230,8 +221,9 @@ impl<'a> Sweep<'a> {
         Ok(())
     }
 
-    /// Does what is missing and writes the tables. A training that diverges is said, and the others go on.
-    fn run(&self, results: &mut Results, work: &mut Forecast) -> anyhow::Result<Outcome> {
+    /// Does what is missing and writes the tables. A training that diverges is said, and the others go on: how many did, or
+    /// `None` if the sweep was interrupted.
+    fn run(&self, results: &mut Results, work: &mut Forecast) -> anyhow::Result<Option<usize>> {
         let reporter = self.context.reporter;
         if let Some(warning) = too_few(self.plan.images, self.features.card.network.features) {
             reporter.warn(warning);
@@ -252,14 +244,15 @@ impl<'a> Sweep<'a> {
                         trial.name
                     ));
                     work.begin();
+                    let key = key(&identity)?;
                     let found = self.measure(trial, *seed, identity);
-                    work.end(&self.key(trial, *seed)?);
+                    work.end(&key);
                     match found {
                         Ok(Some(measured)) => {
                             results.add(&measured)?;
                             measured
                         }
-                        Ok(None) => return Ok(Outcome::Interrupted),
+                        Ok(None) => return Ok(None),
                         Err(error) if diverged(&error) => {
                             let failure = format!("{}, seed {seed}: {error:#}", trial.name);
                             reporter.warn(format!("{failure}; going on with the others"));
@@ -273,16 +266,14 @@ impl<'a> Sweep<'a> {
             done.push((*trial, *seed, measured));
             if interrupted() && at + 1 < jobs.len() {
                 reporter.say("stopped; the same command goes on");
-                return Ok(Outcome::Interrupted);
+                return Ok(None);
             }
         }
         let remarks = failures.iter().map(|f| format!("\nFailed: {f}\n"));
         if !done.is_empty() {
             self.write(&done, &remarks.collect::<String>())?;
         }
-        Ok(Outcome::Done {
-            failures: failures.len(),
-        })
+        Ok(Some(failures.len()))
     }
 
     /// Writes the tables of what is there.
