@@ -3,9 +3,10 @@
 use anyhow::Context as _;
 use fewstep::Images;
 use fewstep::checkpoint::{Card, File, hash_bytes};
+use fewstep::data::SHEET;
 use fewstep::image::Picture;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 /// The tensor in a file of latents.
@@ -32,6 +33,27 @@ impl<'a> Album<'a> {
             card: hash_bytes(&json),
             all: grid.then(Vec::new),
         })
+    }
+
+    /// How many files of earlier calls lie in the folder and will not be replaced by those of `seeds`.
+    pub fn others(&self, seeds: &[u64]) -> usize {
+        let seeds: HashSet<u64> = seeds.iter().copied().collect();
+        let stays = |name: &str| match name.split_once('.') {
+            _ if name == SHEET => self.all.is_none(),
+            Some((seed, "png" | "safetensors")) => {
+                seed.parse().is_ok_and(|seed| !seeds.contains(&seed))
+            }
+            _ => false,
+        };
+        // A folder that is not there yet holds nothing.
+        let files = std::fs::read_dir(self.folder)
+            .into_iter()
+            .flatten()
+            .flatten();
+        let names = files.map(|file| file.file_name());
+        names
+            .filter(|name| name.to_str().is_some_and(stays))
+            .count()
     }
 
     /// Writes the pictures of some seeds, `[seeds, channels, height, width]` in [-1, 1].
@@ -83,7 +105,7 @@ impl<'a> Album<'a> {
     pub fn finish(self) -> anyhow::Result<()> {
         if let Some(all) = self.all {
             let columns = (all.len() as f64).sqrt().ceil() as usize;
-            let path = self.folder.join("grid.png");
+            let path = self.folder.join(SHEET);
             Picture::grid(&all, columns, 1)?.write_png(&path, &[("card", &self.card)])?;
         }
         Ok(())

@@ -92,7 +92,7 @@ pub struct RunArgs {
     /// Print the complete recipe and what it would cost, and stop
     #[arg(long)]
     pub dry_run: bool,
-    /// Go on with the run in the folder
+    /// Go on with the run in the folder, or start it if there is none yet
     #[arg(long, conflicts_with = "overwrite")]
     pub resume: bool,
     /// Throw away the run in the folder

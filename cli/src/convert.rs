@@ -12,7 +12,7 @@ use fewstep::import::{
     diffusers_settings,
 };
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tempfile::NamedTempFile;
 
@@ -30,7 +30,7 @@ Nothing in a foreign file is executed, and every number stays what it was unless
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Verb {
-    /// An EDM or SFD pickle, a PyTorch file (.pt, .pth, .ckpt), or safetensors
+    /// A model file: ours, an EDM, SFD, CompVis or PyTorch one, or a folder of the diffusers library
     input: PathBuf,
     /// The safetensors file to write; with --to diffusers the folder, which gets a sub-folder `unet`
     output: PathBuf,
@@ -82,6 +82,12 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         Target::Diffusers => verb.output.join("unet").join(DIFFUSERS_FILE),
         _ => verb.output.clone(),
     };
+    if let Some(ending) = foreign_ending(&output) {
+        let path = verb.output.display();
+        return Err(wrong(format!(
+            "{path}: what is written is safetensors, which nothing would look for in a .{ending} file; name it .safetensors"
+        )));
+    }
     if output.exists() && !verb.overwrite {
         let path = output.display();
         return Err(wrong(format!(
@@ -122,6 +128,14 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     }
     say!("{}", output.display());
     Ok(ExitCode::SUCCESS)
+}
+
+/// The ending of a name that promises another format.
+fn foreign_ending(output: &Path) -> Option<&str> {
+    let ending = output.extension()?.to_str()?;
+    ["pt", "pth", "ckpt", "pkl", "bin"]
+        .contains(&ending)
+        .then_some(ending)
 }
 
 /// The input as a plain network for one number of calls, if that is asked for.

@@ -229,10 +229,11 @@ fn row(generator: &Generator<'_>, frechet: f64, pairs: &Together, images: u64) -
 
 fn print(summary: &Summary, folder: &Path) {
     say!(
-        "{:<24}{:>5}{:>12}{:>12}{:>12}",
+        "{:<24}{:>5}{:>12}{:>10}{:>12}{:>12}",
         "",
         "NFE",
         "Frechet",
+        "images",
         "paired",
         "images/s"
     );
@@ -244,8 +245,9 @@ fn print(summary: &Summary, folder: &Path) {
         let (frechet, paired) = (figure(row.frechet), figure(row.paired));
         let rate = figure(row.images_per_second);
         say!(
-            "{name:<24}{:>5}{frechet:>12}{paired:>12}{rate:>12}",
-            row.nfe
+            "{name:<24}{:>5}{frechet:>12}{:>10}{paired:>12}{rate:>12}",
+            row.nfe,
+            row.images
         );
     }
     let ratio = summary.undistilled.frechet / summary.student.frechet;

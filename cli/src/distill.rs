@@ -285,6 +285,8 @@ fn dry_run(
 ) -> anyhow::Result<ExitCode> {
     let device = &context.device;
     let text = to_toml(Kind::Distillation, recipe)?;
+    // With the search, if there is to be one.
+    let cost = recipe.cost(&teacher.card)?;
     let mut recipe = recipe.clone();
     let mut facts = Vec::new();
     if let Some(search) = recipe.spacing.to_search().cloned() {
@@ -295,7 +297,7 @@ fn dry_run(
             "search before the run",
             format!("{paths} paths of {calls} evaluations (not in the predicted time)"),
         ));
-        // Other levels, the same cost.
+        // Other levels, the same cost of a round.
         recipe.spacing = *search.spacing;
     }
     let recipe = &recipe;
@@ -381,7 +383,6 @@ fn dry_run(
     };
     let evaluations = format!("teacher {}, student {}", range(0), range(1));
     facts.insert(0, ("evaluations a trajectory", evaluations));
-    let cost = recipe.cost(&card)?;
     facts.insert(1, ("network forwards", forwards(&cost)));
     let updates = recipe.rounds() * (least[1] + largest[1]) as u64 / 2;
     print_estimate(&text, &facts, recipe.rounds(), updates, &calibration);

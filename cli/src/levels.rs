@@ -36,8 +36,13 @@ impl Levels {
         if let Some(levels) = numbers(&text) {
             return Self::plain(levels).map_err(|e| format!("{file}: {e}"));
         }
-        let spacing: Spacing =
-            toml::from_str(&text).map_err(|e| format!("{file}: {}", e.message()))?;
+        let spacing: Spacing = toml::from_str(&text).map_err(|e| {
+            let reason = e.message();
+            format!(
+                "{file}: {reason}; a file of levels holds numbers, or a spacing such as `kind = \"levels\"` and `levels = \
+                 [80, 3.1, 0.006]` (docs/recipes.md)"
+            )
+        })?;
         match spacing.settled() {
             Spacing::Levels { levels, spacing } => {
                 let spacing = Spacing::Levels {

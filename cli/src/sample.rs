@@ -131,6 +131,13 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         autoencoder: autoencoder.filter(|_| !verb.latents),
     };
     let mut album = Album::new(&verb.out, &task.card, verb.grid)?;
+    let others = album.others(&task.seeds);
+    if others > 0 {
+        let out = verb.out.display();
+        context.reporter.say(format!(
+            "{out}: {others} files of earlier calls stay there beside the new ones; --out names another folder"
+        ));
+    }
     if latent {
         task.draw_latents(&mut album, context)?;
     } else {

@@ -72,7 +72,7 @@ pub struct Verb {
     /// Seed of the paths' noise
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     seed: u64,
-    /// Write the levels to a file, as --levels and recipes read them
+    /// Write the levels to a file: for --levels, or its lines below [spacing] in a recipe
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Write a picture of the costs and the chosen steps

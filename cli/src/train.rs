@@ -25,7 +25,7 @@ Examples:
   fewstep train fashion-mnist-teacher --data fashion-mnist/ --dry-run
   fewstep train fashion-mnist-teacher --data fashion-mnist/ --out runs/teacher
   fewstep train my.toml --data photos.zip --resize --set batch=32 --set network.dropout=0.1
-  fewstep train my.toml --data photos/ --from teacher.safetensors --set images=20000
+  fewstep train my.toml --data photos/ --from teacher.safetensors --set images=20000 --set decay-from=10000
   fewstep train fashion-mnist-teacher --data fashion-mnist/ --out runs/teacher --resume";
 
 #[derive(Args, Debug)]

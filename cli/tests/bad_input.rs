@@ -33,6 +33,23 @@ fn model_files() {
     write("future.safetensors", File { json, ..read() });
     let json = Some("{\"format\":1}".into());
     write("odd.safetensors", File { json, ..read() });
+    for (name, card) in [
+        (
+            "features.safetensors",
+            r#"{"format":1,"kind":"features","size":8}"#,
+        ),
+        ("moments.safetensors", r#"{"format":1,"kind":"moments"}"#),
+        ("state.safetensors", r#"{"round":3,"recipe":{}}"#),
+    ] {
+        let json = Some(card.into());
+        write(name, File { json, ..read() });
+    }
+    fs::create_dir(world.path("run")).unwrap();
+    fs::copy(
+        world.path("teacher.safetensors"),
+        world.path("run/teacher.safetensors"),
+    )
+    .unwrap();
     let json = read()
         .json
         .map(|j| j.replace("\"model-channels\":8", "\"model-channels\":12"));
@@ -50,6 +67,10 @@ fn model_files() {
         ("cardless.safetensors", "names of its tensors"),
         ("future.safetensors", "format is 9"),
         ("odd.safetensors", "card"),
+        ("features.safetensors", "a feature network"),
+        ("moments.safetensors", "statistics of images"),
+        ("state.safetensors", "training state"),
+        ("run", "run/teacher.safetensors"),
         ("shape.safetensors", "of another shape"),
         ("short.safetensors", &format!("missing: {name}")),
         ("data", "directory"),

@@ -54,6 +54,11 @@ fn there_and_back_with_the_same_images() {
         "ours.safetensors\n"
     );
     world.prints("convert ours.safetensors official.safetensors --to pytorch");
+    world.says(
+        "convert ours.safetensors official.pt --to pytorch",
+        2,
+        ".safetensors",
+    );
     world.prints("convert official.safetensors back.safetensors");
     assert!(world.bytes("ours.safetensors") == world.bytes("back.safetensors"));
     for (file, out) in [
@@ -291,7 +296,7 @@ fn mistakes() {
     world.says(
         "convert features/features.safetensors x.safetensors",
         2,
-        "card",
+        "a feature network",
     );
     assert!(!world.path("x.safetensors").exists());
     world.prints("convert edm.pkl ours.safetensors --overwrite --to pytorch --step-branch");

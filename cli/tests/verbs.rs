@@ -42,6 +42,12 @@ fn pictures_say_where_they_come_from() {
     }
     let grid = image::open(world.path("images/grid.png")).unwrap();
     assert_eq!((grid.width(), grid.height()), (2 * 10 + 2, 10 + 2));
+    // What an earlier call has left there is not passed over.
+    let said = world.fails(
+        "sample teacher.safetensors --seeds 7 --class 2 --out images",
+        0,
+    );
+    assert!(said.contains("2 files of earlier calls"), "{said}");
     // Another class, another image.
     world.prints("sample teacher.safetensors --seeds 7-8 --class 1 --out others");
     assert!(world.bytes("images/000007.png") != world.bytes("others/000007.png"));

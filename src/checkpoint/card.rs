@@ -162,7 +162,13 @@ impl Card {
         }
         if !exact {
             let solver = sampling.solver;
-            let range = format!("a number that {solver} can have: {per_step} a step, less {free}");
+            // Of the numbers that there are, the nearest two.
+            let below = (evaluations.saturating_add(free) / per_step).max(1 + free);
+            let [less, more] =
+                [below, below.saturating_add(1)].map(|steps| steps.saturating_mul(per_step) - free);
+            let range = format!(
+                "a number that {solver} can have, such as {less} or {more}: {per_step} a step, less {free}"
+            );
             return Err(Error::invalid("nfe", evaluations, range));
         }
         Ok(wanted)
@@ -199,8 +205,12 @@ impl Card {
     /// Parses the JSON text of a card; `path` is for messages.
     pub(crate) fn parse(json: &str, path: &Path) -> Result<Self, Error> {
         let malformed = |reason: String| Error::malformed(path, "fewstep model", reason);
-        let card: Self = serde_json::from_str(json)
-            .map_err(|e| malformed(format!("its card cannot be understood: {e}")))?;
+        let card: Self = serde_json::from_str(json).map_err(|e| {
+            malformed(match other_kind(json) {
+                Some(kind) => format!("it is {kind}"),
+                None => format!("its card cannot be understood: {e}"),
+            })
+        })?;
         if card.format != 1 {
             return Err(malformed(format!(
                 "its format is {}, this version reads 1",
@@ -216,6 +226,20 @@ impl Card {
             ));
         }
         Ok(card)
+    }
+}
+
+/// What a file of ours is whose card is not that of a model.
+fn other_kind(json: &str) -> Option<&'static str> {
+    let card: serde_json::Value = serde_json::from_str(json).ok()?;
+    match card["kind"].as_str() {
+        Some("features") => Some("a feature network, which makes no images"),
+        Some("moments") => Some("statistics of images"),
+        Some("latents") => Some("latents of an image"),
+        None if card.get("round").is_some() && card.get("recipe").is_some() => {
+            Some("the training state of a run, whose model lies beside it")
+        }
+        _ => None,
     }
 }
 

@@ -1,12 +1,12 @@
 //! A folder of pictures; each sub-folder is a class, if there are any.
 
-use super::{Dataset, Options, Skipped, Split, fit};
+use super::{Dataset, Options, SHEET, Skipped, Split, fit};
 use crate::Error;
 use rayon::prelude::*;
 use std::path::{Component, Path};
 use walkdir::{DirEntry, WalkDir};
 
-/// Whether a file name looks like a picture's. Hidden files are not.
+/// Whether a file name looks like a picture's. Hidden files are not, nor is the sheet of all samples in a folder of samples.
 pub(super) fn is_picture(path: &Path) -> bool {
     let hidden = path.components().any(|part| match part {
         Component::Normal(name) => name.as_encoded_bytes().starts_with(b".") || name == "__MACOSX",
@@ -17,7 +17,8 @@ pub(super) fn is_picture(path: &Path) -> bool {
         .and_then(|e| e.to_str())
         .unwrap_or_default();
     let known = ["png", "jpg", "jpeg", "webp", "bmp"];
-    !hidden && known.iter().any(|k| extension.eq_ignore_ascii_case(k))
+    let sheet = path.file_name().is_some_and(|name| name == SHEET);
+    !hidden && !sheet && known.iter().any(|k| extension.eq_ignore_ascii_case(k))
 }
 
 /// The class of a picture: the first folder on the way to it.
@@ -114,6 +115,13 @@ mod tests {
 
     fn first_bytes(data: &Dataset) -> Vec<u8> {
         (0..data.len()).map(|i| data.pixels(i)[0]).collect()
+    }
+
+    #[test]
+    fn a_sheet_of_samples_is_no_sample() {
+        let folder = folder(&[("000000.png", 1), ("000001.png", 2), (SHEET, 3)]);
+        let data = Dataset::open(folder.path(), &Options::new(4, 3)).unwrap();
+        assert_eq!(first_bytes(&data), [1, 2]);
     }
 
     #[test]

@@ -13,6 +13,10 @@ use burn::tensor::{Device, TensorData};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
+/// The sheet of all pictures in a folder of samples. In a folder or archive that is read as data, a file of this name is
+/// left out.
+pub const SHEET: &str = "grid.png";
+
 /// How images of another size are brought to the network's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

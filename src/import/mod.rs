@@ -47,7 +47,7 @@ use serde_json::{Map, Value};
 use source::Source;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How a file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +105,13 @@ pub struct Checkpoint {
     source: Source,
 }
 
+/// The model that a run has left in its folder.
+fn product(folder: &Path) -> Option<PathBuf> {
+    let names = ["student.safetensors", "teacher.safetensors"];
+    let mut files = names.into_iter().map(|name| folder.join(name));
+    files.find(|file| file.is_file())
+}
+
 /// The metadata key of our card.
 const CARD: &str = "fewstep";
 
@@ -121,8 +128,14 @@ impl Checkpoint {
                 .iter()
                 .flat_map(|folder| diffusers::FILES.map(|file| folder.join(file)));
             let found = inside.find(|file| file.is_file());
-            let missing = || folders[0].join(diffusers::FILE);
-            return Self::read(&found.unwrap_or_else(missing));
+            return match (found, product(path)) {
+                (Some(file), _) => Self::read(&file),
+                (None, Some(model)) => {
+                    let reason = format!("give the model in it, {}", model.display());
+                    Err(Error::malformed(path, "folder of diffusers", reason))
+                }
+                (None, None) => Self::read(&folders[0].join(diffusers::FILE)),
+            };
         }
         Self::parse(Source::open(path)?)
     }

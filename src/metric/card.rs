@@ -27,11 +27,11 @@ pub(super) fn read_card<C: DeserializeOwned>(
     let unclear = |error| malformed(format!("its card cannot be understood: {error}"));
     let json = file.json.as_deref();
     let json = json.ok_or_else(|| malformed("it has no card (metadata key `fewstep`)".into()))?;
-    let card: C = serde_json::from_str(json).map_err(unclear)?;
+    // The kind first: another kind's card has other keys, and they would say less.
     let named: Named = serde_json::from_str(json).map_err(unclear)?;
     if (named.format, named.kind.as_str()) != (1, kind) {
         let reason = format!("it is a `{}` file of format {}", named.kind, named.format);
         return Err(malformed(reason));
     }
-    Ok(card)
+    serde_json::from_str(json).map_err(unclear)
 }

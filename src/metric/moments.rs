@@ -69,9 +69,9 @@ impl Moments {
     /// [`Error::File`], or [`Error::Malformed`]: not safetensors, no card, another kind, shapes that do not match,
     /// numbers that are not finite.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let malformed = |reason: String| Error::malformed(path, "moments file", reason);
+        let malformed = |reason: String| Error::malformed(path, "statistics file", reason);
         let file = File::read(path)?;
-        let card: MomentsCard = read_card(&file, "moments", "moments file", path)?;
+        let card: MomentsCard = read_card(&file, "moments", "statistics file", path)?;
         let tensor = |name: &str| {
             let data = file.tensors.get(name);
             let data = data.ok_or_else(|| malformed(format!("it has no tensor `{name}`")))?;

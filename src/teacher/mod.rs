@@ -252,7 +252,10 @@ impl Trainer {
             return Err(Error::Incompatible {
                 first: format!("data with {found} classes"),
                 second: format!("a network with `classes` = {classes}"),
-                remedy: format!("set `classes` to {found}, or to 0 to ignore them"),
+                remedy: match found {
+                    0 => "set `network.classes` to 0".into(),
+                    _ => format!("set `network.classes` to {found}, or to 0 to ignore them"),
+                },
             });
         }
         Ok(())

@@ -63,8 +63,11 @@ pub fn mean(values: &[f64]) -> f64 {
 
 /// Standard deviation over the seeds, if there are several.
 pub fn deviation(values: &[f64]) -> Option<f64> {
-    let mean = mean(values);
-    let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
+    // From the first on, so that equal values have none, whatever their mean is rounded to.
+    let first = values.first()?;
+    let from_first: Vec<f64> = values.iter().map(|v| v - first).collect();
+    let mean = mean(&from_first);
+    let squares: f64 = from_first.iter().map(|v| (v - mean).powi(2)).sum();
     (values.len() > 1).then(|| (squares / (values.len() - 1) as f64).sqrt())
 }
 

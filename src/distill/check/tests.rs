@@ -229,6 +229,23 @@ fn a_second_stage_fits_its_teacher() {
 }
 
 #[test]
+fn levels_for_another_number_of_steps_name_what_was_typed() {
+    let recipe = Recipe {
+        steps: 4,
+        substeps: 2,
+        spacing: Spacing::Levels {
+            levels: vec![80.0, 6.0, 1.0, 0.006],
+            spacing: Box::default(),
+        },
+        ..Recipe::default()
+    };
+    refused(
+        recipe.check().map(|()| recipe.clone()),
+        &["`steps` is 4", "3, as many"],
+    );
+}
+
+#[test]
 fn evaluations_outside_the_range_name_it() {
     let several = Recipe {
         variable_steps: Some([3, 6]),
@@ -266,7 +283,7 @@ fn evaluations_outside_the_range_name_it() {
             .sampling_with(7)
             .unwrap_err()
             .to_string()
-            .contains("2 a step")
+            .contains("such as 6 or 8: 2 a step")
     );
 }
 
