@@ -29,7 +29,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// The file that a distillation makes.
-pub const PRODUCT: &str = "student.safetensors";
+pub const PRODUCT: &str = fewstep::checkpoint::Kind::Student.file_name();
 
 const EXAMPLES: &str = "\
 Examples:

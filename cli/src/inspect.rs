@@ -5,7 +5,7 @@ use crate::say::say;
 use anyhow::Context as _;
 use clap::Args;
 use fewstep::Error;
-use fewstep::checkpoint::{Card, hash_file};
+use fewstep::checkpoint::{Card, hash_file, kind_name};
 use fewstep::denoiser::Preconditioning;
 use fewstep::import::{AutoencoderFile, Checkpoint, Format, Global, TextEncoderFile, globals};
 use fewstep::text::Tokenizer;
@@ -268,15 +268,7 @@ fn kind_of(card: Option<&Value>) -> &'static str {
     let Some(card) = card else {
         return "safetensors file without a card";
     };
-    match card["kind"].as_str() {
-        Some("teacher") => "teacher",
-        Some("student") => "student",
-        Some("features") => "features",
-        Some("moments") => "statistics",
-        Some("latents") => "latents",
-        _ if card.get("round").is_some() && card.get("recipe").is_some() => "training state",
-        _ => "safetensors file with an unknown card",
-    }
+    kind_name(card).unwrap_or("safetensors file with an unknown card")
 }
 
 /// What a training state's recipe says of the model that is made.

@@ -152,7 +152,7 @@ pub fn read_into(
 
 /// Why a Frechet distance over so few images is not to be trusted, if it is not.
 pub fn too_few(images: u64, features: usize) -> Option<String> {
-    let wanted = (10 * features as u64).max(2000);
+    let wanted = (10 * features as u64).max(2048);
     (images < wanted).then(|| {
         format!(
             "{images} images are few for {features} features: the distance comes out too large; take {wanted} or \
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn few_images_are_warned_of() {
-        assert!(too_few(1999, 64).is_some() && too_few(2000, 64).is_none());
+        assert!(too_few(2047, 64).is_some() && too_few(2048, 64).is_none());
         assert!(too_few(2559, 256).is_some() && too_few(2560, 256).is_none());
     }
 

@@ -20,6 +20,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
+/// The file that a training makes.
+const PRODUCT: &str = fewstep::checkpoint::Kind::Teacher.file_name();
+
 const EXAMPLES: &str = "\
 Examples:
   fewstep train fashion-mnist-teacher --data fashion-mnist/ --dry-run
@@ -135,7 +138,6 @@ fn teacher(verb: &Verb, source: &Source, context: &Context) -> anyhow::Result<Ex
         .clone()
         .unwrap_or_else(|| default_folder(&source.name));
     let json = recipe_json(&recipe)?;
-    let product = "teacher.safetensors";
     let fresh = match &verb.from {
         Some(file) => {
             let (model, hash) = import::open(file, device)?;
@@ -144,7 +146,7 @@ fn teacher(verb: &Verb, source: &Source, context: &Context) -> anyhow::Result<Ex
         None => Trainer::new(recipe, device)?,
     };
     fresh.check_data(&data)?;
-    let (folder, state) = Folder::open(&path, verb.run.policy(), &json, product)?;
+    let (folder, state) = Folder::open(&path, verb.run.policy(), &json, PRODUCT)?;
     let trainer = match &state {
         Some(state) => {
             let trainer = Trainer::resume(state, device)?;
@@ -168,7 +170,7 @@ fn teacher(verb: &Verb, source: &Source, context: &Context) -> anyhow::Result<Ex
     };
     let outcome = drive(&mut job, &folder, verb.run.options(), context.reporter)?;
     if outcome == Outcome::Finished {
-        say!("{}", folder.file(product).display());
+        say!("{}", folder.file(PRODUCT).display());
     }
     Ok(outcome.code())
 }
@@ -229,7 +231,7 @@ struct TeacherJob<'a> {
 
 impl Job for TeacherJob<'_> {
     fn product(&self) -> &'static str {
-        "teacher.safetensors"
+        PRODUCT
     }
 
     fn unit(&self) -> &'static str {

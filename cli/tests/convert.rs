@@ -296,7 +296,7 @@ fn mistakes() {
     world.says(
         "convert features/features.safetensors x.safetensors",
         2,
-        "a feature network",
+        "card",
     );
     assert!(!world.path("x.safetensors").exists());
     world.prints("convert edm.pkl ours.safetensors --overwrite --to pytorch --step-branch");

@@ -22,6 +22,29 @@ pub enum Kind {
     Student,
 }
 
+impl Kind {
+    /// The name of the file that a run leaves in its folder.
+    pub const fn file_name(self) -> &'static str {
+        match self {
+            Self::Teacher => "teacher.safetensors",
+            Self::Student => "student.safetensors",
+        }
+    }
+}
+
+/// What a file of ours is by its card: `teacher`, `student`, `features`, `statistics`, `latents` or `training state`.
+pub fn kind_name(card: &serde_json::Value) -> Option<&'static str> {
+    match card["kind"].as_str() {
+        Some("teacher") => Some("teacher"),
+        Some("student") => Some("student"),
+        Some("features") => Some("features"),
+        Some("moments") => Some("statistics"),
+        Some("latents") => Some("latents"),
+        _ if card.get("round").is_some() && card.get("recipe").is_some() => Some("training state"),
+        _ => None,
+    }
+}
+
 /// How to sample from a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -206,9 +229,13 @@ impl Card {
     pub(crate) fn parse(json: &str, path: &Path) -> Result<Self, Error> {
         let malformed = |reason: String| Error::malformed(path, "fewstep model", reason);
         let card: Self = serde_json::from_str(json).map_err(|e| {
-            malformed(match other_kind(json) {
-                Some(kind) => format!("it is {kind}"),
-                None => format!("its card cannot be understood: {e}"),
+            // Another kind's card has other keys, and what is wrong with them would say less.
+            let value: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
+            malformed(match kind_name(&value) {
+                None | Some("teacher" | "student") => {
+                    format!("its card cannot be understood: {e}")
+                }
+                Some(kind) => format!("its card is that of {kind}, not of a model"),
             })
         })?;
         if card.format != 1 {
@@ -226,20 +253,6 @@ impl Card {
             ));
         }
         Ok(card)
-    }
-}
-
-/// What a file of ours is whose card is not that of a model.
-fn other_kind(json: &str) -> Option<&'static str> {
-    let card: serde_json::Value = serde_json::from_str(json).ok()?;
-    match card["kind"].as_str() {
-        Some("features") => Some("a feature network, which makes no images"),
-        Some("moments") => Some("statistics of images"),
-        Some("latents") => Some("latents of an image"),
-        None if card.get("round").is_some() && card.get("recipe").is_some() => {
-            Some("the training state of a run, whose model lies beside it")
-        }
-        _ => None,
     }
 }
 

@@ -8,7 +8,7 @@ mod file;
 mod fold;
 mod state;
 
-pub use card::{Card, Kind, Model, Sampling};
+pub use card::{Card, Kind, Model, Sampling, kind_name};
 pub(crate) use card::{check_guidance, is_unguided, recipe_json};
 pub use file::{File, hash_bytes, hash_file, write_atomically};
 pub(crate) use file::{hexadecimal, write_in_parts};

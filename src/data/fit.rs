@@ -32,7 +32,7 @@ pub(super) fn fit(picture: DynamicImage, options: &Options) -> Result<Vec<u8>, S
     let (width, height) = (picture.width() as usize, picture.height() as usize);
     if width > size || height > size {
         return Err(format!(
-            "{width} x {height} pixels do not fit in {size} x {size}; resize them (--resize)"
+            "{width} x {height} pixels do not fit in {size} x {size}; resize instead of pad"
         ));
     }
     let interleaved = if options.channels == 1 {

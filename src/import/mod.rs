@@ -38,7 +38,7 @@ pub use tensor::TensorInfo;
 pub use text_encoder::TextEncoderFile;
 
 use crate::Error;
-use crate::checkpoint::{Card, Model};
+use crate::checkpoint::{Card, Kind, Model};
 use burn::tensor::Device;
 use content::Content;
 use pickle::{Arena, Id, Policy};
@@ -47,7 +47,7 @@ use serde_json::{Map, Value};
 use source::Source;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// How a file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,13 +105,6 @@ pub struct Checkpoint {
     source: Source,
 }
 
-/// The model that a run has left in its folder.
-fn product(folder: &Path) -> Option<PathBuf> {
-    let names = ["student.safetensors", "teacher.safetensors"];
-    let mut files = names.into_iter().map(|name| folder.join(name));
-    files.find(|file| file.is_file())
-}
-
 /// The metadata key of our card.
 const CARD: &str = "fewstep";
 
@@ -128,14 +121,20 @@ impl Checkpoint {
                 .iter()
                 .flat_map(|folder| diffusers::FILES.map(|file| folder.join(file)));
             let found = inside.find(|file| file.is_file());
-            return match (found, product(path)) {
-                (Some(file), _) => Self::read(&file),
-                (None, Some(model)) => {
-                    let reason = format!("give the model in it, {}", model.display());
-                    Err(Error::malformed(path, "folder of diffusers", reason))
-                }
-                (None, None) => Self::read(&folders[0].join(diffusers::FILE)),
-            };
+            let mut products = [Kind::Student, Kind::Teacher]
+                .map(|kind| path.join(kind.file_name()))
+                .into_iter();
+            if found.is_none()
+                && let Some(model) = products.find(|file| file.is_file())
+            {
+                let reason = format!(
+                    "it is the folder of a run; give the model in it, {}",
+                    model.display()
+                );
+                return Err(Error::malformed(path, "folder of diffusers", reason));
+            }
+            let missing = || folders[0].join(diffusers::FILE);
+            return Self::read(&found.unwrap_or_else(missing));
         }
         Self::parse(Source::open(path)?)
     }
