@@ -27,8 +27,7 @@ pub fn run(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let mut distiller = Distiller::new(recipe, &teacher, hash, &device)?;
     let mut ends = Vec::new();
     while !distiller.is_finished() {
-        let (target, condition) = trajectories.round(distiller.rounds())?;
-        let round = distiller.round(&target, &condition)?;
+        let round = distiller.advance(&trajectories)?;
         if distiller.rounds() % 50 == 1 {
             let learning_rate = round.learning_rate;
             println!(

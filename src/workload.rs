@@ -38,7 +38,8 @@ pub struct Workload {
     _frozen: Frozen,
     /// With autodiff; made when it is first needed.
     student: OnceCell<Preconditioned>,
-    distiller: Option<Distiller>,
+    /// Made when it is first needed.
+    distillation: Option<(TrajectorySource, Distiller)>,
 }
 
 /// The gradient of one parameter.
@@ -101,7 +102,7 @@ impl Workload {
             recipe,
             device: device.clone(),
             student: OnceCell::new(),
-            distiller: None,
+            distillation: None,
         })
     }
 
@@ -154,20 +155,19 @@ impl Workload {
         .collect()
     }
 
-    /// One round of a distillation after another: the teacher's trajectories, and an update for every step of the
-    /// student that calls the network.
+    /// One round of a distillation after another, as [`Distiller::advance`] does it: an update for every step of the student
+    /// that calls the network, and the teacher's trajectories, with several threads on a CPU those of the round after it
+    /// (the first call then solves its own as well).
     ///
     /// # Errors
     /// [`Error::Diverged`] if the distance becomes infinite or no number.
     pub fn round(&mut self) -> Result<Round, Error> {
-        let source = source(&self.recipe, &self.teacher, &self.condition, &self.device)?;
-        let mut distiller = match self.distiller.take() {
-            Some(distiller) => distiller,
-            None => self.distiller_at_start()?,
+        let (source, mut distiller) = match self.distillation.take() {
+            Some(both) => both,
+            None => (self.source()?, self.distiller_at_start()?),
         };
-        let (target, condition) = source.round(distiller.rounds())?;
-        let round = distiller.round(&target, &condition);
-        self.distiller = Some(distiller);
+        let round = distiller.advance(&source);
+        self.distillation = Some((source, distiller));
         round
     }
 
@@ -176,9 +176,18 @@ impl Workload {
     /// # Errors
     /// None for a workload that could be prepared.
     pub fn calls(&self) -> Result<[usize; 2], Error> {
-        let source = source(&self.recipe, &self.teacher, &self.condition, &self.device)?;
+        let source = self.source()?;
         let student = self.recipe.steps - usize::from(self.recipe.analytic_first_step);
         Ok([source.evaluations()?, student])
+    }
+
+    /// The teacher's trajectories, with the texts of the condition if there are any.
+    fn source(&self) -> Result<TrajectorySource, Error> {
+        let source = TrajectorySource::new(&self.recipe, &self.teacher, &self.device)?;
+        match &self.condition.context {
+            Some(context) => source.with_contexts(Contexts::new(context.clone(), None)?),
+            None => Ok(source),
+        }
     }
 
     fn distiller_at_start(&self) -> Result<Distiller, Error> {
@@ -213,7 +222,7 @@ impl Workload {
             );
             put(&format!("gradient/{name}"), data);
         }
-        let source = source(&self.recipe, &self.teacher, &self.condition, &self.device)?;
+        let source = self.source()?;
         let mut distiller = self.distiller_at_start()?;
         let (target, condition) = source.round(0)?;
         for (i, images) in target.states.iter().enumerate() {
@@ -260,20 +269,6 @@ impl Workload {
             json: Some(json.to_string()),
             ..File::default()
         })
-    }
-}
-
-/// The teacher's trajectories, with the texts of the condition if there are any.
-fn source<'a>(
-    recipe: &Recipe,
-    teacher: &'a Model,
-    condition: &Condition,
-    device: &Device,
-) -> Result<TrajectorySource<'a>, Error> {
-    let source = TrajectorySource::new(recipe, teacher, device)?;
-    match &condition.context {
-        Some(context) => source.with_contexts(Contexts::new(context.clone(), None)?),
-        None => Ok(source),
     }
 }
 

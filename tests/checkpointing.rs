@@ -16,7 +16,7 @@ use fewstep::distill::{Distance, Distiller, Recipe, TrajectorySource};
 use fewstep::network::{Precision, parameters};
 use fewstep::noise::{Domain, Stream};
 
-fn source<'a>(recipe: &Recipe, teacher: &'a Model) -> TrajectorySource<'a> {
+fn source(recipe: &Recipe, teacher: &Model) -> TrajectorySource {
     let device = Device::flex();
     let source = TrajectorySource::new(recipe, teacher, &device).unwrap();
     if teacher.card.network.context_width().is_none() {

@@ -189,6 +189,42 @@ fn shared_trajectories_are_drawn_once() {
     assert_ne!(weights(&student), weights(&distilled(&several(), &teacher)));
 }
 
+/// With several threads the next round's trajectories are solved beside the student's work.
+#[test]
+fn looking_ahead_changes_nothing() {
+    let (device, teacher) = (Device::flex(), teacher(3));
+    let shared = Recipe {
+        reuse: 2,
+        ..short()
+    };
+    for recipe in [short(), several(), shared] {
+        let student = |threads: usize, ahead: bool| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            pool.build().unwrap().install(|| {
+                let source = TrajectorySource::new(&recipe, &teacher, &device).unwrap();
+                assert_eq!(source.looks_ahead(), threads > 1);
+                let mut distiller =
+                    Distiller::new(recipe.clone(), &teacher, "p".into(), &device).unwrap();
+                let mut rounds = Vec::new();
+                while !distiller.is_finished() {
+                    rounds.push(match ahead {
+                        true => distiller.advance(&source).unwrap(),
+                        false => {
+                            let (target, condition) = source.round(distiller.rounds()).unwrap();
+                            distiller.round(&target, &condition).unwrap()
+                        }
+                    });
+                }
+                (rounds, weights(&distiller.model().unwrap()))
+            })
+        };
+        let one_by_one = student(1, false);
+        for threads in [1, 2, 5] {
+            assert!(student(threads, true) == one_by_one, "{threads} threads");
+        }
+    }
+}
+
 #[test]
 fn an_averaged_student_is_the_average_of_its_rounds() {
     let device = Device::flex();

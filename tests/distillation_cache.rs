@@ -75,6 +75,35 @@ fn a_cache_changes_nothing_but_the_time() {
     }
 }
 
+#[test]
+fn prepared_trajectories_are_not_solved_again() {
+    let shared = Recipe {
+        reuse: 2,
+        ..short()
+    };
+    for recipe in [short(), shared] {
+        let folder = tempfile::tempdir().unwrap();
+        let (device, teacher) = (Device::flex(), teacher(3));
+        let cache = TrajectoryCache::open(folder.path(), "0123456789abcdef").unwrap();
+        let source = TrajectorySource::new(&recipe, &teacher, &device).unwrap();
+        let source = source.with_cache(cache);
+        let used = || source.cache().unwrap().usage();
+        for draw in 0..3 {
+            let first = draw * recipe.reuse;
+            source.prepare(first).unwrap();
+            source.prepare(first).unwrap();
+            assert_eq!(used(), usage(0, draw + 1, 0));
+            for round in first..first + recipe.reuse {
+                source.round(round).unwrap();
+            }
+        }
+        assert_eq!(used(), usage(0, 3, 0));
+        // What is behind is forgotten.
+        source.round(0).unwrap();
+        assert_eq!(used(), usage(1, 3, 0));
+    }
+}
+
 /// Each of these gives other trajectories, and so finds nothing.
 #[test]
 fn only_what_would_be_computed_is_taken() {

@@ -14,7 +14,7 @@ use fewstep::{Error, Images};
 use latent::{TEXT, recipe, table, teacher};
 
 /// Runs `rounds` rounds, or all.
-fn run(distiller: &mut Distiller, source: &TrajectorySource<'_>, rounds: Option<u64>) {
+fn run(distiller: &mut Distiller, source: &TrajectorySource, rounds: Option<u64>) {
     let end = rounds.unwrap_or(distiller.recipe().rounds());
     while distiller.rounds() < end {
         let (target, condition) = source.round(distiller.rounds()).unwrap();
@@ -34,7 +34,7 @@ fn texts(count: usize, negative: bool) -> Contexts {
     Contexts::new(draw(count, 0), negative.then(|| draw(1, 1))).unwrap()
 }
 
-fn source<'a>(recipe: &Recipe, teacher: &'a Model, negative: bool) -> TrajectorySource<'a> {
+fn source(recipe: &Recipe, teacher: &Model, negative: bool) -> TrajectorySource {
     let source = TrajectorySource::new(recipe, teacher, &Device::flex()).unwrap();
     match teacher.card.network.context_width() {
         Some(_) => source.with_contexts(texts(5, negative)).unwrap(),

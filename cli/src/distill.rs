@@ -228,7 +228,7 @@ impl Start<'_> {
 }
 
 /// What is in the folder of trajectories, and how large it will be.
-fn cached(source: &TrajectorySource<'_>) -> anyhow::Result<(&'static str, String)> {
+fn cached(source: &TrajectorySource) -> anyhow::Result<(&'static str, String)> {
     let cached = source.cached()?;
     let folder = source.cache().map(|cache| cache.folder().display());
     let folder = folder.map_or_else(String::new, |folder| format!(" in {folder}"));
@@ -331,6 +331,8 @@ fn dry_run(
             steps,
             variable_steps: None,
             prompts: None,
+            // No round that is measured is the last, which prepares no other.
+            trajectories: recipe.trajectories.max(16 * batch as u64),
             ..recipe.clone()
         };
         let held = match last {
@@ -350,19 +352,22 @@ fn dry_run(
         if let Some(perceptual) = perceptual {
             distiller = distiller.with_perceptual(perceptual.clone())?;
         }
-        let mut rounds = |first: u64| -> anyhow::Result<Duration> {
+        if source.looks_ahead() {
+            // As in the middle of a run: these are there, and those of the next round are solved meanwhile.
+            source.prepare(0)?;
+        }
+        let mut rounds = || -> anyhow::Result<Duration> {
             let started = Instant::now();
-            for round in first..first + recipe.reuse {
-                let (target, condition) = source.round(round)?;
-                distiller.round(&target, &condition)?;
+            for _ in 0..recipe.reuse {
+                distiller.advance(&source)?;
             }
             Ok(started.elapsed())
         };
-        let mut seconds = rounds(0)?;
+        let mut seconds = rounds()?;
         // The optimizer has its moments after the first update; and a short first round is mostly cold caches.
         let updates = steps - usize::from(recipe.analytic_first_step);
         if updates < 2 || seconds < LONG {
-            seconds = rounds(recipe.reuse)?;
+            seconds = rounds()?;
         }
         Ok(seconds.as_secs_f64())
     })?;

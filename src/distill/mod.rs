@@ -33,7 +33,7 @@ use burn::module::Module;
 use burn::tensor::{DType, Device};
 use distance::Criterion;
 
-/// A distillation run: the caller loops over [`Distiller::round`], giving it the teacher's trajectories.
+/// A distillation run: the caller loops over [`Distiller::advance`].
 #[derive(Debug)]
 pub struct Distiller {
     recipe: Recipe,
@@ -132,6 +132,23 @@ impl Distiller {
         self.recipe.perceptual = Some(perceptual.config().clone());
         self.criterion.perceptual = Some(perceptual);
         Ok(self)
+    }
+
+    /// The next [`round`](Self::round), with trajectories of `source`. On a CPU with several threads the trajectories of the
+    /// round after it are solved meanwhile: they do not depend on the student, and where an operation of one has nothing
+    /// left for a thread, the other has. No result changes.
+    ///
+    /// # Errors
+    /// Those of [`TrajectorySource::round`] and of [`round`](Self::round).
+    pub fn advance(&mut self, source: &TrajectorySource) -> Result<Round, Error> {
+        let (target, condition) = source.round(self.round)?;
+        let next = self.round + 1;
+        if next >= self.recipe.rounds() || !source.looks_ahead() {
+            return self.round(&target, &condition);
+        }
+        // An error of the second comes again when its round asks.
+        let (round, _) = rayon::join(|| self.round(&target, &condition), || source.prepare(next));
+        round
     }
 
     /// One round of Algorithm 2: the student walks its own path from the trajectory's noise, and each step that calls

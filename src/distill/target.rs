@@ -3,19 +3,20 @@
 use super::cache::Key;
 use super::{Recipe, TrajectoryCache};
 use crate::checkpoint::{Card, Model};
-use crate::denoiser::{Condition, Contexts, Denoiser, Guided, draw_round};
+use crate::denoiser::{Condition, Contexts, Guided, Preconditioned, draw_round};
 use crate::network::Precision;
 use crate::sampler::{Sampler, Trajectory};
 use crate::{Error, Images};
 use burn::tensor::{Device, Tensor};
 use fewstep_kernels::Frozen;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Draws noise, classes and texts of a round and solves the teacher's ODE from there. [SFD Alg. 2, lines 2-3]
-pub struct TrajectorySource<'a> {
-    denoiser: Box<dyn Denoiser + 'a>,
-    card: &'a Card,
+#[derive(Debug)]
+pub struct TrajectorySource {
+    denoiser: Guided<Preconditioned>,
+    card: Card,
     recipe: Recipe,
     device: Device,
     /// What a teacher that takes a text is told, and the hash of it.
@@ -24,33 +25,41 @@ pub struct TrajectorySource<'a> {
     cache: Option<TrajectoryCache>,
     /// The teacher does not change.
     _frozen: Frozen,
-    /// The newest draw and its number, where rounds share trajectories: a cache, which no result depends on.
-    newest: Mutex<Option<(u64, Trajectory, Condition)>>,
+    /// Draws that a later round will ask for, which no result depends on.
+    known: Mutex<Vec<Draw>>,
 }
 
-impl<'a> TrajectorySource<'a> {
+/// The trajectories of one or more rounds.
+#[derive(Clone, Debug)]
+struct Draw {
+    number: u64,
+    target: Trajectory,
+    condition: Condition,
+}
+
+impl TrajectorySource {
     /// A source for one run.
     ///
     /// # Errors
     /// Those of [`Recipe::for_teacher`] and of [`Recipe::teacher_grid`].
-    pub fn new(recipe: &Recipe, teacher: &'a Model, device: &Device) -> Result<Self, Error> {
+    pub fn new(recipe: &Recipe, teacher: &Model, device: &Device) -> Result<Self, Error> {
         let recipe = recipe.for_teacher(&teacher.card)?;
         recipe.check_device(device)?;
         recipe.teacher_grid(recipe.steps)?;
         let denoiser = recipe.teacher(teacher)?.denoiser;
         let frozen = denoiser.network.frozen_weights();
         Ok(Self {
-            denoiser: Box::new(Guided {
+            denoiser: Guided {
                 denoiser,
                 weight: recipe.teacher_guidance,
-            }),
-            card: &teacher.card,
+            },
+            card: teacher.card.clone(),
             recipe,
             device: device.clone().inner(),
             contexts: None,
             cache: None,
             _frozen: frozen,
-            newest: Mutex::new(None),
+            known: Mutex::default(),
         })
     }
 
@@ -138,7 +147,7 @@ impl<'a> TrajectorySource<'a> {
     /// What the trajectories of a draw depend on.
     fn key(&self, draw: u64, steps: usize) -> Result<Key, Error> {
         let recipe = &self.recipe;
-        let sampling = recipe.teacher_sampling(self.card, steps);
+        let sampling = recipe.teacher_sampling(&self.card, steps);
         let [c, h, w] = self.card.network.image_shape();
         let shape = [recipe.batch, c, h, w];
         let mut json = serde_json::json!({
@@ -181,7 +190,7 @@ impl<'a> TrajectorySource<'a> {
     pub fn evaluations(&self) -> Result<usize, Error> {
         let recipe = &self.recipe;
         recipe
-            .teacher_sampling(self.card, recipe.steps)
+            .teacher_sampling(&self.card, recipe.steps)
             .evaluations()
     }
 
@@ -192,22 +201,70 @@ impl<'a> TrajectorySource<'a> {
     /// [`Error::Incompatible`] if the teacher takes a text and was given [none](Self::with_contexts), and what reading the
     /// texts gives.
     pub fn round(&self, round: u64) -> Result<(Trajectory, Condition), Error> {
-        let recipe = &self.recipe;
-        let drawn = recipe.trajectory_round(round);
-        let shared = recipe.reuse > 1;
-        let newest = || self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        if shared
-            && let Some((at, target, condition)) = newest().as_ref()
-            && *at == drawn
-        {
-            return Ok((target.clone(), condition.clone()));
+        let number = self.recipe.trajectory_round(round);
+        let shared = self.recipe.reuse > 1;
+        let draw = match self.take(number, shared) {
+            Some(draw) => draw,
+            None => self.draw(round)?,
+        };
+        if shared {
+            self.keep(draw.clone());
         }
+        Ok((draw.target, draw.condition))
+    }
+
+    /// Does the work of [`round`](Self::round) for a round to come, whose call then finds it done. Other rounds may be
+    /// asked for meanwhile, by other threads.
+    ///
+    /// # Errors
+    /// As [`round`](Self::round).
+    pub fn prepare(&self, round: u64) -> Result<(), Error> {
+        let number = self.recipe.trajectory_round(round);
+        let known = self.known().iter().any(|draw| draw.number == number);
+        if !known {
+            let draw = self.draw(round)?;
+            self.keep(draw);
+        }
+        Ok(())
+    }
+
+    /// Whether [`Distiller::advance`](super::Distiller::advance) has trajectories solved beside other work: where there are
+    /// several threads to share out. A GPU is busy anyhow.
+    pub fn looks_ahead(&self) -> bool {
+        self.device == Device::flex() && rayon::current_num_threads() > 1
+    }
+
+    fn known(&self) -> MutexGuard<'_, Vec<Draw>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&self, draw: Draw) {
+        let mut known = self.known();
+        if known.iter().all(|other| other.number != draw.number) {
+            known.push(draw);
+        }
+    }
+
+    /// A draw that is known; it stays known if it is `shared`. Those that are neither this one nor the next are forgotten.
+    fn take(&self, number: u64, shared: bool) -> Option<Draw> {
+        let mut known = self.known();
+        known.retain(|draw| draw.number == number || draw.number == number + 1);
+        let at = known.iter().position(|draw| draw.number == number)?;
+        Some(match shared {
+            true => known[at].clone(),
+            false => known.swap_remove(at),
+        })
+    }
+
+    fn draw(&self, round: u64) -> Result<Draw, Error> {
+        let recipe = &self.recipe;
+        let number = recipe.trajectory_round(round);
         let samples = 0..recipe.batch as u64;
         let network = &self.card.network;
         let (shape, classes) = (network.image_shape(), network.classes());
         let (noise, condition) = draw_round(
             recipe.seed,
-            drawn,
+            number,
             samples.clone(),
             shape,
             classes,
@@ -215,7 +272,7 @@ impl<'a> TrajectorySource<'a> {
         );
         let condition = match (&self.contexts, network.context_width()) {
             (Some((contexts, _)), _) => {
-                contexts.draw(condition, recipe.seed, drawn, samples, &self.device)?
+                contexts.draw(condition, recipe.seed, number, samples, &self.device)?
             }
             (None, None) => condition,
             (None, Some(_)) => {
@@ -227,11 +284,12 @@ impl<'a> TrajectorySource<'a> {
             }
         };
         let start = noise.mul_scalar(recipe.sigma_max);
-        let target = self.kept(start, &condition, drawn, recipe.steps_at(round))?;
-        if shared {
-            *newest() = Some((drawn, target.clone(), condition.clone()));
-        }
-        Ok((target, condition))
+        let target = self.kept(start, &condition, number, recipe.steps_at(round))?;
+        Ok(Draw {
+            number,
+            target,
+            condition,
+        })
     }
 
     /// The trajectories of a draw, from the cache if they are there.
@@ -247,7 +305,7 @@ impl<'a> TrajectorySource<'a> {
         };
         let key = self.key(draw, steps)?;
         if let Some(states) = cache.read(&key, &self.device) {
-            let sampling = self.recipe.teacher_sampling(self.card, steps);
+            let sampling = self.recipe.teacher_sampling(&self.card, steps);
             return Ok(Trajectory {
                 grid: sampling.grid()?.every(self.recipe.substeps)?,
                 states: std::iter::once(start).chain(states).collect(),
@@ -265,14 +323,14 @@ impl<'a> TrajectorySource<'a> {
         condition: &Condition,
         steps: usize,
     ) -> Result<Trajectory, Error> {
-        let sampling = self.recipe.teacher_sampling(self.card, steps);
+        let sampling = self.recipe.teacher_sampling(&self.card, steps);
         let (solver, grid) = (sampling.solver.build()?, sampling.grid()?);
         let condition = Condition {
             steps: sampling.told_steps(),
             ..condition.clone()
         };
         let sampler = Sampler {
-            denoiser: self.denoiser.as_ref(),
+            denoiser: &self.denoiser,
             solver: solver.as_ref(),
             grid: &grid,
             analytic_first_step: sampling.analytic_first_step,

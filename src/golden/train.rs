@@ -158,7 +158,7 @@ impl Round<'_> {
     /// The teacher's trajectory from the stored noise, and what both networks are told.
     fn target(
         &self,
-        source: &TrajectorySource<'_>,
+        source: &TrajectorySource,
         detail: &Value,
         device: &Device,
     ) -> Result<(Trajectory, Condition), Problem> {

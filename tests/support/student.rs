@@ -72,11 +72,10 @@ pub fn several() -> Recipe {
 }
 
 /// Runs `rounds` rounds, or all.
-pub fn run(distiller: &mut Distiller, source: &TrajectorySource<'_>, rounds: Option<u64>) {
+pub fn run(distiller: &mut Distiller, source: &TrajectorySource, rounds: Option<u64>) {
     let end = rounds.map_or(distiller.recipe().rounds(), |n| distiller.rounds() + n);
     while distiller.rounds() < end {
-        let (target, condition) = source.round(distiller.rounds()).unwrap();
-        distiller.round(&target, &condition).unwrap();
+        distiller.advance(source).unwrap();
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::Path;
 /// A distillation.
 pub(super) struct DistillJob<'a> {
     pub(super) distiller: Distiller,
-    pub(super) source: TrajectorySource<'a>,
+    pub(super) source: TrajectorySource,
     pub(super) preview: Preview<'a>,
 }
 
@@ -44,8 +44,7 @@ impl Job for DistillJob<'_> {
     }
 
     fn round(&mut self) -> Result<Measure, Error> {
-        let (target, condition) = self.source.round(self.distiller.rounds())?;
-        let round = self.distiller.round(&target, &condition)?;
+        let round = self.distiller.advance(&self.source)?;
         // Steps of different numbers of steps are not comparable; their ends are.
         let several = self.distiller.recipe().variable_steps.is_some();
         let shown = if several {
