@@ -189,6 +189,25 @@ fn shared_trajectories_are_drawn_once() {
     assert_ne!(weights(&student), weights(&distilled(&several(), &teacher)));
 }
 
+#[test]
+fn who_saves_memory_does_not_look_ahead() {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2);
+    let looks_ahead = |recipe: Recipe| {
+        let (device, teacher) = (Device::flex(), teacher(0));
+        let source = TrajectorySource::new(&recipe, &teacher, &device).unwrap();
+        source.looks_ahead()
+    };
+    pool.build().unwrap().install(|| {
+        let with = |micro_batch, gradient_checkpointing| Recipe {
+            micro_batch,
+            gradient_checkpointing,
+            ..short()
+        };
+        assert!(looks_ahead(with(None, false)) && looks_ahead(with(Some(4), false)));
+        assert!(!looks_ahead(with(Some(2), false)) && !looks_ahead(with(None, true)));
+    });
+}
+
 /// With several threads the next round's trajectories are solved beside the student's work.
 #[test]
 fn looking_ahead_changes_nothing() {

@@ -229,9 +229,12 @@ impl TrajectorySource {
     }
 
     /// Whether [`Distiller::advance`](super::Distiller::advance) has trajectories solved beside other work: where there are
-    /// several threads to share out. A GPU is busy anyhow.
+    /// several threads to share out, and the recipe does not save memory, of which two networks at work need more than one.
+    /// A GPU is busy anyhow.
     pub fn looks_ahead(&self) -> bool {
-        self.device == Device::flex() && rayon::current_num_threads() > 1
+        let recipe = &self.recipe;
+        let saves = recipe.gradient_checkpointing || recipe.parts(recipe.batch).len() > 1;
+        self.device == Device::flex() && rayon::current_num_threads() > 1 && !saves
     }
 
     fn known(&self) -> MutexGuard<'_, Vec<Draw>> {
