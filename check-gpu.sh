@@ -16,6 +16,7 @@ if [ "$interface" = software ]; then
     source=target/gpu/cubecl-spirv
     # Left alone once it is there: its files' times decide what is built again.
     if [ ! -e "$source" ]; then
+        rm -rf "$source.new"
         mkdir -p "$source.new"
         cp -r "$(dirname "$manifest")/." "$source.new"
         patch --directory "$source.new" --strip 1 <.ci/cubecl-spirv.patch

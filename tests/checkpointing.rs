@@ -3,7 +3,7 @@
 
 #[path = "support/latent.rs"]
 mod latent;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "only a part of it is used here")]
 #[path = "support/student.rs"]
 mod student;
 

@@ -17,8 +17,7 @@ use latent::{TEXT, recipe, table, teacher};
 fn run(distiller: &mut Distiller, source: &TrajectorySource, rounds: Option<u64>) {
     let end = rounds.unwrap_or(distiller.recipe().rounds());
     while distiller.rounds() < end {
-        let (target, condition) = source.round(distiller.rounds()).unwrap();
-        distiller.round(&target, &condition).unwrap();
+        distiller.advance(source).unwrap();
     }
 }
 

@@ -25,7 +25,7 @@ pub struct TrajectorySource {
     cache: Option<TrajectoryCache>,
     /// The teacher does not change.
     _frozen: Frozen,
-    /// Draws that a later round will ask for, which no result depends on.
+    /// The newest draw, and the next if it is prepared: a cache, which no result depends on.
     known: Mutex<Vec<Draw>>,
 }
 
@@ -202,14 +202,9 @@ impl TrajectorySource {
     /// texts gives.
     pub fn round(&self, round: u64) -> Result<(Trajectory, Condition), Error> {
         let number = self.recipe.trajectory_round(round);
-        let shared = self.recipe.reuse > 1;
-        let draw = match self.take(number, shared) {
-            Some(draw) => draw,
-            None => self.draw(round)?,
-        };
-        if shared {
-            self.keep(draw.clone());
-        }
+        let wanted = number..=number + 1;
+        self.known().retain(|draw| wanted.contains(&draw.number));
+        let draw = self.known_or_drawn(round)?;
         Ok((draw.target, draw.condition))
     }
 
@@ -219,13 +214,7 @@ impl TrajectorySource {
     /// # Errors
     /// As [`round`](Self::round).
     pub fn prepare(&self, round: u64) -> Result<(), Error> {
-        let number = self.recipe.trajectory_round(round);
-        let known = self.known().iter().any(|draw| draw.number == number);
-        if !known {
-            let draw = self.draw(round)?;
-            self.keep(draw);
-        }
-        Ok(())
+        self.known_or_drawn(round).map(drop)
     }
 
     /// Whether [`Distiller::advance`](super::Distiller::advance) has trajectories solved beside other work: where there are
@@ -241,22 +230,14 @@ impl TrajectorySource {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn keep(&self, draw: Draw) {
-        let mut known = self.known();
-        if known.iter().all(|other| other.number != draw.number) {
-            known.push(draw);
+    fn known_or_drawn(&self, round: u64) -> Result<Draw, Error> {
+        let number = self.recipe.trajectory_round(round);
+        if let Some(draw) = self.known().iter().find(|draw| draw.number == number) {
+            return Ok(draw.clone());
         }
-    }
-
-    /// A draw that is known; it stays known if it is `shared`. Those that are neither this one nor the next are forgotten.
-    fn take(&self, number: u64, shared: bool) -> Option<Draw> {
-        let mut known = self.known();
-        known.retain(|draw| draw.number == number || draw.number == number + 1);
-        let at = known.iter().position(|draw| draw.number == number)?;
-        Some(match shared {
-            true => known[at].clone(),
-            false => known.swap_remove(at),
-        })
+        let draw = self.draw(round)?;
+        self.known().push(draw.clone());
+        Ok(draw)
     }
 
     fn draw(&self, round: u64) -> Result<Draw, Error> {
