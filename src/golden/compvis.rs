@@ -108,12 +108,13 @@ fn elsewhere(case: &Case, name: &str, from: &str) -> Result<TensorData, Problem>
         let other = case.companion(from)?;
         return Ok(other.data(&format!("w/{name}"))?.clone());
     };
-    let map = match part {
-        "unet" => "unet_map",
-        "vae" => "vae_map",
-        _ => return Err(case.malformed(format!("{from:?} is no part of the folder"))),
-    };
     let layout = case.companion("diffusers_sd.safetensors")?;
+    let map = match part {
+        "unet" => Some("unet_map"),
+        _ => part::vae_map(layout.config(), part),
+    };
+    let map =
+        map.ok_or_else(|| case.malformed(format!("{from:?} is no part of the folder")))?;
     let theirs = layout.text(&layout.config()[map], name)?;
     let folder = case.beside("diffusers_sd")?.join(part);
     let other = Checkpoint::read(&folder.join("diffusion_pytorch_model.safetensors"))?;

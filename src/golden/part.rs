@@ -17,6 +17,17 @@ const TEXT_STAGE: &str = "cond_stage_model.transformer.";
 /// The error of decoded pictures that the text of the `pickle` cases allows.
 const ANSWERS: f64 = 2e-4;
 
+/// Which kind of names a folder of an autoencoder has, and the table with them.
+const VAE_MAPS: [(&str, &str); 2] = [("new_names", "vae_map"), ("old_names", "vae_map_old_names")];
+
+/// The table with the names of a folder's autoencoder.
+pub(super) fn vae_map(config: &Value, folder: &str) -> Option<&'static str> {
+    let found = VAE_MAPS
+        .iter()
+        .find(|(kind, _)| config["vae_folders"][*kind] == folder);
+    found.map(|(_, map)| *map)
+}
+
 /// Shape by official name.
 type Shapes = BTreeMap<String, Vec<usize>>;
 
@@ -150,7 +161,11 @@ pub(super) fn run_folder(case: &Case, device: &Device, report: Report<'_>) -> Re
     let config = case.config();
     let folder = case.beside(case.text(config, "folder")?)?;
     let whole = AutoencoderFile::open(&case.beside(case.text(config, "compvis_file")?)?)?;
-    for (kind, map) in [("new_names", "vae_map"), ("old_names", "vae_map_old_names")] {
+    for (kind, map) in VAE_MAPS {
+        // A folder may have the old names of attention only, as the published ones do, or the new ones.
+        if config["vae_folders"][kind].is_null() {
+            continue;
+        }
         let inner = case.text(&config["vae_folders"], kind)?;
         if inner.contains(['/', '\\', '.']) {
             return Err(case.malformed(format!("{inner:?} is not the name of a folder")));

@@ -144,7 +144,7 @@ pub(super) fn configuration(case: &Case, of: &Value, key: &str) -> Result<Solver
             order: case.count(of, "max_order")?,
             prediction: prediction(case, of)?,
             lower_order_final: case.flag(of, "lower_order_final")?,
-            thresholding: case.flag(of, "thresholding")?,
+            thresholding: thresholding(case, of)?,
             corrected: false,
         },
         // The stored runs follow the official coefficients.
@@ -173,7 +173,7 @@ pub(super) fn configuration(case: &Case, of: &Value, key: &str) -> Result<Solver
             },
             prediction: prediction(case, of)?,
             lower_order_final: case.flag(of, "lower_order_final")?,
-            thresholding: case.flag(of, "thresholding")?,
+            thresholding: thresholding(case, of)?,
         },
         other => return Err(Problem::unsupported(format!("solver {other:?}"))),
     };
@@ -186,6 +186,13 @@ fn prediction(case: &Case, of: &Value) -> Result<Prediction, Problem> {
     } else {
         Prediction::Noise
     })
+}
+
+/// The official code takes it beside noise prediction as well, and does nothing with it there; our solvers refuse the two
+/// together, since who asks for it expects an effect.
+fn thresholding(case: &Case, of: &Value) -> Result<bool, Problem> {
+    let on = case.flag(of, "thresholding")?;
+    Ok(on && prediction(case, of)? == Prediction::Data)
 }
 
 /// Solves a run on its own times and compares every state.
