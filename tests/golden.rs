@@ -44,6 +44,7 @@ fn run(files: &[PathBuf]) -> (usize, Vec<Row>) {
                 run: row.run.clone(),
                 error: None,
                 tolerance: None,
+                tensor: None,
                 outcome: Outcome::Unsupported(what.clone()),
             }),
             other => failures.push(format!(

@@ -71,16 +71,24 @@ fn unpack() -> anyhow::Result<TempDir> {
 fn line(row: &Row) -> String {
     let number = |value: Option<f64>| value.map_or("-".into(), |v| format!("{v:.2e}"));
     let case = name(&row.case, &row.run);
-    let result = match &row.outcome {
+    let result = match (&row.outcome, &row.tensor) {
+        (Outcome::Failed, Some(tensor)) => format!("FAIL: {tensor}"),
+        (outcome, _) => said(outcome),
+    };
+    let (error, tolerance) = (number(row.error), number(row.tolerance));
+    format!("{case:<58} {error:>10} {tolerance:>10}  {result}")
+}
+
+/// What a comparison comes to.
+fn said(outcome: &Outcome) -> String {
+    match outcome {
         Outcome::Passed => "pass".into(),
         Outcome::Failed => "FAIL".into(),
         Outcome::Informational => "for information".into(),
         Outcome::Unsupported(what) => format!("unsupported: {what}"),
         Outcome::Error(error) => format!("FAIL: {error}"),
         other => format!("{other:?}"),
-    };
-    let (error, tolerance) = (number(row.error), number(row.tolerance));
-    format!("{case:<58} {error:>10} {tolerance:>10}  {result}")
+    }
 }
 
 /// The last line.
@@ -118,6 +126,24 @@ mod tests {
     fn the_bundled_set_is_there_and_small() {
         let size: usize = embedded::GOLDEN.iter().map(|(_, bytes)| bytes.len()).sum();
         assert!(size > 0 && size < 4_000_000, "{size}");
+    }
+
+    #[test]
+    fn a_failure_names_its_tensor() {
+        let row = |outcome| Row {
+            case: "case".into(),
+            run: "parameter norms".into(),
+            error: Some(2.5e-4),
+            tolerance: Some(1e-4),
+            tensor: Some("model.out.2.bias".into()),
+            outcome,
+        };
+        let failed = line(&row(Outcome::Failed));
+        assert!(
+            failed.ends_with("1.00e-4  FAIL: model.out.2.bias"),
+            "{failed}"
+        );
+        assert!(line(&row(Outcome::Passed)).ends_with("  pass"));
     }
 
     #[test]

@@ -5,8 +5,9 @@
 //! ([`product`]), which is also all of a 1x1 convolution. No im2col matrix is built, except of small images with many
 //! channels ([`direct`]). The gradient with respect to the
 //! input is the same convolution with flipped, transposed weights; the weight gradient ([`weight`]) is products over
-//! tiles, those of 1x1 are in [`correlation`].
+//! tiles, those of 1x1 are in [`correlation`]; that of the bias is a sum ([`bias`]).
 
+mod bias;
 mod correlation;
 mod direct;
 mod forward;
@@ -17,10 +18,11 @@ mod scheme;
 mod transform;
 mod weight;
 
+pub(crate) use bias::bias_gradient;
 pub(crate) use forward::{forward, input_gradient};
 pub(crate) use pack::{pack, packed_len, worth_keeping};
 pub(crate) use product::{PANEL, Product, Start, blocks};
-pub(crate) use weight::{bias_gradient, weight_gradient};
+pub(crate) use weight::weight_gradient;
 
 /// Sizes of one convolution: `side` x `side` taps, padding `side / 2`, stride 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

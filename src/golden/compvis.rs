@@ -113,8 +113,7 @@ fn elsewhere(case: &Case, name: &str, from: &str) -> Result<TensorData, Problem>
         "unet" => Some("unet_map"),
         _ => part::vae_map(layout.config(), part),
     };
-    let map =
-        map.ok_or_else(|| case.malformed(format!("{from:?} is no part of the folder")))?;
+    let map = map.ok_or_else(|| case.malformed(format!("{from:?} is no part of the folder")))?;
     let theirs = layout.text(&layout.config()[map], name)?;
     let folder = case.beside("diffusers_sd")?.join(part);
     let other = Checkpoint::read(&folder.join("diffusion_pytorch_model.safetensors"))?;

@@ -25,10 +25,12 @@ impl From<Error> for Problem {
 }
 
 /// An error and what it may be.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Measure {
     pub(super) error: f64,
     pub(super) tolerance: f64,
+    /// The tensor that is off by so much, where the measure is of several.
+    pub(super) tensor: Option<String>,
     /// Whether a larger error is a failure; a few runs only document a quirk of the reference.
     pub(super) required: bool,
 }
@@ -38,8 +40,14 @@ impl Measure {
         Self {
             error,
             tolerance,
+            tensor: None,
             required: true,
         }
+    }
+
+    /// The same with the tensor that it is about.
+    pub(super) fn of_tensor(self, tensor: Option<String>) -> Self {
+        Self { tensor, ..self }
     }
 
     /// The error as a part of the tolerance.
@@ -54,6 +62,41 @@ impl Measure {
             self
         } else {
             other
+        }
+    }
+}
+
+/// The largest error of several tensors so far, and whose it is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Named {
+    pub(super) error: f64,
+    pub(super) tensor: Option<String>,
+}
+
+impl Named {
+    /// Keeps the error of one tensor if it is the largest.
+    pub(super) fn keep(&mut self, tensor: &str, error: f64) {
+        let larger = worse(self.error, error);
+        // Not `larger != self.error`, which is true for what was not a number already.
+        if !self.error.is_nan() && (larger.is_nan() || larger > self.error) {
+            self.error = larger;
+            self.tensor = Some(tensor.to_string());
+        }
+    }
+
+    /// Keeps the [`relative`] errors of one number for each tensor.
+    pub(super) fn relative<'a>(
+        &mut self,
+        tensors: impl Iterator<Item = &'a str>,
+        got: &[f64],
+        want: &[f64],
+    ) {
+        if got.len() != want.len() {
+            self.error = f64::INFINITY;
+            return;
+        }
+        for ((tensor, got), want) in tensors.zip(got).zip(want) {
+            self.keep(tensor, relative(&[*got], &[*want]));
         }
     }
 }
@@ -166,8 +209,29 @@ mod tests {
         assert!(relative(&[f64::NAN], &[1.0]).is_nan());
         let bad = Measure::new(f64::NAN, 1.0);
         let fine = Measure::new(0.5, 1.0);
-        assert!(fine.or_worse(bad).error.is_nan() && bad.or_worse(fine).error.is_nan());
-        assert_eq!(Measure::new(2.0, 8.0).or_worse(fine), fine);
+        let [one, other] = [(&fine, &bad), (&bad, &fine)];
+        for (a, b) in [one, other] {
+            assert!(a.clone().or_worse(b.clone()).error.is_nan());
+        }
+        assert_eq!(Measure::new(2.0, 8.0).or_worse(fine.clone()), fine);
+    }
+
+    #[test]
+    fn the_worst_tensor_is_named() {
+        let mut worst = Named::default();
+        worst.relative(
+            ["a", "b", "c"].into_iter(),
+            &[1.0, 3.0, 2.0],
+            &[1.0, 2.0, 1.9],
+        );
+        assert_eq!((worst.error, worst.tensor.as_deref()), (0.5, Some("b")));
+        worst.keep("d", f64::NAN);
+        worst.keep("e", 9.0);
+        assert!(worst.error.is_nan());
+        assert_eq!(worst.tensor.as_deref(), Some("d"));
+        worst = Named::default();
+        worst.relative(["a"].into_iter(), &[1.0], &[]);
+        assert_eq!(worst.error, f64::INFINITY);
     }
 
     #[test]

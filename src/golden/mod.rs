@@ -42,6 +42,8 @@ pub struct Row {
     pub error: Option<f64>,
     /// How large it may be.
     pub tolerance: Option<f64>,
+    /// The tensor that is off by so much, where several were compared by name.
+    pub tensor: Option<String>,
     /// What follows.
     pub outcome: Outcome,
 }
@@ -197,7 +199,7 @@ fn runner(kind: &str) -> Option<Runner> {
 
 impl Row {
     fn new(case: &str, run: &str, result: Result<Measure, Problem>) -> Self {
-        let measure = result.as_ref().ok().copied();
+        let measure = result.as_ref().ok().cloned();
         let outcome = match result {
             Ok(measure) if !measure.required => Outcome::Informational,
             // Not `error > tolerance`, which is false for what is not a number.
@@ -209,8 +211,9 @@ impl Row {
         Self {
             case: case.to_string(),
             run: run.to_string(),
-            error: measure.map(|m| m.error),
-            tolerance: measure.map(|m| m.tolerance),
+            error: measure.as_ref().map(|m| m.error),
+            tolerance: measure.as_ref().map(|m| m.tolerance),
+            tensor: measure.and_then(|m| m.tensor),
             outcome,
         }
     }

@@ -218,10 +218,10 @@ pub(super) fn compare(
     let required = run["required"].is_null() || case.flag(run, "required")?;
     let stored = |states: &[Images], trajectory: &str, tolerance: &str| {
         let want = case.values(case.text(run, trajectory)?)?;
+        let error = states_error(states, &want);
         Ok::<_, Problem>(Measure {
-            error: states_error(states, &want),
-            tolerance: case.number(run, tolerance)?,
             required,
+            ..Measure::new(error, case.number(run, tolerance)?)
         })
     };
     let mut measure = stored(&states, "traj", "tol")?;

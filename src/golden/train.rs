@@ -4,7 +4,7 @@ use super::Report;
 use super::case::Case;
 use super::gradient::Gradients;
 use super::latent;
-use super::measure::{KeyBias, Measure, Problem, largest, norm, relative, worse};
+use super::measure::{KeyBias, Measure, Named, Problem, largest, norm, relative, worse};
 use super::network::{condition, denoiser};
 use super::schedule::spacing;
 use super::solver::{configuration, states_error};
@@ -47,7 +47,8 @@ pub(super) fn run(case: &Case, device: &Device, report: Report<'_>) -> Result<()
             Tolerance::Key(key) => case.tolerance(key)?,
             Tolerance::Fixed(value) => value,
         };
-        report(name, Ok(Measure::new(error, tolerance)));
+        let measure = Measure::new(error.error, tolerance);
+        report(name, Ok(measure.of_tensor(error.tensor)));
     }
     Ok(())
 }
@@ -211,7 +212,9 @@ impl Round<'_> {
         keep(&mut errors.teacher, teacher);
         keep(&mut errors.student, states_error(&states, &out("student")?));
         keep(&mut errors.loss, relative(&round.distances, &out("loss")?));
-        keep(&mut errors.gradient_norms, relative(&norms, &out("gnorm")?));
+        // A row of all names for each trained step.
+        let all = self.names.iter().cycle().copied();
+        errors.gradient_norms.relative(all, &norms, &out("gnorm")?);
         let rate = self.case.number(detail, "lr")?;
         keep(
             &mut errors.learning_rate,
@@ -223,10 +226,8 @@ impl Round<'_> {
             norm(&KeyBias::of(self.net).leave_out(name, values))
         });
         let norms: Vec<f64> = norms.collect();
-        keep(
-            &mut errors.parameter_norms,
-            relative(&norms, &out("pnorm")?),
-        );
+        let all = self.names.iter().copied();
+        errors.parameter_norms.relative(all, &norms, &out("pnorm")?);
         Ok(())
     }
 }
@@ -246,11 +247,11 @@ struct Errors {
     teacher: f64,
     student: f64,
     loss: f64,
-    gradient_norms: f64,
-    parameter_norms: f64,
-    mean_change: f64,
-    part_off: f64,
-    moved: f64,
+    gradient_norms: Named,
+    parameter_norms: Named,
+    mean_change: Named,
+    part_off: Named,
+    moved: Named,
 }
 
 /// Where the tolerance of a quantity comes from.
@@ -275,6 +276,7 @@ impl Errors {
     ) -> Result<(), Problem> {
         let rate = case.number(case.config(), "lr")?;
         let mut changes = Vec::new();
+        let mut largest_change = Named::default();
         for (name, want) in case.tensors("final/") {
             let want: Vec<f64> = want.iter::<f64>().collect();
             let Some(got) = got.get(name).and_then(|got| got.get(..want.len())) else {
@@ -282,40 +284,67 @@ impl Errors {
             };
             let got = heads.leave_out(name, got.to_vec());
             let want = heads.leave_out(name, want);
-            changes.extend(got.iter().zip(want).map(|(g, w)| (g - w).abs() / rate));
+            for (g, w) in got.iter().zip(want) {
+                let change = (g - w).abs() / rate;
+                largest_change.keep(name, change);
+                changes.push(change);
+            }
         }
         let count = changes.len().max(1) as f64;
-        self.mean_change = changes.iter().sum::<f64>() / count;
+        // Of means and parts it is the tensor with the largest change that is named.
+        let of_all = |error| Named {
+            error,
+            ..largest_change.clone()
+        };
+        self.mean_change = of_all(changes.iter().sum::<f64>() / count);
         // What is not a number counts as off, too.
         let off = changes.iter().filter(|c| **c > 0.1 || c.is_nan()).count();
-        self.part_off = off as f64 / count;
+        self.part_off = of_all(off as f64 / count);
         for name in case.texts(case.config(), "unchanged")? {
             let (Some(got), Some(start)) = (got.get(name), start.get(name)) else {
                 return Err(case.malformed(format!("there is no parameter {name}")));
             };
-            self.moved = worse(self.moved, largest(got, start, |g, s| (g - s).abs()));
+            let moved = largest(got, start, |g, s| (g - s).abs());
+            self.moved.keep(name, moved);
         }
         Ok(())
     }
 
-    fn rows(&self) -> [(&'static str, Tolerance, f64); 10] {
+    fn rows(&self) -> [(&'static str, Tolerance, Named); 10] {
         use Tolerance::{Fixed, Key};
+        let whole = |error: f64| Named {
+            error,
+            ..Named::default()
+        };
+        let by_name = Named::clone;
         [
-            ("levels", Fixed(STORED_LEVELS), self.levels),
-            ("learning rate", Fixed(1e-12), self.learning_rate),
-            ("teacher", Key("teacher_nmax"), self.teacher),
-            ("student", Key("student_nmax"), self.student),
-            ("loss", Key("loss_rel"), self.loss),
-            ("gradient norms", Key("gnorm_rel"), self.gradient_norms),
-            ("parameter norms", Key("pnorm_rel"), self.parameter_norms),
-            ("parameters", Key("param_mean_over_lr"), self.mean_change),
+            ("levels", Fixed(STORED_LEVELS), whole(self.levels)),
+            ("learning rate", Fixed(1e-12), whole(self.learning_rate)),
+            ("teacher", Key("teacher_nmax"), whole(self.teacher)),
+            ("student", Key("student_nmax"), whole(self.student)),
+            ("loss", Key("loss_rel"), whole(self.loss)),
+            (
+                "gradient norms",
+                Key("gnorm_rel"),
+                by_name(&self.gradient_norms),
+            ),
+            (
+                "parameter norms",
+                Key("pnorm_rel"),
+                by_name(&self.parameter_norms),
+            ),
+            (
+                "parameters",
+                Key("param_mean_over_lr"),
+                by_name(&self.mean_change),
+            ),
             (
                 "parameters off",
                 Key("param_frac_over_10pct_lr"),
-                self.part_off,
+                by_name(&self.part_off),
             ),
             // Exactly as they were: any change is a gradient that should not be there.
-            ("unchanged", Fixed(0.0), self.moved),
+            ("unchanged", Fixed(0.0), by_name(&self.moved)),
         ]
     }
 }

@@ -1,4 +1,4 @@
-//! Weight gradient of 3x3 convolutions, and the gradient of the bias.
+//! Weight gradient of 3x3 convolutions.
 //!
 //! Tiles are taken in groups whose size depends on the shape alone, and added up in order: the result is the same for any
 //! number of threads.
@@ -8,7 +8,7 @@ use super::grid::{Grid, Window};
 use super::product::{self, PANEL, Product, Start};
 use super::scheme::{FOUR_FROM, Four, MOST, Scheme, Two};
 use super::{Shape, transform};
-use crate::buffer::{LINE, Out, Room, add_up, chunks, with_scratch};
+use crate::buffer::{LINE, Out, Room, chunks, with_scratch};
 use crate::simd::{LANES, Lanes, dispatch};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -46,47 +46,6 @@ pub(crate) fn weight_gradient(s: Shape, x: &[f32], g: &[f32]) -> Vec<f32> {
         _ if s.cin < FOUR_FROM => gradient_3::<Two>(s, x, g),
         _ => gradient_3::<Four>(s, x, g),
     }
-}
-
-/// `db[o] = sum_b sum_p g[b, o, p]`.
-pub(crate) fn bias_gradient(batch: usize, cout: usize, pixels: usize, g: &[f32]) -> Vec<f32> {
-    let row = |b: usize, out: *mut f32| {
-        for o in 0..cout {
-            let image = &g[(b * cout + o) * pixels..][..pixels];
-            // SAFETY: o < cout, the length of this task's chunk.
-            unsafe { out.add(o).write(total(image.as_ptr(), pixels)) };
-        }
-    };
-    // SAFETY: `row` writes its cout values.
-    let partial = unsafe { chunks(batch, cout, row) };
-    add_up(partial, batch, cout)
-}
-
-dispatch! {
-    /// Sum of `n` values.
-    unsafe fn total(p: *const f32, n: usize) -> f32 = total_lanes
-}
-
-/// # Safety
-/// `p` must hold `n` values; the CPU must support `V`.
-#[inline(always)]
-unsafe fn total_lanes<V: Lanes>(p: *const f32, n: usize) -> f32 {
-    let mut sums = [V::splat(0.0); 4];
-    let mut i = 0;
-    // SAFETY: reads stay below n.
-    unsafe {
-        while i + 4 * LANES <= n {
-            for (k, sum) in sums.iter_mut().enumerate() {
-                *sum = sum.add(V::load(p.add(i + k * LANES)));
-            }
-            i += 4 * LANES;
-        }
-        while i < n {
-            sums[0] = sums[0].add(V::load_part(p.add(i), (n - i).min(LANES)));
-            i += LANES;
-        }
-    }
-    sums[0].add(sums[1]).add(sums[2].add(sums[3])).sum()
 }
 
 /// 3x3: products of the tiles' inputs and gradients, summed for each point, transformed at the end.
