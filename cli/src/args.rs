@@ -2,6 +2,7 @@
 
 use crate::folder::Policy;
 use crate::run::{Options, Tick};
+use crate::say::say;
 use crate::{
     bench, convert, demo, device, distill, evaluate, fetch, inspect, sample, schedule, sweep,
     train, verify,
@@ -28,7 +29,8 @@ Examples:
   fewstep verify
   fewstep bench
 
-Exit status: 0 done, 1 the run failed, 2 the command or recipe was wrong, 130 interrupted.";
+Exit status: 0 done, 1 the run failed, 2 the command or recipe was wrong, 130 interrupted, 143 terminated,
+129 hung up.";
 
 /// Turns a slow diffusion model into a sampler of one to five network calls.
 #[derive(Debug, Parser)]
@@ -164,12 +166,10 @@ pub enum Command {
 
 /// Prints the completion script.
 pub fn completions(shell: Shell) -> anyhow::Result<ExitCode> {
-    clap_complete::generate(
-        shell,
-        &mut Cli::command(),
-        "fewstep",
-        &mut std::io::stdout(),
-    );
+    // Into memory first: it panics where it cannot write.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "fewstep", &mut script);
+    say!("{}", String::from_utf8_lossy(&script).trim_end());
     Ok(ExitCode::SUCCESS)
 }
 

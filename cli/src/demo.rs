@@ -9,7 +9,7 @@ use crate::latent::Parts;
 use crate::measure::{Together, draw, together};
 use crate::progress::{duration, figure};
 use crate::recipe::Source;
-use crate::run::{Outcome, Tick, catch_interrupts};
+use crate::run::{Outcome, Tick};
 use crate::say::say;
 use crate::sheet::{PREVIEW_SEEDS, sheet};
 use anyhow::Context as _;
@@ -98,7 +98,6 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     let reporter = context.reporter;
     let count = recipe.trajectories;
     reporter.say(format!("distilling the teacher with {count} trajectories"));
-    catch_interrupts()?;
     let start = Start {
         recipe: recipe.clone(),
         teacher: teacher.clone(),
@@ -108,7 +107,8 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         cache: None,
         path: &verb.out,
     };
-    let (outcome, seconds_before) = start.run(&verb.run_args(), context)?;
+    // Held until the table is written.
+    let (outcome, folder) = start.run(&verb.run_args(), context)?;
     if outcome != Outcome::Finished {
         return Ok(outcome.code());
     }
@@ -149,7 +149,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         format!("student, {} evaluations", summary.student.nfe),
     ];
     sheet(&rows, &titles)?.write_png(&verb.out.join("demo.png"), &[])?;
-    summary.seconds = seconds_before + started.elapsed().as_secs_f64();
+    summary.seconds = folder.seconds_before + started.elapsed().as_secs_f64();
     let json = serde_json::to_string_pretty(&summary).context("cannot write the summary")?;
     write_atomically(&verb.out.join("summary.json"), json.as_bytes())?;
     print(&summary, &verb.out);

@@ -12,7 +12,7 @@ use crate::latent::{Parts, TrainingArgs};
 use crate::levels::list;
 use crate::progress::bytes;
 use crate::recipe::{Kind, Source, to_toml};
-use crate::run::{Outcome, catch_interrupts, drive};
+use crate::run::{Outcome, drive};
 use crate::say::say;
 use clap::Args;
 use dry_run::dry_run;
@@ -99,7 +99,6 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         .out
         .clone()
         .unwrap_or_else(|| default_folder(&source.name));
-    catch_interrupts()?;
     let start = Start {
         recipe,
         teacher,
@@ -159,15 +158,13 @@ pub struct Start<'a> {
 }
 
 impl Start<'_> {
-    /// Runs, or goes on; also returns the seconds of work done before this start.
-    pub fn run(self, args: &RunArgs, context: &Context) -> anyhow::Result<(Outcome, f64)> {
+    /// Runs, or goes on; the folder is still held for what is done with the student.
+    pub fn run(self, args: &RunArgs, context: &Context) -> anyhow::Result<(Outcome, Folder)> {
         let device = &context.device;
         let mut recipe = self.recipe;
-        let before = Folder::state_in(self.path);
-        // What is wrong with the state, or that it is of another run, is said when the folder is opened.
-        if args.resume
-            && let Ok(earlier) = State::read(&before).and_then(|state| state.recipe())
-        {
+        let (folder, state) = Folder::open(self.path, args.policy(), PRODUCT, context.reporter)?;
+        // A state of another kind of run is refused below.
+        if let Some(Ok(earlier)) = state.as_ref().map(State::recipe) {
             recipe = recipe.with_levels_of(&earlier);
         }
         // What depends on the teacher and on its texts belongs to the recipe that a checkpoint is compared with.
@@ -182,10 +179,9 @@ impl Start<'_> {
                 .with_contexts(contexts.clone())?;
             recipe.prompts = Some(contexts.digest());
         }
-        let json = recipe_json(&recipe)?;
-        let (folder, state) = Folder::open(self.path, args.policy(), &json, PRODUCT)?;
-        if state.is_none() {
-            recipe = searched(recipe, &self.teacher, context)?;
+        match &state {
+            Some(state) => folder.check_recipe(state, &recipe_json(&recipe)?)?,
+            None => recipe = searched(recipe, &self.teacher, context)?,
         }
         let text = to_toml(Kind::Distillation, &recipe)?;
         // The student first: it starts from the weights of the file, which are not needed after that where the teacher's are
@@ -221,7 +217,7 @@ impl Start<'_> {
         if let Some(cache) = job.source.cache() {
             context.reporter.say(used(&cache.usage()));
         }
-        Ok((outcome, folder.seconds_before))
+        Ok((outcome, folder))
     }
 }
 

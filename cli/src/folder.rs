@@ -2,6 +2,8 @@
 
 use crate::failure::wrong;
 use crate::latent::NOTE;
+use crate::lock::Lock;
+use crate::progress::Reporter;
 use crate::recipe::first_difference;
 use anyhow::Context;
 use fewstep::checkpoint::{State, write_atomically};
@@ -22,47 +24,61 @@ pub struct Policy {
     pub overwrite: bool,
 }
 
-/// The folder of one run.
-#[derive(Clone, Debug)]
+/// The folder of one run, which no other process works in while this is there.
+#[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
     /// Seconds of work done before this start.
     pub seconds_before: f64,
+    /// Whether the run is to go on from what is there.
+    pub resumes: bool,
+    _lock: Lock,
 }
 
 impl Folder {
-    /// Creates the folder, or opens it. Returns the checkpoint to go on from, if there is one. `product` is the name
-    /// of the file that the run makes.
+    /// Creates the folder, or opens it. Returns the checkpoint to go on from, if there is one: whether it is of the same
+    /// run is to be [checked](Self::check_recipe). `product` is the name of the file that the run makes.
     pub fn open(
         path: &Path,
         policy: Policy,
-        recipe: &Value,
         product: &str,
+        reporter: Reporter,
     ) -> anyhow::Result<(Self, Option<State>)> {
+        fs_err::create_dir_all(path)?;
         let mut folder = Self {
             path: path.to_path_buf(),
             seconds_before: 0.0,
+            resumes: policy.resume,
+            _lock: Lock::take(path, reporter)?,
         };
-        let holds_run = folder.state().exists();
+        let (holds_state, holds_product) = (folder.state().exists(), folder.file(product).exists());
         if policy.overwrite {
             folder.clear(product)?;
-        } else if holds_run && policy.resume {
+        } else if holds_state && policy.resume {
             let state = State::read(&folder.state())?;
-            folder.check_recipe(&state, recipe)?;
             folder.clear_temporary()?;
             folder.rewind_metrics(state.progress.round)?;
             return Ok((folder, Some(state)));
-        } else if holds_run || folder.file(product).exists() {
+        } else if holds_product && policy.resume {
+            return Err(wrong(format!(
+                "{} holds {product} but no {STATE} to go on from; --overwrite starts anew, --out names another folder",
+                path.display()
+            )));
+        } else if holds_state || holds_product {
             return Err(wrong(format!(
                 "{} already holds a run; add --resume to go on with it, --overwrite to start anew, or name another \
                  folder with --out",
                 path.display()
             )));
         }
-        fs_err::create_dir_all(path)?;
         folder.clear_temporary()?;
         folder.rewind_metrics(0)?;
         Ok((folder, None))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// A file inside.
@@ -72,12 +88,7 @@ impl Folder {
 
     /// The checkpoint.
     pub fn state(&self) -> PathBuf {
-        Self::state_in(&self.path)
-    }
-
-    /// The checkpoint of a run in a folder that is not opened yet.
-    pub fn state_in(path: &Path) -> PathBuf {
-        path.join(STATE)
+        self.file(STATE)
     }
 
     /// Writes the recipe as it was resolved.
@@ -101,7 +112,8 @@ impl Folder {
         self.file(&format!("preview-{round:07}.png"))
     }
 
-    fn check_recipe(&self, state: &State, recipe: &Value) -> anyhow::Result<()> {
+    /// Whether a checkpoint is of this recipe.
+    pub fn check_recipe(&self, state: &State, recipe: &Value) -> anyhow::Result<()> {
         let Some((key, before, now)) = first_difference(&state.progress.recipe, recipe) else {
             return Ok(());
         };
@@ -221,6 +233,13 @@ pub fn metrics_line(
 mod tests {
     use super::*;
 
+    const PRODUCT: &str = "student.safetensors";
+
+    fn open(path: &Path, policy: Policy) -> anyhow::Result<Folder> {
+        let (folder, _) = Folder::open(path, policy, PRODUCT, Reporter::new(true))?;
+        Ok(folder)
+    }
+
     fn line(round: u64) -> Value {
         let loss = ("loss", json!(0.5));
         metrics_line(round, "images", 8 * round, loss, [0.1, round as f64, 2.0])
@@ -229,10 +248,7 @@ mod tests {
     #[test]
     fn metrics_are_cut_back_to_the_checkpoint() {
         let temporary = tempfile::tempdir().unwrap();
-        let mut folder = Folder {
-            path: temporary.path().into(),
-            seconds_before: 0.0,
-        };
+        let mut folder = open(temporary.path(), Policy::default()).unwrap();
         for round in [1, 2, 3] {
             folder.append_metrics(&line(round)).unwrap();
         }
@@ -249,17 +265,20 @@ mod tests {
     #[test]
     fn a_folder_with_a_product_is_not_overwritten_by_accident() {
         let temporary = tempfile::tempdir().unwrap();
-        let recipe = json!({"a": 1});
-        let product = "student.safetensors";
-        fs_err::write(temporary.path().join(product), "x").unwrap();
-        let open = |policy| Folder::open(temporary.path(), policy, &recipe, product);
-        let refused = open(Policy::default()).unwrap_err();
-        assert!(refused.to_string().contains("--overwrite"), "{refused}");
+        fs_err::write(temporary.path().join(PRODUCT), "x").unwrap();
+        let refused = open(temporary.path(), Policy::default()).unwrap_err();
+        assert!(refused.to_string().contains("--resume"), "{refused}");
+        let resume = Policy {
+            resume: true,
+            ..Policy::default()
+        };
+        let refused = open(temporary.path(), resume).unwrap_err();
+        assert!(refused.to_string().contains("no state"), "{refused}");
         let overwrite = Policy {
             overwrite: true,
             ..Policy::default()
         };
-        open(overwrite).unwrap();
-        assert!(!temporary.path().join(product).exists());
+        open(temporary.path(), overwrite).unwrap();
+        assert!(!temporary.path().join(PRODUCT).exists());
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::failure::wrong;
 use crate::latent::{Texts, decode, is_latent, takes_text};
+use crate::signal;
 use anyhow::bail;
 use burn::tensor::Tensor;
 use fewstep::autoencoder::Autoencoder;
@@ -163,6 +164,8 @@ impl<'a> Generator<'a> {
 
     /// What the network makes of some seeds, `[seeds, channels, height, width]`; `called` is told of each call of it.
     pub fn latents(&self, seeds: &[u64], called: &dyn Fn()) -> anyhow::Result<Images> {
+        // Whoever draws does so batch by batch.
+        signal::check()?;
         let network = &self.model.card.network;
         let noise = self.noise.latents(seeds, self.shape, &self.device);
         let labels = self.classes(seeds);

@@ -1,11 +1,13 @@
 //! The `fewstep` command. Results go to stdout, progress to stderr.
 //!
-//! Exit status: 0 done, 1 the run failed, 2 the command or recipe was wrong, 130 interrupted (and resumable).
+//! Exit status: 0 done, 1 the run failed, 2 the command or recipe was wrong, 130 interrupted, 143 terminated,
+//! 129 hung up (and resumable).
 
 mod album;
 mod args;
 mod asset;
 mod bench;
+mod command_line;
 mod convert;
 mod demo;
 mod device;
@@ -22,6 +24,7 @@ mod inspect;
 mod latent;
 mod lettering;
 mod levels;
+mod lock;
 mod map;
 mod measure;
 mod progress;
@@ -34,6 +37,7 @@ mod schedule;
 mod score;
 mod seeds;
 mod sheet;
+mod signal;
 mod sweep;
 mod train;
 mod train_features;
@@ -41,38 +45,63 @@ mod verify;
 
 use args::{Cli, Command};
 use clap::Parser;
+use say::tell;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // Before anything large is allocated.
     fewstep::keep_freed_memory();
-    let cli = Cli::parse();
-    match execute(cli) {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(answer) => return say::finish(say::usage(&answer)),
+    };
+    say::finish(match execute(&cli) {
         Ok(code) => code,
-        Err(error) => {
-            let hint = fetch::hint(&error).map_or(String::new(), |hint| format!("; {hint}"));
-            eprintln!("error: {}{hint}", failure::one_line(&error));
-            ExitCode::from(failure::exit_code(&error))
-        }
-    }
+        Err(error) => failed(&cli.command, &error),
+    })
 }
 
-fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
+/// Says why it ended; returns the exit status.
+fn failed(command: &Command, error: &anyhow::Error) -> ExitCode {
+    if error.is::<signal::Stopped>() {
+        tell!("{}", go_on(command));
+        return ExitCode::from(signal::status());
+    }
+    let hint = fetch::hint(error).map_or(String::new(), |hint| format!("; {hint}"));
+    tell!("error: {}{hint}", failure::one_line(error));
+    ExitCode::from(failure::exit_code(error))
+}
+
+/// How to go on with what was stopped between two batches.
+fn go_on(command: &Command) -> String {
+    let (kept, line) = match command {
+        Command::Demo(_) => (
+            "the student is kept; measure it with",
+            command_line::resuming(),
+        ),
+        Command::Sweep(_) => ("go on with", command_line::again()),
+        Command::Sample(_) => ("what is drawn is kept; go on with", command_line::again()),
+        _ => ("nothing is kept; begin anew with", command_line::again()),
+    };
+    format!("stopped; {kept}:\n  {line}")
+}
+
+fn execute(cli: &Cli) -> anyhow::Result<ExitCode> {
     let context = device::Context::new(&cli.global)?;
-    match cli.command {
-        Command::Demo(verb) => demo::run(&verb, &context),
-        Command::Fetch(verb) => fetch::run(&verb, &context),
-        Command::Train(verb) => train::run(&verb, &context),
-        Command::Distill(verb) => distill::run(&verb, &context),
-        Command::Sample(verb) => sample::run(&verb, &context),
-        Command::Schedule(verb) => schedule::run(&verb, &context),
-        Command::Sweep(verb) => sweep::run(&verb, &context),
-        Command::Evaluate(verb) => evaluate::run(&verb, &context),
-        Command::Convert(verb) => convert::run(&verb, &context),
-        Command::Inspect(verb) => inspect::run(&verb),
-        Command::Verify(verb) => verify::run(&verb, &context),
-        Command::Bench(verb) => bench::run(&verb, &context),
-        Command::Devices(verb) => device::run(&verb),
-        Command::Completions { shell } => args::completions(shell),
+    match &cli.command {
+        Command::Demo(verb) => demo::run(verb, &context),
+        Command::Fetch(verb) => fetch::run(verb, &context),
+        Command::Train(verb) => train::run(verb, &context),
+        Command::Distill(verb) => distill::run(verb, &context),
+        Command::Sample(verb) => sample::run(verb, &context),
+        Command::Schedule(verb) => schedule::run(verb, &context),
+        Command::Sweep(verb) => sweep::run(verb, &context),
+        Command::Evaluate(verb) => evaluate::run(verb, &context),
+        Command::Convert(verb) => convert::run(verb, &context),
+        Command::Inspect(verb) => inspect::run(verb),
+        Command::Verify(verb) => verify::run(verb, &context),
+        Command::Bench(verb) => bench::run(verb, &context),
+        Command::Devices(verb) => device::run(verb),
+        Command::Completions { shell } => args::completions(*shell),
     }
 }

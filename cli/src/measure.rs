@@ -4,6 +4,7 @@ use crate::failure::wrong;
 use crate::feature_set::{Collector, FeatureSet};
 use crate::generate::Generator;
 use crate::progress::Reporter;
+use crate::signal;
 use anyhow::Context as _;
 use fewstep::data::Dataset;
 use fewstep::metric::{Features, Moments, PairedDistance, paired_distance};
@@ -30,6 +31,7 @@ pub fn draw_into(
     seeds: &[u64],
     reporter: Reporter,
 ) -> anyhow::Result<f64> {
+    signal::catch("batch")?;
     let mut progress = reporter.start("images", 0, seeds.len() as u64);
     let mut seconds = 0.0;
     for seeds in seeds.chunks(generator.batch()) {
@@ -68,6 +70,7 @@ pub fn together(
     seeds: &[u64],
     reporter: Reporter,
 ) -> anyhow::Result<Vec<Together>> {
+    signal::catch("batch")?;
     let mut found = vec![Together::default(); generators.len()];
     let mut seconds = vec![0.0; generators.len()];
     let mut progress = reporter.start("pairs", 0, seeds.len() as u64);
@@ -137,8 +140,10 @@ pub fn read_into(
     device: &Device,
     reporter: Reporter,
 ) -> anyhow::Result<FeatureSet> {
+    signal::catch("batch")?;
     let mut progress = reporter.start("images of the data set", 0, indices.len() as u64);
     for indices in indices.chunks(250) {
+        signal::check()?;
         let images = data.batch(indices, &[], device);
         collector.push(&collector.features().extract(images)?);
         progress.set(collector.count(), "");

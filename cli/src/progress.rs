@@ -1,5 +1,6 @@
 //! Progress on stderr: a bar on a terminal, a plain line every few seconds elsewhere.
 
+use crate::say::tell;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -29,13 +30,13 @@ impl Reporter {
     /// A line for people.
     pub fn say(self, line: impl AsRef<str>) {
         if !self.quiet {
-            eprintln!("{}", line.as_ref());
+            tell!("{}", line.as_ref());
         }
     }
 
     /// A line that `--quiet` does not hide.
     pub fn warn(self, line: impl AsRef<str>) {
-        eprintln!("warning: {}", line.as_ref());
+        tell!("warning: {}", line.as_ref());
     }
 
     /// Starts counting from `done` to `total`.
@@ -115,7 +116,7 @@ impl Progress {
                 0 => String::new(),
                 total => format!("/{total}"),
             };
-            eprintln!("{} {done}{of}: {text}", self.what);
+            tell!("{} {done}{of}: {text}", self.what);
             self.last_line = Instant::now();
         }
     }
@@ -128,7 +129,7 @@ impl Progress {
     /// Shows a line above the bar.
     pub fn say(&self, line: &str) {
         if self.plain {
-            eprintln!("{line}");
+            tell!("{line}");
         } else {
             self.bar.println(line);
         }

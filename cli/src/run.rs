@@ -1,7 +1,9 @@
-//! The loop of every training: rounds, ticks, checkpoints, Ctrl-C.
+//! The loop of every training: rounds, ticks, checkpoints, and what asks it to stop.
 
+use crate::command_line::resuming;
 use crate::folder::{Folder, metrics_line};
 use crate::progress::{Progress, Reporter, figure};
+use crate::signal;
 use anyhow::Context as _;
 use fewstep::Error;
 use fewstep::checkpoint::State;
@@ -9,11 +11,7 @@ use serde_json::json;
 use std::path::Path;
 use std::process::ExitCode;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-
-/// Set by the first Ctrl-C.
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// What one round measured.
 pub struct Measure {
@@ -99,7 +97,7 @@ pub enum Outcome {
     Finished,
     /// It left off as asked; there is a checkpoint.
     Stopped,
-    /// Ctrl-C; there is a checkpoint.
+    /// By Ctrl-C or its like; there is a checkpoint.
     Interrupted,
 }
 
@@ -108,25 +106,9 @@ impl Outcome {
     pub fn code(self) -> ExitCode {
         match self {
             Self::Finished | Self::Stopped => ExitCode::SUCCESS,
-            Self::Interrupted => ExitCode::from(130),
+            Self::Interrupted => ExitCode::from(signal::status()),
         }
     }
-}
-
-/// Lets Ctrl-C finish the round; the second one ends the program at once.
-pub fn catch_interrupts() -> anyhow::Result<()> {
-    ctrlc::set_handler(|| {
-        if INTERRUPTED.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        eprintln!("interrupted: finishing the round (Ctrl-C again to stop at once)");
-    })
-    .context("cannot catch Ctrl-C")
-}
-
-/// Whether Ctrl-C was pressed.
-pub fn interrupted() -> bool {
-    INTERRUPTED.load(Ordering::Relaxed)
 }
 
 /// What has been measured since the last tick.
@@ -189,7 +171,7 @@ impl Previews {
     }
 }
 
-/// Runs a job from where it is to its end, to `stop_after`, or to Ctrl-C.
+/// Runs a job from where it is to its end, to `stop_after`, or until a signal asks it to stop.
 pub fn drive(
     job: &mut dyn Job,
     folder: &Folder,
@@ -204,9 +186,17 @@ pub fn drive(
         ));
         return Ok(Outcome::Finished);
     }
+    if folder.resumes {
+        reporter.say(found(folder, job.rounds(), job.total()));
+    }
     if job.rounds() == 0 {
         // An unwritable folder shows now, not after the first hour.
         job.state()?.write(&folder.state())?;
+    }
+    signal::catch("round")?;
+    if signal::asked() {
+        // While levels were searched for, or by the run before this one.
+        return Ok(stopped(job, Outcome::Interrupted, reporter));
     }
     let started = Instant::now();
     let first = job.rounds();
@@ -226,7 +216,7 @@ pub fn drive(
         let note: Vec<_> = measure.values.iter().map(|v| figure(*v)).collect();
         let note = format!("{} {}", job.measure(), note.join(" "));
         progress.set(job.units(job.rounds()), &note);
-        let interrupted = interrupted();
+        let interrupted = signal::asked();
         let enough = options
             .stop_after
             .is_some_and(|n| job.rounds() - first >= n);
@@ -235,7 +225,7 @@ pub fn drive(
             let seconds = folder.seconds_before + started.elapsed().as_secs_f64();
             checkpoint(job, folder, &window, seconds)?;
             let last = job.rounds() == job.total();
-            // Who presses Ctrl-C wants to leave.
+            // Who presses Ctrl-C wants to leave, and a scheduler does not wait.
             if !interrupted && (last || previews.due(started.elapsed())) {
                 let begun = Instant::now();
                 preview(job, folder, &progress);
@@ -246,19 +236,34 @@ pub fn drive(
         }
         if stop {
             progress.finish();
-            let done = format!("round {} of {}", job.rounds(), job.total());
-            let command = resume_command(std::env::args());
-            reporter.say(format!("stopped after {done}; go on with:\n  {command}"));
-            return Ok(if interrupted {
-                Outcome::Interrupted
-            } else {
-                Outcome::Stopped
-            });
+            let outcome = match interrupted {
+                true => Outcome::Interrupted,
+                false => Outcome::Stopped,
+            };
+            return Ok(stopped(job, outcome, reporter));
         }
     }
     progress.finish();
     job.write(&product)?;
     Ok(Outcome::Finished)
+}
+
+/// What `--resume` found.
+fn found(folder: &Folder, done: u64, total: u64) -> String {
+    let path = folder.path().display();
+    match done {
+        0 => format!("{path}: no round is done yet; starting at round 0 of {total}"),
+        done => format!("{path}: going on at round {done} of {total}"),
+    }
+}
+
+/// Says how to go on.
+fn stopped(job: &dyn Job, outcome: Outcome, reporter: Reporter) -> Outcome {
+    let (done, total, command) = (job.rounds(), job.total(), resuming());
+    reporter.say(format!(
+        "stopped after round {done} of {total}; go on with:\n  {command}"
+    ));
+    outcome
 }
 
 /// Writes the state, then what describes it.
@@ -303,25 +308,6 @@ fn preview(job: &mut dyn Job, folder: &Folder, progress: &Progress) {
     }
 }
 
-/// The command line that goes on: the one that was typed, with `--resume`.
-fn resume_command(typed: impl Iterator<Item = String>) -> String {
-    let words = typed.filter(|word| word != "--overwrite" && word != "--resume");
-    command_line(words.chain(["--resume".to_string()]))
-}
-
-/// Words as they can be pasted into a shell.
-pub fn command_line(words: impl Iterator<Item = String>) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+@%~".contains(c);
-    let quote = |word: String| {
-        if !word.is_empty() && word.chars().all(plain) {
-            word
-        } else {
-            format!("'{}'", word.replace('\'', r"'\''"))
-        }
-    };
-    words.map(quote).collect::<Vec<_>>().join(" ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -346,19 +332,5 @@ mod tests {
         previews.took(seconds(60));
         // 4 + 60 + 60 seconds are a tenth of 1240.
         assert!(!previews.due(seconds(1239)) && previews.due(seconds(1240)));
-    }
-
-    #[test]
-    fn the_command_to_go_on_can_be_pasted() {
-        let typed = [
-            "fewstep",
-            "train",
-            "a b.toml",
-            "--set",
-            "x=[1]",
-            "--overwrite",
-        ];
-        let command = resume_command(typed.iter().map(ToString::to_string));
-        assert_eq!(command, "fewstep train 'a b.toml' --set 'x=[1]' --resume");
     }
 }

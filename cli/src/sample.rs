@@ -8,6 +8,7 @@ use crate::latent::{Finder, PartArgs, PromptArgs, Size, Texts, decode, is_latent
 use crate::sampling::SamplingArgs;
 use crate::say::say;
 use crate::seeds::Seeds;
+use crate::signal;
 use clap::Args;
 use fewstep::checkpoint::{Card, Model, Sampling};
 use fewstep::import::{AutoencoderFile, Checkpoint};
@@ -214,6 +215,7 @@ impl Task<'_> {
         let total = self.seeds.len() as u64;
         let mut progress = context.reporter.start("images", 0, total);
         let mut done = 0;
+        signal::catch("batch")?;
         for seeds in self.seeds.chunks(self.batch(BATCH)) {
             let images = generator.images(seeds)?;
             let classes = generator.classes(seeds);
@@ -237,6 +239,7 @@ impl Task<'_> {
         let device = &context.device;
         let mut done = 0;
         let mut calls = 0;
+        signal::catch("batch")?;
         for block in self.seeds.chunks(held) {
             let mut waiting = Vec::new();
             let model = self.model(context)?;

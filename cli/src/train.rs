@@ -7,7 +7,7 @@ use crate::failure::wrong;
 use crate::folder::{Folder, default_folder, recipe_json};
 use crate::generate::Generator;
 use crate::recipe::{Kind, Source, to_toml};
-use crate::run::{Job, Measure, Outcome, catch_interrupts, drive};
+use crate::run::{Job, Measure, Outcome, drive};
 use crate::say::say;
 use crate::sheet;
 use crate::train_features;
@@ -146,9 +146,11 @@ fn teacher(verb: &Verb, source: &Source, context: &Context) -> anyhow::Result<Ex
         None => Trainer::new(recipe, device)?,
     };
     fresh.check_data(&data)?;
-    let (folder, state) = Folder::open(&path, verb.run.policy(), &json, PRODUCT)?;
+    let reporter = context.reporter;
+    let (folder, state) = Folder::open(&path, verb.run.policy(), PRODUCT, reporter)?;
     let trainer = match &state {
         Some(state) => {
+            folder.check_recipe(state, &json)?;
             let trainer = Trainer::resume(state, device)?;
             let (before, now) = (trainer.parent(), fresh.parent());
             if now.is_some_and(|now| Some(now) != before) {
@@ -162,13 +164,12 @@ fn teacher(verb: &Verb, source: &Source, context: &Context) -> anyhow::Result<Ex
         None => fresh,
     };
     folder.write_recipe(&text)?;
-    catch_interrupts()?;
     let mut job = TeacherJob {
         trainer,
         data: &data,
         device: device.clone(),
     };
-    let outcome = drive(&mut job, &folder, verb.run.options(), context.reporter)?;
+    let outcome = drive(&mut job, &folder, verb.run.options(), reporter)?;
     if outcome == Outcome::Finished {
         say!("{}", folder.file(PRODUCT).display());
     }

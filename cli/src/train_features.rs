@@ -5,7 +5,7 @@ use crate::device::Context;
 use crate::failure::wrong;
 use crate::folder::{Folder, default_folder, recipe_json};
 use crate::recipe::{Kind, Source, to_toml};
-use crate::run::{Job, Measure, Outcome, catch_interrupts, drive};
+use crate::run::{Job, Measure, Outcome, drive};
 use crate::say::say;
 use crate::train::DataArgs;
 use fewstep::checkpoint::State;
@@ -60,13 +60,16 @@ pub fn run(
         .unwrap_or_else(|| default_folder(&source.name));
     let device = &context.device;
     let fresh = ClassifierTrainer::new(recipe.clone(), &images, device)?;
-    let (folder, state) = Folder::open(&path, args.policy(), &json, PRODUCT)?;
+    let reporter = context.reporter;
+    let (folder, state) = Folder::open(&path, args.policy(), PRODUCT, reporter)?;
     let trainer = match &state {
-        Some(state) => ClassifierTrainer::resume(state, recipe, &images, device)?,
+        Some(state) => {
+            folder.check_recipe(state, &json)?;
+            ClassifierTrainer::resume(state, recipe, &images, device)?
+        }
         None => fresh,
     };
     folder.write_recipe(&text)?;
-    catch_interrupts()?;
     let mut job = FeaturesJob {
         trainer,
         test: data.open_test(sized.size, sized.channels, context)?,
@@ -74,7 +77,7 @@ pub fn run(
         recipe: json,
         device: device.clone(),
     };
-    let outcome = drive(&mut job, &folder, args.options(), context.reporter)?;
+    let outcome = drive(&mut job, &folder, args.options(), reporter)?;
     if outcome == Outcome::Finished {
         let product = folder.file(PRODUCT);
         if let Some(right) = Features::read(&product, device)?.card.accuracy {

@@ -5,9 +5,9 @@
 mod support;
 
 use std::hash::{BuildHasher, Hasher};
-use std::process::{Child, Command};
+use std::process::Command;
 use std::time::{Duration, Instant};
-use support::World;
+use support::{World, send, wait_for};
 
 const TRAIN: &str = "train teacher.toml --data data --tick 3";
 const FEATURES: &str = "train features.toml --data data --tick 5 --set epochs=40";
@@ -19,19 +19,15 @@ fn random() -> f64 {
     (bits >> 11) as f64 / (1u64 << 53) as f64
 }
 
-fn wait_for(child: &mut Child, what: &str, ready: impl Fn() -> bool) {
-    let limit = Instant::now() + Duration::from_secs(120);
-    while !ready() {
-        assert!(
-            child.try_wait().unwrap().is_none(),
-            "it ended before {what}"
-        );
-        assert!(Instant::now() < limit, "no {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
+/// Everything that ends a process: its name for `kill`, and the exit status of who catches it.
+const SIGNALS: [(&str, Option<i32>); 4] = [
+    ("KILL", None),
+    ("TERM", Some(143)),
+    ("HUP", Some(129)),
+    ("INT", Some(130)),
+];
 
-/// Kills at random moments, three runs with two kills each, and compares the final file.
+/// Ends three runs twice each at random moments, and compares the final file.
 fn survives_kills(verb: &str, product: &str) {
     let world = World::with_teacher();
     let started = Instant::now();
@@ -41,13 +37,19 @@ fn survives_kills(verb: &str, product: &str) {
     for attempt in 0..3 {
         let out = format!("killed{attempt}");
         let command = format!("{verb} --out {out} --resume");
-        for _ in 0..2 {
+        for kill in 0..2 {
+            let (signal, caught) = SIGNALS[(2 * attempt + kill) % SIGNALS.len()];
             let moment = whole.mul_f64(random() * 0.8);
             let mut child = world.spawn(&command);
             std::thread::sleep(moment);
-            child.kill().unwrap();
-            child.wait().unwrap();
-            println!("{out}: killed after {moment:?}");
+            send(&child, signal);
+            // No status: before it had anything to save. 0: it was quicker.
+            let status = child.wait().unwrap().code();
+            assert!(
+                status.is_none() || status == Some(0) || status == caught,
+                "{signal}: {status:?}"
+            );
+            println!("{out}: {signal} after {moment:?}: {status:?}");
         }
         world.prints(&command);
         let path = format!("{out}/{product}");
@@ -136,14 +138,9 @@ fn an_interrupt_finishes_the_round_and_says_how_to_go_on() {
     wait_for(&mut child, "metrics", || {
         metrics.metadata().is_ok_and(|m| m.len() > 0)
     });
-    let id = child.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-INT", &id])
-            .status()
-            .unwrap()
-            .success()
-    );
+    send(&child, "INT");
+    // Who sends it to a process and to its group sends it twice.
+    send(&child, "INT");
     let output = child.wait_with_output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(130), "{text}");
@@ -152,7 +149,8 @@ fn an_interrupt_finishes_the_round_and_says_how_to_go_on() {
     let command = text.trim_end().lines().last().unwrap().trim();
     assert!(command.ends_with("--resume"), "{text}");
     let words = command.split_once(" train ").unwrap().1;
-    world.prints(&format!("train {words}"));
+    let said = world.fails(&format!("train {words}"), 0);
+    assert!(said.contains("run: going on at round "), "{said}");
     let product = "teacher.safetensors";
     let (a, b) = (format!("whole/{product}"), format!("run/{product}"));
     assert!(world.bytes(a) == world.bytes(b));
@@ -186,4 +184,49 @@ fn a_full_disk_keeps_the_last_checkpoint() {
     world.prints(&format!("{TRAIN} --out run --resume"));
     let product = "teacher.safetensors";
     assert!(world.bytes(format!("run/{product}")) == world.bytes(format!("whole/{product}")));
+}
+
+#[test]
+fn whoever_asks_to_stop_gets_a_checkpoint_and_the_usual_status() {
+    let world = World::with_teacher();
+    for (signal, status) in SIGNALS {
+        let Some(status) = status else { continue };
+        let verb = format!("train teacher.toml --data data --set images=80000 --out {signal}");
+        let mut child = world.spawn(&verb);
+        let state = world.path(format!("{signal}/state.safetensors"));
+        wait_for(&mut child, "a first state", || state.exists());
+        std::thread::sleep(Duration::from_millis(300));
+        send(&child, signal);
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(status), "{text}");
+        assert!(text.contains("go on with"), "{text}");
+        // A tick is a minute: without the signal there would be nothing but round 0.
+        let said = world.fails(&format!("{verb} --resume --stop-after 1"), 0);
+        assert!(said.contains("going on at round "), "{said}");
+    }
+    let verb = "train teacher.toml --data data --out fresh --resume --stop-after 1";
+    let said = world.fails(verb, 0);
+    assert!(said.contains("starting at round 0 of 40"), "{said}");
+}
+
+#[test]
+fn a_closed_terminal_does_not_end_what_runs_under_nohup() {
+    let world = World::with_teacher();
+    let script = format!(
+        "trap '' HUP; exec {} {TRAIN} --set images=2000 --out run",
+        support::PROGRAM
+    );
+    let mut child = Command::new("sh")
+        .args(["-c", &script])
+        .current_dir(world.path("."))
+        .env("FEWSTEP_THREADS", "1")
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let state = world.path("run/state.safetensors");
+    wait_for(&mut child, "a first state", || state.exists());
+    send(&child, "HUP");
+    assert!(child.wait().unwrap().success());
+    assert!(world.path("run/teacher.safetensors").exists());
 }

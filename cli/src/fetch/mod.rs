@@ -7,11 +7,12 @@ mod part;
 mod record;
 mod transfer;
 
+use crate::command_line::again;
 use crate::device::Context;
 use crate::progress::{Reporter, bytes};
-use crate::run::command_line;
-use crate::say::say;
-use anyhow::{Context as _, bail};
+use crate::say::{say, tell};
+use crate::signal;
+use anyhow::bail;
 use clap::Args;
 use clap::builder::FalseyValueParser;
 use fewstep::Error;
@@ -95,15 +96,13 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Ctrl-C ends the program at once: at every moment the part on the disk can be continued.
+/// A signal ends the program at once: at every moment the part on the disk can be continued.
 fn catch_interrupts() -> anyhow::Result<()> {
-    ctrlc::set_handler(|| {
-        let words = std::env::args().filter(|word| word != "--overwrite");
-        let command = command_line(words);
-        eprintln!("\ninterrupted; what has come is kept; go on with:\n  {command}");
-        std::process::exit(130);
+    signal::catch_with(|status| {
+        let command = again();
+        tell!("\ninterrupted; what has come is kept; go on with:\n  {command}");
+        std::process::exit(status.into());
     })
-    .context("cannot catch Ctrl-C")
 }
 
 /// Some lines about an entry.

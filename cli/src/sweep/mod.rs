@@ -15,9 +15,9 @@ use crate::device::Context;
 use crate::failure::wrong;
 use crate::latent::is_latent;
 use crate::measure::too_few;
-use crate::run::{catch_interrupts, interrupted};
 use crate::say::say;
 use crate::seeds::Seeds;
+use crate::signal;
 use anyhow::bail;
 use clap::Args;
 use fewstep::Images;
@@ -98,7 +98,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         }
     }
     if !verb.dry_run && !verb.tables {
-        catch_interrupts()?;
+        signal::catch("round or batch")?;
     }
     let mut results = Results::read(&verb.out, &verb.known)?;
     let mut work = Forecast::default();
@@ -116,7 +116,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
             sweep.write_known(&results)?;
         } else {
             let Some(failures) = sweep.run(&mut results, &mut work)? else {
-                return Ok(ExitCode::from(130));
+                return Ok(ExitCode::from(signal::status()));
             };
             failed += failures;
         }
@@ -264,7 +264,7 @@ impl<'a> Sweep<'a> {
                 }
             };
             done.push((*trial, *seed, measured));
-            if interrupted() && at + 1 < jobs.len() {
+            if signal::asked() && at + 1 < jobs.len() {
                 reporter.say("stopped; the same command goes on");
                 return Ok(None);
             }

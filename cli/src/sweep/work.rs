@@ -6,6 +6,7 @@ use super::measured::{Identity, Measured, Sample};
 use super::plan::{Trial, Work};
 use crate::args::RunArgs;
 use crate::distill::{PRODUCT, Start};
+use crate::folder::Folder;
 use crate::generate::Generator;
 use crate::latent::Parts;
 use crate::measure::{apart, batches, draw};
@@ -28,6 +29,8 @@ struct Trained {
     recipe: Recipe,
     /// Of training.
     seconds: f64,
+    /// Held until it is measured.
+    _folder: Folder,
 }
 
 impl Sweep<'_> {
@@ -120,11 +123,11 @@ impl Sweep<'_> {
             path: &path,
         };
         let begun = Instant::now();
-        let (outcome, before) = start.run(&args, self.context)?;
+        let (outcome, folder) = start.run(&args, self.context)?;
         if outcome != Outcome::Finished {
             return Ok(None);
         }
-        let seconds = before + begun.elapsed().as_secs_f64();
+        let seconds = folder.seconds_before + begun.elapsed().as_secs_f64();
         let (student, hash) = Model::read(&path.join(PRODUCT), device)?;
         Ok(Some(Trained {
             student,
@@ -132,6 +135,7 @@ impl Sweep<'_> {
             teacher,
             recipe,
             seconds,
+            _folder: folder,
         }))
     }
 

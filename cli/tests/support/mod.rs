@@ -6,7 +6,9 @@ use assert_cmd::Command;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Child;
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// The program.
@@ -161,6 +163,27 @@ impl World {
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{arguments}: {error}");
         String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+/// Sends a signal to a process: `INT`, `KILL`...
+pub fn send(child: &Child, signal: &str) {
+    let kill = std::process::Command::new("kill")
+        .args([&format!("-{signal}"), &child.id().to_string()])
+        .status();
+    assert!(kill.unwrap().success(), "{signal}");
+}
+
+/// Waits until something is there, while the process lives.
+pub fn wait_for(child: &mut Child, what: &str, ready: impl Fn() -> bool) {
+    let limit = Instant::now() + Duration::from_secs(120);
+    while !ready() {
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "it ended before {what}"
+        );
+        assert!(Instant::now() < limit, "no {what}");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
