@@ -1,6 +1,6 @@
 //! `--dry-run`: how long a run would take and how much memory, from a round or two on a scratch copy.
 
-use crate::device::peak_memory;
+use crate::device::{forget_peak_memory, peak_memory};
 use crate::progress::{bytes, duration};
 use crate::say::say;
 
@@ -42,22 +42,28 @@ impl Calibration {
             true => micro,
             false => (2 * micro).min(batch),
         };
+        // Reading a data set may have taken more than a few samples do: that would hide how memory grows with them.
+        let before = peak_memory();
+        let mut round = |batch, micro, last| -> anyhow::Result<(f64, Option<u64>)> {
+            forget_peak_memory();
+            Ok((rounds(batch, micro, last)?, peak_memory()))
+        };
         let (measured, seconds, peak) = if micro <= LARGE {
-            let seconds = rounds(tried(micro), micro, true)?;
-            (tried(micro), seconds, peak_memory())
+            let (seconds, peak) = round(tried(micro), micro, true)?;
+            (tried(micro), seconds, peak)
         } else {
-            rounds(tried(SMALL), SMALL, false)?;
-            let low = peak_memory();
-            let seconds = rounds(tried(LARGE), LARGE, true)?;
-            let peak = low.zip(peak_memory()).map(|(low, high)| {
-                let grown = (high - low) as f64 / (LARGE - SMALL) as f64;
+            let (_, low) = round(tried(SMALL), SMALL, false)?;
+            let (seconds, high) = round(tried(LARGE), LARGE, true)?;
+            let peak = low.zip(high).map(|(low, high)| {
+                let grown = high.saturating_sub(low) as f64 / (LARGE - SMALL) as f64;
                 high + (grown * (micro - LARGE) as f64) as u64
             });
             (tried(LARGE), seconds, peak)
         };
+        let peak = peak.map(|peak| peak + extent.kept * (batch - measured) as u64);
         Ok(Self {
             seconds: seconds * batch as f64 / measured as f64,
-            peak: peak.map(|peak| peak + extent.kept * (batch - measured) as u64),
+            peak: peak.map(|peak| peak.max(before.unwrap_or_default())),
         })
     }
 }
