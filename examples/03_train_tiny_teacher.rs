@@ -21,8 +21,8 @@ sampling = { solver = { kind = "dpm-solver-pp" }, steps = 12, spacing = { kind =
 /// A grey bar or the outline of a box, somewhere; a sub-folder is a class.
 fn draw(folder: &Path, class: &str, number: u64) -> Result<(), Box<dyn std::error::Error>> {
     let mut random = Stream::new(number, Domain::Test, class.len() as u64);
-    let (left, top) = (random.below(4) as usize, random.below(4) as usize);
-    let grey = 155 + random.below(100) as u8;
+    let (left, top) = (random.below(4)? as usize, random.below(4)? as usize);
+    let grey = 155 + random.below(100)? as u8;
     let inked = |x: usize, y: usize| match class {
         "bar" => (left..left + 2).contains(&x),
         _ => x.abs_diff(left + 2).max(y.abs_diff(top + 2)) == 2,

@@ -1,50 +1,37 @@
-//! Step 5: sample from a model file. It says itself how; nothing else is needed.
+//! Step 5: sample from a model file. It says itself how; nothing else is needed, whatever kind of model it is.
 //!
 //! `cargo run --release --example 05_sample_from_file`
 
 use fewstep::checkpoint::Model;
-use fewstep::denoiser::{Condition, one_hot};
-use fewstep::{Device, image::Picture, noise, sampler::Sampler};
+use fewstep::{Device, Request, image::Picture};
 use std::path::Path;
 
 pub fn run(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
-    let device = Device::flex();
-    let (model, _hash) = Model::read(&folder.join("student.safetensors"), &device)?;
-    let (card, sampling) = (&model.card, &model.card.sampling);
-    let (grid, solver) = (sampling.grid()?, sampling.solver.build()?);
-    let sampler = Sampler {
-        denoiser: &model.denoiser,
-        solver: solver.as_ref(),
-        grid: &grid,
-        analytic_first_step: sampling.analytic_first_step,
-        denoise_to_zero: false,
-    };
-    println!(
-        "{:?} with {} calls, {}",
-        card.kind,
-        sampler.evaluations(),
-        sampling.solver
-    );
-    assert_eq!(sampler.evaluations(), 2);
+    let (model, _hash) = Model::read(&folder.join("student.safetensors"), &Device::flex())?;
+    let how = &model.card.sampling;
+    println!("{} calls, {}", how.evaluations()?, how.solver);
+    assert_eq!(how.evaluations()?, 2);
 
+    let seeds: Vec<u64> = (0..16).collect();
+    let images = model.sample(&seeds, &Request::default())?;
     // Image i depends on seed i alone, so a part of the batch gives the same images.
-    let sample = |seeds: &[u64]| {
-        let labels = noise::labels(seeds, card.network.classes());
-        let condition = Condition {
-            labels: Some(one_hot(&labels, card.network.classes(), &device)),
-            ..Condition::default()
-        };
-        let noise = noise::latents(seeds, card.network.image_shape(), &device);
-        sampler.sample(noise.mul_scalar(grid.sigma_max()), &condition)
-    };
-    let images = sample(&(0..16).collect::<Vec<_>>());
-    let again = sample(&[5, 6]);
+    let again = model.sample(&[5, 6], &Request::default())?;
     let difference = (images.clone().narrow(0, 5, 2) - again).max_abs();
     assert!(difference.into_scalar::<f64>() < 1e-4);
 
-    let file = folder.join("student.png");
-    Picture::grid(&Picture::all(images)?, 8, 6)?.write_png(&file, &[("seeds", "0-15")])?;
-    println!("wrote {}", file.display());
+    // A request says what differs from the file's own way: here the class, else drawn by each seed.
+    let boxes = Request {
+        class: Some(1),
+        ..Request::default()
+    };
+    assert_eq!(model.classes_of(&[5, 6], &boxes)?, Some(vec![1, 1]));
+    let boxes = model.sample(&seeds, &boxes)?;
+
+    for (name, images) in [("student.png", images), ("boxes.png", boxes)] {
+        let file = folder.join(name);
+        Picture::grid(&Picture::all(images)?, 8, 6)?.write_png(&file, &[("seeds", "0-15")])?;
+        println!("wrote {}", file.display());
+    }
     Ok(())
 }
 

@@ -17,6 +17,7 @@ pub mod network;
 pub mod noise;
 pub mod optimizer;
 pub mod prompt;
+pub mod request;
 pub mod sampler;
 pub mod schedule;
 pub mod solver;
@@ -27,6 +28,7 @@ pub mod workload;
 pub use burn::tensor::Device;
 pub use error::Error;
 pub use fewstep_kernels::keep_freed_memory;
+pub use request::Request;
 
 /// A batch of images or latents, `[batch, channels, height, width]`.
 pub type Images = burn::tensor::Tensor<4>;

@@ -23,9 +23,11 @@ pub use source::Source;
 pub use torch_cpu::TorchCpu;
 pub use torch_cuda::TorchCuda;
 
+use crate::Error;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use std::f64::consts::TAU;
+use std::num::NonZeroU64;
 
 /// What a stream is drawn for. Streams of different domains are independent. The numbers are part of the stream's key:
 /// never reuse or change one.
@@ -118,10 +120,17 @@ impl Stream {
 
     /// A whole number in 0..n, each equally likely.
     ///
-    /// # Panics
-    /// If `n` is 0.
-    pub fn below(&mut self, n: u64) -> u64 {
-        assert!(n > 0, "no number is below 0");
+    /// # Errors
+    /// [`Error::InvalidValue`] if `n` is 0.
+    pub fn below(&mut self, n: u64) -> Result<u64, Error> {
+        let range = NonZeroU64::new(n);
+        let range = range.ok_or_else(|| Error::invalid("range of a draw", n, "at least 1"))?;
+        Ok(self.pick(range))
+    }
+
+    /// As [`below`](Self::below), of a range that is known not to be empty.
+    pub(crate) fn pick(&mut self, n: NonZeroU64) -> u64 {
+        let n = n.get();
         // Lemire's multiplication: reject the few low products that would make some results likelier.
         let threshold = n.wrapping_neg() % n;
         loop {
@@ -136,7 +145,8 @@ impl Stream {
     pub fn permutation(&mut self, n: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..n).collect();
         for last in (1..n).rev() {
-            order.swap(last, self.below(last as u64 + 1) as usize);
+            let range = NonZeroU64::MIN.saturating_add(last as u64);
+            order.swap(last, self.pick(range) as usize);
         }
         order
     }
@@ -217,10 +227,10 @@ mod tests {
         );
         assert_eq!(stream().permutation(8), [4, 0, 5, 6, 1, 2, 3, 7]);
         assert_eq!(
-            labels(&[0, 1, 2, 3, 4, 5, 6, 7], 10),
+            labels(&[0, 1, 2, 3, 4, 5, 6, 7], 10).unwrap(),
             [5, 9, 6, 0, 9, 8, 2, 3]
         );
-        let order: Vec<usize> = (0..10).map(|i| epoch_index(7, i, 10)).collect();
+        let order: Vec<usize> = (0..10).map(|i| epoch_index(7, i, 10).unwrap()).collect();
         assert_eq!(order, [3, 8, 9, 1, 6, 4, 5, 2, 7, 0]);
         let mask = dropout_mask(1, 2, 3, 4..5, 10, 0.5).unwrap();
         assert_eq!(mask, [0.0, 2.0, 0.0, 0.0, 0.0, 0.0, 2.0, 0.0, 2.0, 0.0]);
@@ -231,7 +241,7 @@ mod tests {
         let mut stream = Stream::new(2, Domain::Test, 0);
         let mut counts = [0f64; 7];
         for _ in 0..70_000 {
-            counts[stream.below(7) as usize] += 1.0;
+            counts[stream.below(7).unwrap() as usize] += 1.0;
         }
         let chi: f64 = counts.iter().map(|c| (c - 1e4).powi(2) / 1e4).sum();
         assert!(chi < 30.0, "chi square with 6 degrees of freedom is {chi}");

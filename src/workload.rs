@@ -82,9 +82,10 @@ impl Workload {
         let samples = 0..batch as u64;
         let noise = |round| noise::latents_keyed(SEED, round, samples.clone(), shape, device);
         let labels = (classes > 0).then(|| {
-            let labels = noise::labels_keyed(SEED, 0, samples.clone(), classes);
+            let labels = noise::labels_keyed(SEED, 0, samples.clone(), classes)?;
             one_hot(&labels, classes, device)
         });
+        let labels = labels.transpose()?;
         let context = teacher.card.network.context_width().map(|width| {
             let values = noise::latents_keyed(SEED, 2, samples.clone(), [1, TOKENS, width], device);
             values.reshape([batch, TOKENS, width])

@@ -79,7 +79,10 @@ fn check(network: &NetworkConfig) -> Model {
         denoise_to_zero: false,
     };
     let classes = network.classes();
-    let labels = (classes > 0).then(|| one_hot(&noise::labels(&[0], classes), classes, &device));
+    let labels = (classes > 0).then(|| {
+        let drawn = noise::labels(&[0], classes).unwrap();
+        one_hot(&drawn, classes, &device).unwrap()
+    });
     let condition = Condition {
         labels,
         ..Condition::default()

@@ -72,7 +72,7 @@ fn through_everything(kind: &str) -> (Network, Network) {
     assert_eq!(read.card, model.card);
     let noisy = || Tensor::from_data(TensorData::new(normals(4 * 64), [4, 1, 8, 8]), &device);
     let condition = Condition {
-        labels: Some(one_hot(&[0, 1, 0, 1], 2, &device)),
+        labels: Some(one_hot(&[0, 1, 0, 1], 2, &device).unwrap()),
         ..Condition::default()
     };
     let answer = |model: &Model| numbers(model.denoiser.denoise(noisy(), 1.0, &condition));
@@ -148,7 +148,7 @@ fn imagenet64_runs_at_full_size() {
     let denoiser = Preconditioned::new(network, 0.5);
     let noisy = TensorData::new(normals(3 * 64 * 64), [1, 3, 64, 64]);
     let condition = Condition {
-        labels: Some(one_hot(&[207], 1000, &device)),
+        labels: Some(one_hot(&[207], 1000, &device).unwrap()),
         steps: Some(4),
         ..Condition::default()
     };

@@ -1,33 +1,25 @@
 //! Images from a model, one for each seed.
 
 use crate::failure::wrong;
-use crate::latent::{Texts, decode, is_latent, takes_text};
+use crate::latent::{Texts, is_latent};
 use crate::signal;
 use anyhow::bail;
 use burn::tensor::Tensor;
 use fewstep::autoencoder::Autoencoder;
 use fewstep::checkpoint::{Model, Sampling};
-use fewstep::denoiser::{Condition, Denoiser, Guided, Preconditioned, one_hot};
-use fewstep::grid::SigmaGrid;
+use fewstep::denoiser::Contexts;
 use fewstep::noise::Source;
-use fewstep::sampler::Sampler;
-use fewstep::solver::Solver;
-use fewstep::{Device, Images};
+use fewstep::{Device, Images, Request};
+use std::num::NonZeroUsize;
 
 /// Draws images from a model.
 pub struct Generator<'a> {
     model: &'a Model,
-    guided: Guided<&'a Preconditioned>,
-    solver: Box<dyn Solver>,
-    grid: SigmaGrid,
     sampling: Sampling,
-    noise: Source,
-    class: Option<usize>,
-    denoise_to_zero: bool,
+    /// Of one of the numbers of network calls that the sampling can have.
+    evaluations: usize,
+    request: Request<'a>,
     texts: Option<&'a Texts>,
-    autoencoder: Option<&'a Autoencoder>,
-    /// `[channels, height, width]` of what the network makes.
-    shape: [usize; 3],
     device: Device,
 }
 
@@ -41,19 +33,13 @@ impl<'a> Generator<'a> {
         sampling.check()?;
         Ok(Self {
             model,
-            guided: Guided {
-                denoiser: &model.denoiser,
-                weight: sampling.guidance,
+            evaluations: sampling.evaluations()?,
+            request: Request {
+                sampling: Some(sampling.clone()),
+                ..Request::default()
             },
-            solver: sampling.solver.build()?,
-            grid: sampling.grid()?,
             sampling,
-            noise: Source::default(),
-            class: None,
-            denoise_to_zero: false,
             texts: None,
-            autoencoder: None,
-            shape: model.card.network.image_shape(),
             device: device.clone(),
         })
     }
@@ -65,7 +51,7 @@ impl<'a> Generator<'a> {
 
     /// Takes noise and classes from this source.
     pub fn noise(mut self, source: Source) -> Self {
-        self.noise = source;
+        self.request.noise = source;
         self
     }
 
@@ -78,7 +64,7 @@ impl<'a> Generator<'a> {
                 n => format!("--class {class}: this model has classes 0 to {}", n - 1),
             }));
         }
-        self.class = class;
+        self.request.class = class;
         Ok(self)
     }
 
@@ -90,13 +76,13 @@ impl<'a> Generator<'a> {
 
     /// Makes pictures of latents.
     pub fn autoencoder(mut self, autoencoder: Option<&'a Autoencoder>) -> Self {
-        self.autoencoder = autoencoder;
+        self.request.autoencoder = autoencoder;
         self
     }
 
     /// Makes images, or latents, of another shape than the model was trained for, `[channels, height, width]`.
     pub fn shape(mut self, shape: [usize; 3]) -> Self {
-        self.shape = shape;
+        self.request.shape = Some(shape);
         self
     }
 
@@ -110,13 +96,13 @@ impl<'a> Generator<'a> {
 
     /// Calls the network once more at the end.
     pub fn denoise_to_zero(mut self, on: bool) -> Self {
-        self.denoise_to_zero = on;
+        self.request.denoise_to_zero = on;
         self
     }
 
     /// Calls of the network for one image.
     pub fn evaluations(&self) -> usize {
-        self.sampler(&self.guided).evaluations()
+        self.evaluations + usize::from(self.request.denoise_to_zero)
     }
 
     /// How it samples, for people.
@@ -126,7 +112,7 @@ impl<'a> Generator<'a> {
         } else {
             ""
         };
-        let noise = match self.noise {
+        let noise = match self.request.noise {
             Source::Ours => String::new(),
             other => format!(", noise {other}"),
         };
@@ -142,79 +128,54 @@ impl<'a> Generator<'a> {
     }
 
     /// The class of each seed's image.
-    pub fn classes(&self, seeds: &[u64]) -> Option<Vec<usize>> {
-        match (self.class, self.model.card.network.classes()) {
-            (_, 0) => None,
-            (Some(class), _) => Some(vec![class; seeds.len()]),
-            (None, classes) => Some(self.noise.labels(seeds, self.shape, classes)),
-        }
+    pub fn classes(&self, seeds: &[u64]) -> anyhow::Result<Option<Vec<usize>>> {
+        Ok(self.model.classes_of(seeds, &self.request)?)
     }
 
-    /// The images of some seeds, `[seeds, channels, height, width]` in about [-1, 1].
+    /// The images of some seeds, `[seeds, channels, height, width]` in about [-1, 1], all of them in one batch.
     pub fn images(&self, seeds: &[u64]) -> anyhow::Result<Images> {
-        let images = self.latents(seeds, &|| ())?;
-        match (self.autoencoder, is_latent(&self.model.card)) {
-            (Some(autoencoder), _) => Ok(decode(autoencoder, images)?),
-            (None, false) => Ok(images),
-            (None, true) => {
-                bail!("this model makes latents; without an autoencoder there are no pictures")
-            }
+        if self.request.autoencoder.is_none() && is_latent(&self.model.card) {
+            bail!("this model makes latents; without an autoencoder there are no pictures")
         }
+        self.asked(seeds, &|| (), |request| {
+            Ok(self.model.sample(seeds, request)?)
+        })
     }
 
-    /// What the network makes of some seeds, `[seeds, channels, height, width]`; `called` is told of each call of it.
+    /// What the network makes of some seeds, `[seeds, channels, height, width]`, all of them in one batch; `called` is told
+    /// of each call of it.
     pub fn latents(&self, seeds: &[u64], called: &dyn Fn()) -> anyhow::Result<Images> {
+        self.asked(seeds, called, |request| {
+            Ok(self.model.latents(seeds, request)?)
+        })
+    }
+
+    /// The request for one batch.
+    fn asked(
+        &self,
+        seeds: &[u64],
+        called: &dyn Fn(),
+        draw: impl FnOnce(&Request<'_>) -> anyhow::Result<Images>,
+    ) -> anyhow::Result<Images> {
         // Whoever draws does so batch by batch.
         signal::check()?;
-        let network = &self.model.card.network;
-        let noise = self.noise.latents(seeds, self.shape, &self.device);
-        let labels = self.classes(seeds);
-        let condition = Condition {
-            labels: labels.map(|labels| one_hot(&labels, network.classes(), &self.device)),
-            steps: self.sampling.told_steps(),
-            ..Condition::default()
+        let texts: Option<Contexts> = match self.texts {
+            Some(texts) => Some(texts.contexts(true, &self.device)?),
+            None => None,
         };
-        let condition = match (self.texts, takes_text(&self.model.card)) {
-            (Some(texts), true) => texts.tell(seeds, condition, &self.device)?,
-            (None, true) => bail!("this model makes images of texts, and was given none"),
-            (_, false) => condition,
-        };
-        let start = noise.mul_scalar(self.grid.sigma_max());
-        let watched = Watched {
-            denoiser: &self.guided,
-            called,
-        };
-        Ok(self.sampler(&watched).sample(start, &condition))
+        let progress = |_, _| called();
+        draw(&Request {
+            texts: texts.as_ref(),
+            batch: NonZeroUsize::new(seeds.len()),
+            progress: Some(&progress),
+            ..self.request.clone()
+        })
     }
 
     /// The same, at most `most` of them in memory at once.
     pub fn images_in_parts(&self, seeds: &[u64], most: usize) -> anyhow::Result<Images> {
         let parts = seeds.chunks(most.max(1)).map(|seeds| self.images(seeds));
         Ok(Tensor::cat(parts.collect::<Result<_, _>>()?, 0))
-    }
-
-    fn sampler<'b>(&'b self, denoiser: &'b dyn Denoiser) -> Sampler<'b> {
-        Sampler {
-            denoiser,
-            solver: self.solver.as_ref(),
-            grid: &self.grid,
-            analytic_first_step: self.sampling.analytic_first_step,
-            denoise_to_zero: self.denoise_to_zero,
-        }
-    }
-}
-
-/// A denoiser that tells of each call, when it is done.
-struct Watched<'a> {
-    denoiser: &'a dyn Denoiser,
-    called: &'a dyn Fn(),
-}
-
-impl Denoiser for Watched<'_> {
-    fn denoise(&self, noisy: Images, sigma: f64, condition: &Condition) -> Images {
-        let images = self.denoiser.denoise(noisy, sigma, condition);
-        (self.called)();
-        images
     }
 }
 
@@ -238,11 +199,11 @@ mod tests {
     #[test]
     fn an_image_depends_on_its_seed_only() {
         let model = model();
-        let generator = Generator::of(&model, &Device::flex()).unwrap();
         let seeds: Vec<u64> = (0..64).collect();
         let draw = |batch: usize, threads: usize| -> Vec<f32> {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
             let one = |seeds: &[u64]| {
+                let generator = Generator::of(&model, &Device::flex()).unwrap();
                 let images = generator.images(seeds).unwrap();
                 images.into_data().iter::<f32>().collect()
             };
@@ -269,15 +230,14 @@ mod tests {
         let seeds: Vec<u64> = (0..64).collect();
         let shape = model.card.network.image_shape();
         for source in Source::ALL {
-            let generator = Generator::of(&model, &Device::flex())
-                .unwrap()
-                .noise(source);
             let draw = |batch: usize, threads: usize| -> (Vec<u32>, Vec<usize>) {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
                 let one = |seeds: &[u64]| {
+                    let generator = Generator::of(&model, &Device::flex()).unwrap();
+                    let generator = generator.noise(source);
                     let noise = source.latents(seeds, shape, &Device::flex()).into_data();
                     let bits: Vec<u32> = noise.iter::<f32>().map(f32::to_bits).collect();
-                    (bits, generator.classes(seeds).unwrap())
+                    (bits, generator.classes(seeds).unwrap().unwrap())
                 };
                 let parts: Vec<_> = pool
                     .build()

@@ -218,7 +218,7 @@ impl Task<'_> {
         signal::catch("batch")?;
         for seeds in self.seeds.chunks(self.batch(BATCH)) {
             let images = generator.images(seeds)?;
-            let classes = generator.classes(seeds);
+            let classes = generator.classes(seeds)?;
             album.add(seeds, &self.texts_of(seeds, classes.as_deref()), images)?;
             done += seeds.len() as u64;
             progress.set(done, "");
@@ -248,7 +248,7 @@ impl Task<'_> {
                 self.announce(&generator, context);
             }
             // A picture may take minutes: what is counted is the calls of the network for it.
-            let each = generator.evaluations() as u64 + u64::from(self.verb.denoise_to_zero);
+            let each = generator.evaluations() as u64;
             let progress = context.reporter.start("network calls", calls, total * each);
             let progress = RefCell::new((progress, calls));
             for seeds in block.chunks(batch) {

@@ -1,6 +1,6 @@
 //! The card of a model file, and the model: card and weights together.
 
-use super::file::{File, Value, hash_file, write_values};
+use super::file::{File, Value, hash_bytes, hash_file, write_values};
 use crate::Error;
 use crate::denoiser::{Guided, Preconditioned, Preconditioning};
 use crate::grid::{SigmaGrid, Spacing};
@@ -225,6 +225,16 @@ pub struct Card {
 }
 
 impl Card {
+    /// Whether the model makes latents, which an autoencoder turns into pictures: those of discrete noise levels do.
+    pub fn is_latent(&self) -> bool {
+        matches!(self.preconditioning, Preconditioning::Discrete(_))
+    }
+
+    /// Whether the model takes a text.
+    pub fn takes_text(&self) -> bool {
+        self.network.context_width().is_some()
+    }
+
     /// Parses the JSON text of a card; `path` is for messages.
     pub(crate) fn parse(json: &str, path: &Path) -> Result<Self, Error> {
         let malformed = |reason: String| Error::malformed(path, "fewstep model", reason);
@@ -256,6 +266,9 @@ impl Card {
     }
 }
 
+/// What messages call a model that was read from no file.
+pub(crate) const IN_MEMORY: &str = "model in memory";
+
 /// Card and denoiser.
 #[derive(Clone, Debug)]
 pub struct Model {
@@ -278,11 +291,27 @@ impl Model {
     /// [`Error::Weights`].
     pub fn read(path: &Path, device: &Device) -> Result<(Self, String), Error> {
         let file = File::read(path)?;
-        let card = Self::card(&file, path)?;
+        Ok((Self::of_file(&file, path, device)?, hash_file(path)?))
+    }
+
+    /// As [`read`](Self::read), of a file in memory, such as one that was compiled in or downloaded.
+    /// [`import::open_bytes`](crate::import::open_bytes) takes files of other kinds, too.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), with `model in memory` for a path.
+    pub fn from_bytes(bytes: &[u8], device: &Device) -> Result<(Self, String), Error> {
+        let path = Path::new(IN_MEMORY);
+        let file = File::from_bytes(bytes, path)?;
+        Ok((Self::of_file(&file, path, device)?, hash_bytes(bytes)))
+    }
+
+    /// The model that an opened file holds; `path` is for messages.
+    fn of_file(file: &File, path: &Path, device: &Device) -> Result<Self, Error> {
+        let card = Self::card(file, path)?;
         let network = card.network.blank(device)?;
         let network = load(network, &file.tensors, &|_| false, path)?;
         let denoiser = Preconditioned::new(network, card.preconditioning.clone());
-        Ok((Self { card, denoiser }, hash_file(path)?))
+        Ok(Self { card, denoiser })
     }
 
     /// Parses the card of an opened file; `path` is for messages.

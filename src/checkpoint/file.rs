@@ -33,9 +33,17 @@ impl File {
     /// we do not use.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let bytes = std::fs::read(path).map_err(Error::file("read", path))?;
+        Self::from_bytes(&bytes, path)
+    }
+
+    /// As [`read`](Self::read), of a file in memory; `path` is for messages.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`], as [`read`](Self::read).
+    pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, Error> {
         let malformed = |reason: String| Error::malformed(path, "safetensors file", reason);
-        let mut metadata = metadata(&bytes, path)?;
-        let views = SafeTensors::deserialize(&bytes).map_err(|e| malformed(e.to_string()))?;
+        let mut metadata = metadata(bytes, path)?;
+        let views = SafeTensors::deserialize(bytes).map_err(|e| malformed(e.to_string()))?;
         let mut tensors = BTreeMap::new();
         for (name, view) in views.iter() {
             let dtype = burn_type(view.dtype())

@@ -9,7 +9,7 @@ mod fold;
 mod state;
 
 pub use card::{Card, Kind, Model, Sampling, kind_name};
-pub(crate) use card::{check_guidance, is_unguided, recipe_json};
+pub(crate) use card::{IN_MEMORY, check_guidance, is_unguided, recipe_json};
 pub use file::{File, hash_bytes, hash_file, write_atomically};
 pub(crate) use file::{hexadecimal, write_in_parts};
 pub use state::{Progress, State};

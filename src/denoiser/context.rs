@@ -121,14 +121,39 @@ impl Contexts {
         samples: Range<u64>,
         device: &Device,
     ) -> Result<Condition, Error> {
-        let [texts, tokens, width] = self.all.dims();
-        let drawn = noise::contexts_keyed(seed, round, samples, texts);
+        let [texts, ..] = self.all.dims();
+        let drawn = noise::contexts_keyed(seed, round, samples, texts)?;
+        self.give(condition, &drawn, device)
+    }
+
+    /// Adds to a condition the texts of some images: seed s shows text s modulo their number, whatever the other seeds are.
+    ///
+    /// # Errors
+    /// Those of the [source](ContextSource::rows); none for texts in memory.
+    pub fn tell(
+        &self,
+        condition: Condition,
+        seeds: &[u64],
+        device: &Device,
+    ) -> Result<Condition, Error> {
+        let texts = self.all.dims()[0] as u64;
+        let indices: Vec<usize> = seeds.iter().map(|seed| (seed % texts) as usize).collect();
+        self.give(condition, &indices, device)
+    }
+
+    fn give(
+        &self,
+        condition: Condition,
+        indices: &[usize],
+        device: &Device,
+    ) -> Result<Condition, Error> {
+        let [_, tokens, width] = self.all.dims();
         let negative = self.negative.clone().map(|negative| {
             let negative = negative.to_device(device);
-            negative.expand([drawn.len(), tokens, width])
+            negative.expand([indices.len(), tokens, width])
         });
         Ok(Condition {
-            context: Some(self.all.rows(&drawn, device)?),
+            context: Some(self.all.rows(indices, device)?),
             negative,
             ..condition
         })

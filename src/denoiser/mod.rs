@@ -17,7 +17,7 @@ pub(crate) use precondition::Call;
 pub use precondition::{Preconditioned, Preconditioning};
 pub use threshold::Thresholded;
 
-use crate::{Images, noise};
+use crate::{Error, Images, noise};
 use burn::tensor::{Device, Tensor, TensorData};
 use std::ops::Range;
 
@@ -67,30 +67,39 @@ pub(crate) fn draw_round(
     shape: [usize; 3],
     classes: usize,
     device: &Device,
-) -> (Images, Condition) {
+) -> Result<(Images, Condition), Error> {
     let labels = (classes > 0).then(|| {
-        let drawn = noise::labels_keyed(seed, round, samples.clone(), classes);
+        let drawn = noise::labels_keyed(seed, round, samples.clone(), classes)?;
         one_hot(&drawn, classes, device)
     });
     let condition = Condition {
-        labels,
+        labels: labels.transpose()?,
         ..Condition::default()
     };
     let noise = noise::latents_keyed(seed, round, samples, shape, device);
-    (noise, condition)
+    Ok((noise, condition))
 }
 
 /// Class numbers as rows of `[labels, classes]` with a single one.
 ///
-/// # Panics
-/// If a label is not below `classes`.
-pub fn one_hot(labels: &[usize], classes: usize, device: &Device) -> Tensor<2> {
+/// # Errors
+/// [`Error::InvalidValue`] if a label is not below `classes`, or there are no classes: a model without them is told none.
+pub fn one_hot(labels: &[usize], classes: usize, device: &Device) -> Result<Tensor<2>, Error> {
+    if classes == 0 {
+        let expected =
+            "at least 1; a model without classes is told none (`Condition::labels` is `None`)";
+        return Err(Error::invalid("classes", classes, expected));
+    }
     let mut rows = vec![0f32; labels.len() * classes];
     for (row, label) in labels.iter().enumerate() {
-        assert!(*label < classes, "label {label} of {classes} classes");
+        if *label >= classes {
+            let expected = format!("below {classes}, the number of classes");
+            return Err(Error::invalid("label", label, expected));
+        }
         rows[row * classes + label] = 1.0;
     }
-    Tensor::from_data(TensorData::new(rows, [labels.len(), classes]), device)
+    let data = TensorData::new(rows, [labels.len(), classes]);
+    Ok(Tensor::from_data(data, device))
 }
 
 /// A denoiser D(x; sigma): the expected clean images, given noisy ones. [EDM Eq. 2]

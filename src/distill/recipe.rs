@@ -11,6 +11,7 @@ use crate::optimizer::{AdamConfig, average_decay};
 use crate::solver::SolverConfig;
 use burn::tensor::DType;
 use serde::{Deserialize, Serialize};
+use std::num::NonZeroU64;
 
 /// Where a student's step starts while it is trained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -256,8 +257,9 @@ impl Recipe {
         };
         let drawn = self.trajectory_round(round);
         let mut stream = Stream::keyed(self.seed, Domain::Steps, drawn, 0, 0);
-        let count = largest.saturating_sub(smallest) as u64 + 1;
-        smallest + stream.below(count) as usize
+        let more = largest.saturating_sub(smallest) as u64;
+        let count = NonZeroU64::MIN.saturating_add(more);
+        smallest + stream.pick(count) as usize
     }
 
     /// Which draw of trajectories a round uses, counted from 0.

@@ -253,7 +253,7 @@ impl TrajectorySource {
             shape,
             classes,
             &self.device,
-        );
+        )?;
         let condition = match (&self.contexts, network.context_width()) {
             (Some((contexts, _)), _) => {
                 contexts.draw(condition, recipe.seed, number, samples, &self.device)?

@@ -3,6 +3,7 @@
 use super::Report;
 use super::case::Case;
 use super::measure::{Measure, Problem, largest, worse};
+use crate::Error;
 use crate::noise::{TorchCpu, TorchCuda};
 use burn::tensor::Device;
 use serde_json::Value;
@@ -37,11 +38,11 @@ impl Kind {
         }
     }
 
-    fn seeded(self, seed: u64) -> Torch {
-        match self {
+    fn seeded(self, seed: u64) -> Result<Torch, Problem> {
+        Ok(match self {
             Self::Cpu => Torch::Cpu(Box::new(TorchCpu::new(seed))),
-            Self::Cuda(blocks) => Torch::Cuda(TorchCuda::new(seed, blocks)),
-        }
+            Self::Cuda(blocks) => Torch::Cuda(TorchCuda::new(seed, blocks)?),
+        })
     }
 }
 
@@ -53,7 +54,7 @@ impl Torch {
         }
     }
 
-    fn below(&mut self, n: u64) -> u64 {
+    fn below(&mut self, n: u64) -> Result<u64, Error> {
         match self {
             Self::Cpu(torch) => torch.below(n),
             Self::Cuda(torch) => torch.below(n),
@@ -88,20 +89,20 @@ fn fresh(case: &Case, kind: Kind, seed: u64, shapes: &[Value]) -> Result<Measure
         let sizes = shape.as_array().into_iter().flatten();
         let sizes: Vec<String> = sizes.map(Value::to_string).collect();
         let want = case.values(&format!("out/seed{seed}/{}", sizes.join("x")))?;
-        let got = kind.seeded(seed).normals(want.len());
+        let got = kind.seeded(seed)?.normals(want.len());
         error = worse(error, difference(&got, &want));
     }
     Ok(Measure::new(error, case.tolerance("abs")?))
 }
 
 fn sequence(case: &Case, kind: Kind, seed: u64) -> Result<Measure, Problem> {
-    let mut torch = kind.seeded(seed);
+    let mut torch = kind.seeded(seed)?;
     let want = |part: &str| case.values(&format!("out/seed{seed}/sequence/{part}"));
     let latent = want("latent")?;
     let mut error = difference(&torch.normals(latent.len()), &latent);
     for label in want("label")? {
         // Another class is not nearly right.
-        if torch.below(CLASSES) as f64 != label {
+        if torch.below(CLASSES)? as f64 != label {
             error = f64::INFINITY;
         }
     }

@@ -6,7 +6,7 @@
 //!
 //! [`open`] reads a model file of any kind; [`Checkpoint`] is what is known about one; [`globals`] lists the names that
 //! a file mentions without loading it; [`Export`] writes a checkpoint as our file, or for PyTorch. [`AutoencoderFile`] and
-//! [`TextEncoderFile`] find the parts of latent diffusion models.
+//! [`TextEncoderFile`] find the parts of latent diffusion models in a file or folder, [`Parts`] those of a model.
 
 mod archive;
 pub(crate) mod autoencoder;
@@ -20,6 +20,7 @@ mod latent;
 mod legacy;
 mod network;
 mod part;
+mod parts;
 mod pickle;
 mod reader;
 mod scalar;
@@ -31,6 +32,7 @@ mod text_encoder;
 pub use autoencoder::AutoencoderFile;
 pub use diffusers::{FILE as DIFFUSERS_FILE, SETTINGS as DIFFUSERS_SETTINGS};
 pub use export::{Export, Layout, diffusers_settings};
+pub use parts::{NOTE, Note, Parts, places};
 pub use pickle::Global;
 pub use scalar::Scalar;
 pub use survey::{globals, globals_in};
@@ -38,7 +40,7 @@ pub use tensor::TensorInfo;
 pub use text_encoder::TextEncoderFile;
 
 use crate::Error;
-use crate::checkpoint::{Card, Kind, Model};
+use crate::checkpoint::{Card, IN_MEMORY, Kind, Model};
 use burn::tensor::Device;
 use content::Content;
 use pickle::{Arena, Id, Policy};
@@ -284,6 +286,16 @@ impl Checkpoint {
     }
 }
 
+/// As [`open`], of a file in memory.
+///
+/// # Errors
+/// As [`open`], with `model in memory` for a path.
+pub fn open_bytes(bytes: Vec<u8>, device: &Device) -> Result<(Model, String), Error> {
+    let checkpoint = Checkpoint::from_bytes(bytes, Path::new(IN_MEMORY))?;
+    let (card, hash) = checkpoint.described()?;
+    Ok((checkpoint.model(card, device)?, hash))
+}
+
 /// Reads a model file of any kind, and its SHA-256: ours as it is, others as [`Checkpoint::card`] says.
 ///
 /// # Errors
@@ -301,7 +313,7 @@ impl Checkpoint {
     /// As [`card`](Self::card), and [`Error::File`].
     pub fn described(&self) -> Result<(Card, String), Error> {
         let mut card = self.card()?;
-        let hash = crate::checkpoint::hash_file(self.path())?;
+        let hash = self.source.hash()?;
         if let (false, Value::Object(recipe)) = (self.has_card(), &mut card.recipe) {
             recipe.insert("sha256".into(), hash.clone().into());
         }

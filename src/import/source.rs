@@ -1,6 +1,7 @@
 //! Where bytes come from: a file that is read in pieces, or memory. Nothing here trusts a length.
 
 use crate::Error;
+use crate::checkpoint::{hash_bytes, hash_file};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -54,6 +55,14 @@ impl Source {
             path: path.to_path_buf(),
             len: bytes.len() as u64,
             bytes: Bytes::Memory(bytes),
+        }
+    }
+
+    /// SHA-256 of the whole, in hexadecimal.
+    pub(super) fn hash(&self) -> Result<String, Error> {
+        match &self.bytes {
+            Bytes::Memory(bytes) => Ok(hash_bytes(bytes)),
+            Bytes::File(_) => hash_file(&self.path),
         }
     }
 

@@ -127,7 +127,7 @@ impl Batch {
         let [c, h, w] = config.image_shape();
         Self {
             images: random([2, c, h, w], 1, device),
-            labels: crate::denoiser::one_hot(&[2, 0], CLASSES, device),
+            labels: crate::denoiser::one_hot(&[2, 0], CLASSES, device).unwrap(),
             augment: random([2, 9], 2, device),
             context: random(TEXT, 4, device),
         }

@@ -1,9 +1,10 @@
 //! Noise and classes of whole batches.
 
 use super::{Domain, Source, Stream};
-use crate::Images;
+use crate::{Error, Images};
 use burn::tensor::{Device, TensorData};
 use rayon::prelude::*;
+use std::num::NonZeroU64;
 use std::ops::Range;
 
 /// Standard normal noise for sampling, `[seeds, channels, height, width]`: image i depends on `seeds[i]` only.
@@ -30,33 +31,61 @@ pub fn latents_keyed(
 
 /// One class in 0..classes for each seed, for sampling.
 ///
-/// # Panics
-/// If `classes` is 0.
-pub fn labels(seeds: &[u64], classes: usize) -> Vec<usize> {
-    let draw = |&seed: &u64| Stream::new(seed, Domain::Label, 0).below(classes as u64) as usize;
-    seeds.iter().map(draw).collect()
+/// # Errors
+/// [`Error::InvalidValue`] if `classes` is 0: a model without classes is told none.
+pub fn labels(seeds: &[u64], classes: usize) -> Result<Vec<usize>, Error> {
+    let classes = some_classes(classes)?;
+    let draw = |&seed: &u64| Stream::new(seed, Domain::Label, 0).pick(classes) as usize;
+    Ok(seeds.iter().map(draw).collect())
+}
+
+/// The number of classes to draw from.
+pub(super) fn some_classes(classes: usize) -> Result<NonZeroU64, Error> {
+    let expected =
+        "at least 1; a model without classes is told none (`Condition::labels` is `None`)";
+    let some = NonZeroU64::new(classes as u64);
+    some.ok_or_else(|| Error::invalid("classes", classes, expected))
 }
 
 /// One class in 0..classes for each training sample, keyed as in [`latents_keyed`].
 ///
-/// # Panics
-/// If `classes` is 0.
-pub fn labels_keyed(run_seed: u64, round: u64, samples: Range<u64>, classes: usize) -> Vec<usize> {
-    choices(run_seed, Domain::Label, round, samples, classes)
+/// # Errors
+/// As [`labels`].
+pub fn labels_keyed(
+    run_seed: u64,
+    round: u64,
+    samples: Range<u64>,
+    classes: usize,
+) -> Result<Vec<usize>, Error> {
+    let classes = some_classes(classes)?;
+    Ok(choices(run_seed, Domain::Label, round, samples, classes))
 }
 
 /// One text in 0..texts for each training sample, keyed as in [`latents_keyed`].
 ///
-/// # Panics
-/// If `texts` is 0.
-pub fn contexts_keyed(run_seed: u64, round: u64, samples: Range<u64>, texts: usize) -> Vec<usize> {
-    choices(run_seed, Domain::Context, round, samples, texts)
+/// # Errors
+/// [`Error::InvalidValue`] if `texts` is 0.
+pub fn contexts_keyed(
+    run_seed: u64,
+    round: u64,
+    samples: Range<u64>,
+    texts: usize,
+) -> Result<Vec<usize>, Error> {
+    let count = NonZeroU64::new(texts as u64);
+    let count = count.ok_or_else(|| Error::invalid("number of texts", texts, "at least 1"))?;
+    Ok(choices(run_seed, Domain::Context, round, samples, count))
 }
 
-fn choices(seed: u64, domain: Domain, round: u64, samples: Range<u64>, count: usize) -> Vec<usize> {
+fn choices(
+    seed: u64,
+    domain: Domain,
+    round: u64,
+    samples: Range<u64>,
+    count: NonZeroU64,
+) -> Vec<usize> {
     let stream = |sample| Stream::keyed(seed, domain, round, 0, sample);
     samples
-        .map(|sample| stream(sample).below(count as u64) as usize)
+        .map(|sample| stream(sample).pick(count) as usize)
         .collect()
 }
 
@@ -120,9 +149,10 @@ mod tests {
         assert_ne!(draw(3, 4, 0..1), draw(3, 5, 0..1));
         assert_ne!(draw(3, 4, 0..1), draw(4, 4, 0..1));
         assert_eq!(
-            labels_keyed(3, 4, 0..9, 10)[5..],
-            labels_keyed(3, 4, 5..9, 10)
+            labels_keyed(3, 4, 0..9, 10).unwrap()[5..],
+            labels_keyed(3, 4, 5..9, 10).unwrap()
         );
-        assert_eq!(labels(&[4, 5, 6], 10)[1], labels(&[5], 10)[0]);
+        let label = |seeds: &[u64]| labels(seeds, 10).unwrap();
+        assert_eq!(label(&[4, 5, 6])[1], label(&[5])[0]);
     }
 }

@@ -1,14 +1,21 @@
 //! The order in which data are visited.
 
 use super::{Domain, Stream};
+use crate::Error;
 
 /// Which of `len` items comes at `position` of an endless pass that visits all of them in every epoch, each epoch in
 /// an order of its own. No state: a resumed run needs only the position.
 ///
-/// # Panics
-/// If `len` is 0.
-pub fn epoch_index(seed: u64, position: u64, len: usize) -> usize {
-    assert!(len > 0, "no item to visit");
+/// # Errors
+/// [`Error::InvalidValue`] if `len` is 0.
+pub fn epoch_index(seed: u64, position: u64, len: usize) -> Result<usize, Error> {
+    if len == 0 {
+        return Err(Error::invalid(
+            "number of items to visit",
+            len,
+            "at least 1",
+        ));
+    }
     let len = len as u64;
     let mut stream = Stream::new(seed, Domain::DataOrder, position / len);
     let keys: [u64; 8] = std::array::from_fn(|_| stream.bits());
@@ -23,7 +30,7 @@ pub fn epoch_index(seed: u64, position: u64, len: usize) -> usize {
         }
         index = (left << half) | right;
         if index < len {
-            return index as usize;
+            return Ok(index as usize);
         }
     }
 }
@@ -45,7 +52,7 @@ mod tests {
             let epoch = |e: u64| -> Vec<usize> {
                 let first = e * len as u64;
                 (first..first + len as u64)
-                    .map(|p| epoch_index(9, p, len))
+                    .map(|p| epoch_index(9, p, len).unwrap())
                     .collect()
             };
             for e in [0, 1, 1000] {
@@ -66,7 +73,8 @@ mod tests {
         // Over 6,000 epochs of 3 items all six orders come up equally often.
         let mut counts = std::collections::BTreeMap::new();
         for epoch in 0..6000u64 {
-            let order: Vec<usize> = (0..3).map(|i| epoch_index(1, 3 * epoch + i, 3)).collect();
+            let index = |i: u64| epoch_index(1, 3 * epoch + i, 3).unwrap();
+            let order: Vec<usize> = (0..3).map(index).collect();
             *counts.entry(order).or_insert(0f64) += 1.0;
         }
         let chi: f64 = counts.values().map(|c| (c - 1e3).powi(2) / 1e3).sum();

@@ -1,7 +1,7 @@
 //! Whose noise and classes a seed stands for.
 
-use super::latent::gather;
-use super::{Domain, Stream, TorchCpu, TorchCuda, labels};
+use super::latent::{gather, some_classes};
+use super::{Domain, Stream, TorchCpu, TorchCuda};
 use crate::{Error, Images};
 use burn::tensor::Device;
 use rayon::prelude::*;
@@ -42,24 +42,31 @@ impl Source {
 
     /// One class in 0..classes for each seed, drawn after noise of `shape`.
     ///
-    /// # Panics
-    /// If `classes` is not in 1..2^28.
-    pub fn labels(self, seeds: &[u64], shape: [usize; 3], classes: usize) -> Vec<usize> {
+    /// # Errors
+    /// [`Error::InvalidValue`] if `classes` is 0, or 2^28 or more for a source of PyTorch's.
+    pub fn labels(
+        self,
+        seeds: &[u64],
+        shape: [usize; 3],
+        classes: usize,
+    ) -> Result<Vec<usize>, Error> {
         let len = shape.iter().product();
+        let count = some_classes(classes)?.get();
         let draw = |&seed: &u64| match self {
-            Self::Ours => labels(&[seed], classes)[0],
+            Self::Ours => Stream::new(seed, Domain::Label, 0).below(count),
             Self::TorchCpu => {
                 let mut torch = TorchCpu::new(seed);
                 torch.skip_normals(len);
-                torch.below(classes as u64) as usize
+                torch.below(count)
             }
             Self::TorchCuda => {
                 let mut torch = cuda(seed);
                 torch.skip_normals(len);
-                torch.below(classes as u64) as usize
+                torch.below(count)
             }
         };
-        seeds.par_iter().map(draw).collect()
+        let labels = seeds.par_iter().map(draw);
+        labels.map(|label| label.map(|l| l as usize)).collect()
     }
 
     /// Its name, as typed.
@@ -74,7 +81,7 @@ impl Source {
 
 /// A generator for one image, seeded as the official samplers seed theirs.
 fn cuda(seed: u64) -> TorchCuda {
-    TorchCuda::new(seed & 0xffff_ffff, TorchCuda::A100)
+    TorchCuda::a100(seed & 0xffff_ffff)
 }
 
 impl fmt::Display for Source {
@@ -109,7 +116,7 @@ mod tests {
                     let noise = source.latents(seeds, shape, &device);
                     let noise: Vec<u32> =
                         noise.into_data().iter::<f32>().map(f32::to_bits).collect();
-                    let labels = source.labels(seeds, shape, 10);
+                    let labels = source.labels(seeds, shape, 10).unwrap();
                     noise
                         .into_iter()
                         .chain(labels.into_iter().map(|l| l as u32))
@@ -146,15 +153,19 @@ mod tests {
             values(Source::Ours.latents(&seeds, [1, 4, 4], &device)),
             values(noise::latents(&seeds, [1, 4, 4], &device))
         );
-        assert_eq!(Source::Ours.labels(&seeds, [1, 4, 4], 7), labels(&seeds, 7));
+        assert_eq!(
+            Source::Ours.labels(&seeds, [1, 4, 4], 7).unwrap(),
+            noise::labels(&seeds, 7).unwrap()
+        );
         for source in [Source::TorchCpu, Source::TorchCuda] {
             let noise = values(source.latents(&seeds, [1, 4, 4], &device));
             assert_eq!(noise[..16], noise[32..]);
             let mut expected = TorchCpu::new(3);
             if source == Source::TorchCpu {
                 assert_eq!(noise[..16], expected.normals(16));
-                let label = expected.below(7) as usize;
-                assert_eq!(source.labels(&seeds, [1, 4, 4], 7)[0], label);
+                let label = expected.below(7).unwrap() as usize;
+                let labels = source.labels(&seeds, [1, 4, 4], 7).unwrap();
+                assert_eq!(labels[0], label);
             }
         }
     }

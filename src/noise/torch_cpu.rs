@@ -1,10 +1,19 @@
 //! The numbers of PyTorch's CPU generator.
 
+use crate::Error;
 use std::f64::consts::TAU;
 
-/// Largest range of [`TorchCpu::below`]: PyTorch draws wider ones from 64 bits, from a limit on that has moved between
+/// Largest range of [`TorchCpu::below`] and `TorchCuda::below`: PyTorch draws wider ones from 64 bits, from a limit on that has moved between
 /// its versions.
 const WIDEST: u64 = 1 << 28;
+
+/// Checks a range to draw from.
+pub(super) fn check_range(n: u64) -> Result<(), Error> {
+    if (1..WIDEST).contains(&n) {
+        return Ok(());
+    }
+    Err(Error::invalid("range of a draw", n, "1 to 2^28 - 1"))
+}
 
 /// A generator that gives what `torch.Generator('cpu').manual_seed(seed)` gives, draw after draw.
 ///
@@ -57,11 +66,11 @@ impl TorchCpu {
 
     /// One element of `torch.randint(n, ...)`.
     ///
-    /// # Panics
-    /// If `n` is not in 1..2^28.
-    pub fn below(&mut self, n: u64) -> u64 {
-        assert!((1..WIDEST).contains(&n), "a range in 1..2^28, not {n}");
-        u64::from(self.engine.next_u32()) % n
+    /// # Errors
+    /// [`Error::InvalidValue`] if `n` is not in 1..2^28.
+    pub fn below(&mut self, n: u64) -> Result<u64, Error> {
+        check_range(n)?;
+        Ok(u64::from(self.engine.next_u32()) % n)
     }
 
     /// A multiple of 2^-24 in [0, 1).
@@ -154,7 +163,11 @@ mod tests {
             let (mut drawn, mut skipped) = (TorchCpu::new(9), TorchCpu::new(9));
             drawn.normals(n);
             skipped.skip_normals(n);
-            assert_eq!(drawn.below(1000), skipped.below(1000), "{n}");
+            assert_eq!(
+                drawn.below(1000).unwrap(),
+                skipped.below(1000).unwrap(),
+                "{n}"
+            );
             assert_eq!(drawn.normals(3), skipped.normals(3), "{n}");
         }
     }

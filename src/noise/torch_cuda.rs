@@ -1,14 +1,14 @@
 //! The numbers of PyTorch's CUDA generator.
 
 use super::philox::philox4x32;
+use super::torch_cpu::check_range;
+use crate::Error;
+use std::num::NonZeroU32;
 
 /// Threads a block in PyTorch's launches.
 const BLOCK: u64 = 256;
 /// Numbers that a thread makes at a time.
 const UNROLL: u64 = 4;
-/// Largest range of [`TorchCuda::below`]: PyTorch draws wider ones from 64 bits, from a limit on that has moved between
-/// its versions.
-const WIDEST: u64 = 1 << 28;
 
 /// A generator that gives what `torch.Generator('cuda').manual_seed(seed)` gives, draw after draw.
 ///
@@ -35,14 +35,24 @@ impl TorchCuda {
 
     /// A freshly seeded generator on a device that runs `blocks` blocks at a time.
     ///
-    /// # Panics
-    /// If `blocks` is 0.
-    pub fn new(seed: u64, blocks: u32) -> Self {
-        assert!(blocks > 0, "a device runs at least one block");
+    /// # Errors
+    /// [`Error::InvalidValue`] if `blocks` is 0.
+    pub fn new(seed: u64, blocks: u32) -> Result<Self, Error> {
+        let some = NonZeroU32::new(blocks);
+        let some = some.ok_or_else(|| Error::invalid("blocks", blocks, "at least 1"))?;
+        Ok(Self::of(seed, some))
+    }
+
+    /// A freshly seeded generator on an A100.
+    pub fn a100(seed: u64) -> Self {
+        Self::of(seed, NonZeroU32::MIN.saturating_add(Self::A100 - 1))
+    }
+
+    fn of(seed: u64, blocks: NonZeroU32) -> Self {
         Self {
             seed,
             offset: 0,
-            blocks: blocks.into(),
+            blocks: blocks.get().into(),
         }
     }
 
@@ -78,13 +88,13 @@ impl TorchCuda {
 
     /// One element of `torch.randint(n, ...)`.
     ///
-    /// # Panics
-    /// If `n` is not in 1..2^28.
-    pub fn below(&mut self, n: u64) -> u64 {
-        assert!((1..WIDEST).contains(&n), "a range in 1..2^28, not {n}");
+    /// # Errors
+    /// [`Error::InvalidValue`] if `n` is not in 1..2^28.
+    pub fn below(&mut self, n: u64) -> Result<u64, Error> {
+        check_range(n)?;
         let [word, ..] = self.words(0, 0);
         self.offset += UNROLL;
-        u64::from(word) % n
+        Ok(u64::from(word) % n)
     }
 
     /// Threads of a launch over `n` elements.
@@ -132,7 +142,7 @@ mod tests {
             -0.9247, -0.4253, -2.6438, 0.1452, -0.1209, -0.5797, -0.6229, -0.3284, -1.0745,
             -0.3631, -1.6711, 2.2655, 0.3117, -0.1842, 1.2866, 1.1820,
         ];
-        close(&TorchCuda::new(0, TorchCuda::A100).normals(64)[..16], &want);
+        close(&TorchCuda::a100(0).normals(64)[..16], &want);
     }
 
     /// `torch.randn(1, 49 * 12 * 112 * 144)` with seed 1, as pytorch/pytorch issue 143086 prints it: the two devices
@@ -145,7 +155,7 @@ mod tests {
             (TorchCuda::A100, [0.1549, -0.6797, -0.1656]),
             (132 * 8, [-0.6970, -0.7780, 0.3267]),
         ] {
-            let values = TorchCuda::new(1, blocks).normals(n);
+            let values = TorchCuda::new(1, blocks).unwrap().normals(n);
             close(&values[..3], &first);
             close(&values[n - 3..], &last);
         }
@@ -155,7 +165,7 @@ mod tests {
     /// multiprocessors of 1536 threads: the second number of each thread is in use.
     #[test]
     fn a_small_device_uses_all_numbers_of_a_thread() {
-        let values = TorchCuda::new(42, 28 * 6).normals(64 * 2048);
+        let values = TorchCuda::new(42, 28 * 6).unwrap().normals(64 * 2048);
         for (row, first, last) in [
             (0, [0.1940, 2.1614, -0.1721], [1.4540, -2.7733, -0.8932]),
             (1, [-0.4574, 0.8063, 0.1580], [0.1124, 0.2769, -1.2535]),
@@ -171,15 +181,15 @@ mod tests {
 
     #[test]
     fn an_image_is_the_same_on_every_device_and_the_next_draw_goes_on() {
-        let image = |blocks| TorchCuda::new(5, blocks).normals(3 * 64 * 64);
+        let image = |blocks| TorchCuda::new(5, blocks).unwrap().normals(3 * 64 * 64);
         assert_eq!(image(48), image(10_000));
         assert_ne!(image(47), image(48));
-        let mut torch = TorchCuda::new(5, 48);
+        let mut torch = TorchCuda::new(5, 48).unwrap();
         torch.normals(3 * 64 * 64);
         // One pass of four numbers: the next counter of thread 0.
         let [word, ..] = philox4x32([1, 0, 0, 0], [5, 0]);
-        assert_eq!(torch.below(1000), u64::from(word) % 1000);
+        assert_eq!(torch.below(1000).unwrap(), u64::from(word) % 1000);
         let [word, ..] = philox4x32([2, 0, 0, 0], [5, 0]);
-        assert_eq!(torch.below(10), u64::from(word) % 10);
+        assert_eq!(torch.below(10).unwrap(), u64::from(word) % 10);
     }
 }

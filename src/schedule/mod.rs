@@ -97,7 +97,7 @@ impl ScheduleSearch<'_> {
             let keys = samples.start as u64..samples.end as u64;
             let (shape, classes) = (self.image_shape, self.classes);
             let (noise, condition) =
-                draw_round(self.seed, ROUND, keys, shape, classes, self.device);
+                draw_round(self.seed, ROUND, keys, shape, classes, self.device)?;
             let start = noise.mul_scalar(self.sigma_max);
             costs.add(&costs_of(
                 &sampler,

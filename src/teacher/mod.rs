@@ -185,7 +185,7 @@ impl Trainer {
         let (seed, round) = (recipe.seed, self.round);
         let device = self.device.clone().autodiff();
         let index = |s: u64| noise::epoch_index(seed, first + s, data.len());
-        let indices: Vec<usize> = samples.clone().map(index).collect();
+        let indices: Vec<usize> = samples.clone().map(index).collect::<Result<_, _>>()?;
         let flips = samples
             .clone()
             .map(|s| recipe.flip && Stream::new(seed, Domain::Flip, first + s).uniform_f64() < 0.5);
@@ -201,7 +201,7 @@ impl Trainer {
             })
             .collect();
         let condition = Condition {
-            labels: self.labels(data, &indices),
+            labels: self.labels(data, &indices).transpose()?,
             ..Condition::default()
         };
         let dropout = Dropout::new(seed, round, samples.start, 0);
@@ -225,7 +225,7 @@ impl Trainer {
     }
 
     /// One-hot classes of some images; `None` for an unconditional network.
-    fn labels(&self, data: &Dataset, indices: &[usize]) -> Option<Tensor<2>> {
+    fn labels(&self, data: &Dataset, indices: &[usize]) -> Option<Result<Tensor<2>, Error>> {
         let classes = self.recipe.network.classes();
         let all = data.labels().filter(|_| classes > 0)?;
         let labels: Vec<usize> = indices.iter().map(|i| all[*i]).collect();

@@ -96,6 +96,12 @@ impl Tokenizer {
         Ok(Self { length, ..self })
     }
 
+    /// How many symbols there are: ids are below it.
+    pub fn symbols(&self) -> usize {
+        // Start and end are the last symbols of a vocabulary.
+        self.special.into_iter().max().unwrap_or(0) as usize + 1
+    }
+
     /// How many ids each text has, 77 unless it was set.
     pub fn length(&self) -> usize {
         self.length

@@ -18,7 +18,13 @@ pub fn table() -> LogAlphaTable {
 }
 
 /// A teacher with every weight random; with a text or without.
+#[allow(dead_code, reason = "each test program uses its own part")]
 pub fn teacher(text: bool) -> Model {
+    teacher_of(text.then_some(TEXT[1]))
+}
+
+/// A teacher with every weight random, with a text whose tokens are so wide, or without.
+pub fn teacher_of(text: Option<usize>) -> Model {
     let network = NetworkConfig::LatentUnet(LatentUNetConfig {
         resolution: 8,
         channels: 4,
@@ -27,12 +33,12 @@ pub fn teacher(text: bool) -> Model {
         blocks: 1,
         attention_factors: vec![2],
         attention: match text {
-            true => LatentAttention::Text {
+            Some(width) => LatentAttention::Text {
                 heads: 8,
-                width: TEXT[1],
+                width,
                 depth: 1,
             },
-            false => LatentAttention::Pixels { head_channels: 32 },
+            None => LatentAttention::Pixels { head_channels: 32 },
         },
         dropout: 0.1,
         step_branch: false,

@@ -1,21 +1,17 @@
 //! Where the parts of a model are: named on the command line, in the model's own file or folder, or noted beside it.
 
-use super::place::places;
 use super::text::Texts;
 use crate::failure::wrong;
 use anyhow::Context as _;
 use clap::Args;
 use fewstep::Error;
-use fewstep::checkpoint::{Card, write_atomically};
-use fewstep::import::{AutoencoderFile, TextEncoderFile};
+use fewstep::checkpoint::Card;
+use fewstep::import::{AutoencoderFile, Note, TextEncoderFile, places};
 use fewstep::text::{TextEncoderConfig, Tokenizer};
-use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// The file beside a student that says where the parts of its teacher are.
-pub const NOTE: &str = "parts.toml";
-const NOTE_HEAD: &str = "# Where `fewstep` finds what the model beside this file lacks; paths of the machine that it was \
-                         trained on.\n";
+pub use fewstep::import::NOTE;
+
 /// Names the vocabulary where nothing else does.
 const VARIABLE: &str = "FEWSTEP_CLIP_VOCABULARY";
 /// What `fewstep fetch clip-vocabulary` gets.
@@ -37,18 +33,6 @@ pub struct PartArgs {
     pub vocabulary: Option<PathBuf>,
 }
 
-/// Where the parts of a model were found.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct Note {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    autoencoder: Option<PathBuf>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text_encoder: Option<PathBuf>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    vocabulary: Option<PathBuf>,
-}
-
 /// What a latent model has besides its U-Net; nothing of it is in memory.
 #[derive(Debug, Default)]
 pub struct Parts {
@@ -58,29 +42,6 @@ pub struct Parts {
     pub autoencoder: Option<AutoencoderFile>,
     /// Where they were.
     pub note: Note,
-}
-
-impl Note {
-    /// Writes the note into a folder, if there is something to note.
-    pub fn write(&self, folder: &Path) -> anyhow::Result<()> {
-        if *self == Self::default() {
-            return Ok(());
-        }
-        let text = toml::to_string(self).context("cannot write the paths of the parts")?;
-        write_atomically(&folder.join(NOTE), format!("{NOTE_HEAD}{text}").as_bytes())?;
-        Ok(())
-    }
-
-    /// The note beside a model; an empty one if there is none.
-    fn beside(model: &Path) -> anyhow::Result<Self> {
-        let path = model.with_file_name(NOTE);
-        if model.is_dir() || !path.is_file() {
-            return Ok(Self::default());
-        }
-        let text = fs_err::read_to_string(&path).map_err(|e| wrong(e.to_string()))?;
-        let note = toml::from_str(&text);
-        note.map_err(|e| wrong(format!("{}: {}", path.display(), e.message())))
-    }
 }
 
 /// Looks for the parts of one model.

@@ -3,7 +3,6 @@
 
 mod decode;
 mod finder;
-mod place;
 mod text;
 mod training;
 
@@ -13,14 +12,13 @@ pub use text::{PromptArgs, Texts, Wanted};
 pub use training::{TrainingArgs, stand_in};
 
 use fewstep::checkpoint::Card;
-use fewstep::denoiser::Preconditioning;
 
 /// Whether a model makes latents, which an autoencoder turns into pictures: those of discrete noise levels do.
 pub fn is_latent(card: &Card) -> bool {
-    matches!(card.preconditioning, Preconditioning::Discrete(_))
+    card.is_latent()
 }
 
 /// Whether a model takes a text.
 pub fn takes_text(card: &Card) -> bool {
-    card.network.context_width().is_some()
+    card.takes_text()
 }

@@ -6,7 +6,7 @@ use crate::failure::wrong;
 use anyhow::Context as _;
 use clap::Args;
 use fewstep::checkpoint::Card;
-use fewstep::denoiser::{Condition, Contexts};
+use fewstep::denoiser::Contexts;
 use fewstep::prompt::{self, EmbeddingCache, EmbeddingType, Embeddings};
 use fewstep::{Device, Error};
 use std::path::{Path, PathBuf};
@@ -179,27 +179,6 @@ impl Texts {
     /// SHA-256 of the prompts and of what embedded them.
     pub fn digest(&self) -> String {
         self.embeddings.digest()
-    }
-
-    /// Adds the texts of some seeds to a condition.
-    pub fn tell(
-        &self,
-        seeds: &[u64],
-        condition: Condition,
-        device: &Device,
-    ) -> Result<Condition, Error> {
-        let indices: Vec<usize> = seeds.iter().map(|seed| self.index(*seed)).collect();
-        let negative = match &self.negative {
-            // One for all seeds.
-            Some(_) => Some(self.embeddings.batch(&[self.prompts.len()], device)?),
-            None => None,
-        };
-        let [tokens, width] = self.embeddings.shape();
-        Ok(Condition {
-            context: Some(self.embeddings.batch(&indices, device)?),
-            negative: negative.map(|one| one.expand([seeds.len(), tokens, width])),
-            ..condition
-        })
     }
 
     /// The prompts as a distillation draws from them, on disk; `guided` with the text to move away from.

@@ -1,9 +1,9 @@
 //! What the classifier is shown.
 
 use super::ClassifierRecipe;
-use crate::Images;
 use crate::data::Dataset;
 use crate::noise::{Domain, Stream};
+use crate::{Error, Images};
 use burn::tensor::{Device, TensorData};
 
 /// Images in [-1, 1], mirrored and shifted over black; each change is keyed by the position in the training.
@@ -13,15 +13,16 @@ pub(super) fn augmented(
     positions: &[u64],
     indices: &[usize],
     device: &Device,
-) -> Images {
+) -> Result<Images, Error> {
     let [channels, height, width] = data.shape();
     let image = channels * height * width;
     let mut values = vec![-1.0; indices.len() * image];
     let span = 2 * u64::from(recipe.shift) + 1;
     for ((out, &position), &index) in values.chunks_mut(image).zip(positions).zip(indices) {
         let mut stream = Stream::new(recipe.seed, Domain::Flip, position);
-        let flip = stream.below(2) == 1 && recipe.flip;
-        let [down, right] = [(); 2].map(|()| stream.below(span) as isize - recipe.shift as isize);
+        let flip = stream.below(2)? == 1 && recipe.flip;
+        let mut shift = || Ok::<_, Error>(stream.below(span)? as isize - recipe.shift as isize);
+        let (down, right) = (shift()?, shift()?);
         for (i, &byte) in data.pixels(index).iter().enumerate() {
             let (plane, y, x) = (i / (height * width), i / width % height, i % width);
             let x = if flip { width - 1 - x } else { x };
@@ -33,7 +34,7 @@ pub(super) fn augmented(
         }
     }
     let shape = [indices.len(), channels, height, width];
-    Images::from_data(TensorData::new(values, shape), device)
+    Ok(Images::from_data(TensorData::new(values, shape), device))
 }
 
 #[cfg(test)]
@@ -48,7 +49,7 @@ mod tests {
         let data = Dataset::new(pixels, [1, 8, 8], None, vec![]).unwrap();
         let positions: Vec<u64> = (0..64).collect();
         let images = augmented(&RECIPE, &data, &positions, &[0; 64], &Device::flex());
-        let values: Vec<f32> = images.into_data().try_to_vec().unwrap();
+        let values: Vec<f32> = images.unwrap().into_data().try_to_vec().unwrap();
         let places: std::collections::BTreeSet<(usize, usize)> = values
             .chunks(64)
             .map(|image| {

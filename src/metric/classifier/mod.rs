@@ -81,10 +81,10 @@ impl ClassifierTrainer {
         let first = self.step * batch;
         let positions: Vec<u64> = (first..first + batch).collect();
         let index = |&position: &u64| epoch_index(self.recipe.seed, position, data.len());
-        let indices: Vec<usize> = positions.iter().map(index).collect();
-        let images = augmented(&self.recipe, data, &positions, &indices, &self.device);
+        let indices: Vec<usize> = positions.iter().map(index).collect::<Result<_, _>>()?;
+        let images = augmented(&self.recipe, data, &positions, &indices, &self.device)?;
         let classes: Vec<usize> = indices.iter().map(|&index| labels[index]).collect();
-        let targets = one_hot(&classes, self.config.classes, &self.device);
+        let targets = one_hot(&classes, self.config.classes, &self.device)?;
         let scores = activation::log_softmax(self.network.scores(images), 1);
         let loss = (scores * targets).sum().div_scalar(-(batch as f64));
         let value: f32 = loss.clone().into_scalar();
@@ -265,11 +265,11 @@ mod tests {
         let mut pixels = Vec::new();
         for i in 0..images {
             let mut stream = Stream::new(seed, Domain::Test, i as u64);
-            let place = 1 + stream.below(6) as usize;
+            let place = 1 + stream.below(6).unwrap() as usize;
             for at in 0..64 {
                 let along = if i % 2 == 0 { at / 8 } else { at % 8 };
                 let bar = if along == place { 120 } else { 0 };
-                pixels.push(bar + stream.below(100) as u8);
+                pixels.push(bar + stream.below(100).unwrap() as u8);
             }
         }
         let labels = (0..images).map(|i| i % 2).collect();

@@ -1,11 +1,12 @@
-//! Where else to look, beside what was typed.
+//! Where the parts of a model may be besides the path that names it.
 
 use std::path::{Path, PathBuf};
 
 /// Folders of a diffusers model; who names one of them, or a file in it, has the others, too.
 const FOLDERS: [&str; 4] = ["unet", "vae", "text_encoder", "tokenizer"];
 
-/// The path itself and, if it is a part of a diffusers model, the folder of the whole.
+/// Where to look for the parts of the model in a file or folder: the path itself and, if it is a part of a diffusers model,
+/// the folder of the whole.
 pub fn places(path: &Path) -> Vec<PathBuf> {
     let folder = if path.is_dir() {
         Some(path)
@@ -32,14 +33,14 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let whole = root.path().join("sd");
         let vae = whole.join("vae");
-        fs_err::create_dir_all(&vae).unwrap();
+        std::fs::create_dir_all(&vae).unwrap();
         assert_eq!(places(&vae), [vae.clone(), whole.clone()]);
         let file = vae.join("model.safetensors");
-        fs_err::write(&file, "x").unwrap();
+        std::fs::write(&file, "x").unwrap();
         assert_eq!(places(&file), [file.clone(), whole.clone()]);
         assert_eq!(places(&whole), std::slice::from_ref(&whole));
         let alone = whole.join("model.ckpt");
-        fs_err::write(&alone, "x").unwrap();
+        std::fs::write(&alone, "x").unwrap();
         assert_eq!(places(&alone), std::slice::from_ref(&alone));
         let relative = Path::new("unet/model.safetensors");
         assert_eq!(places(relative), [relative, Path::new(".")]);

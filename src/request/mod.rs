@@ -1,0 +1,7 @@
+//! Images from a model of any kind, one for each seed: [`Model::sample`] is the shortest way from a file to pictures.
+
+mod plan;
+mod sample;
+mod setting;
+
+pub use setting::Request;

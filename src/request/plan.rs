@@ -1,0 +1,204 @@
+//! A request that has been checked, and how it is carried out.
+
+use super::setting::Request;
+use crate::checkpoint::{Model, Sampling};
+use crate::denoiser::{Condition, Denoiser, Guided, one_hot};
+use crate::grid::SigmaGrid;
+use crate::sampler::Sampler;
+use crate::solver::Solver;
+use crate::{Error, Images};
+use burn::module::Module;
+use burn::tensor::Device;
+use std::cell::Cell;
+use std::num::NonZeroUsize;
+
+/// Images that are computed at once unless one says otherwise; latents take far more memory each.
+const BATCH: usize = 32;
+const BATCH_LATENT: usize = 1;
+
+/// Everything that the images of a request have in common.
+pub(super) struct Plan<'a> {
+    model: &'a Model,
+    request: &'a Request<'a>,
+    sampling: Sampling,
+    solver: Box<dyn Solver>,
+    grid: SigmaGrid,
+    /// `[channels, height, width]` of what the network makes.
+    shape: [usize; 3],
+    device: Device,
+    /// Network calls that are done, and all that there will be, counted for each image.
+    done: Cell<usize>,
+    total: usize,
+}
+
+impl<'a> Plan<'a> {
+    /// Checks everything that does not depend on single seeds.
+    pub(super) fn new(
+        model: &'a Model,
+        seeds: &[u64],
+        request: &'a Request<'a>,
+    ) -> Result<Self, Error> {
+        if seeds.is_empty() {
+            return Err(Error::invalid("number of seeds", 0, "at least 1"));
+        }
+        let card = &model.card;
+        let sampling = request.sampling.as_ref().unwrap_or(&card.sampling).clone();
+        sampling.check()?;
+        if sampling.step_condition && !card.network.has_step_branch() {
+            return Err(Error::Incompatible {
+                first: "step-condition = true".into(),
+                second: "a network without step branch".into(),
+                remedy: "take the sampling of the model's own card".into(),
+            });
+        }
+        let shape = request.shape.unwrap_or(card.network.image_shape());
+        if !card.network.takes(shape) {
+            let expected = "one that the network takes: as it was trained or, of latents, with sides that it can halve";
+            return Err(Error::invalid("shape", format!("{shape:?}"), expected));
+        }
+        check_texts(model, request)?;
+        check_guidance(model, request, sampling.guidance)?;
+        model.classes_of(&[], request)?;
+        let devices = model.denoiser.network.devices();
+        let plan = Self {
+            model,
+            request,
+            solver: sampling.solver.build()?,
+            grid: sampling.grid()?,
+            sampling,
+            shape,
+            device: devices.into_iter().next().unwrap_or_default(),
+            done: Cell::new(0),
+            total: 0,
+        };
+        let calls = plan.sampler(&model.denoiser).evaluations();
+        Ok(Self {
+            total: calls.saturating_mul(seeds.len()),
+            ..plan
+        })
+    }
+
+    /// What the network makes of the seeds, batch by batch, each passed through `finish`.
+    pub(super) fn batches(
+        &self,
+        seeds: &[u64],
+        finish: impl Fn(Images) -> Result<Images, Error>,
+    ) -> Result<Vec<Images>, Error> {
+        let usual = match self.model.card.is_latent() {
+            true => BATCH_LATENT,
+            false => BATCH,
+        };
+        let batch = self.request.batch.map_or(usual, NonZeroUsize::get);
+        let batches = seeds.chunks(batch);
+        batches.map(|seeds| finish(self.draw(seeds)?)).collect()
+    }
+
+    fn draw(&self, seeds: &[u64]) -> Result<Images, Error> {
+        let classes = self.model.card.network.classes();
+        let labels = self.model.classes_of(seeds, self.request)?;
+        let labels = labels.map(|labels| one_hot(&labels, classes, &self.device));
+        let condition = Condition {
+            labels: labels.transpose()?,
+            steps: self.sampling.told_steps(),
+            ..Condition::default()
+        };
+        let condition = match self.request.texts {
+            Some(texts) => texts.tell(condition, seeds, &self.device)?,
+            None => condition,
+        };
+        let noise = (self.request.noise).latents(seeds, self.shape, &self.device);
+        let denoiser = Watched {
+            guided: Guided {
+                denoiser: &self.model.denoiser,
+                weight: self.sampling.guidance,
+            },
+            called: &|| {
+                self.done.set(self.done.get() + seeds.len());
+                if let Some(progress) = self.request.progress {
+                    progress(self.done.get(), self.total);
+                }
+            },
+        };
+        let start = noise.mul_scalar(self.grid.sigma_max());
+        Ok(self.sampler(&denoiser).sample(start, &condition))
+    }
+
+    fn sampler<'b>(&'b self, denoiser: &'b dyn Denoiser) -> Sampler<'b> {
+        Sampler {
+            denoiser,
+            solver: self.solver.as_ref(),
+            grid: &self.grid,
+            analytic_first_step: self.sampling.analytic_first_step,
+            denoise_to_zero: self.request.denoise_to_zero,
+        }
+    }
+}
+
+/// Texts for the model that takes them, of its own text encoder.
+fn check_texts(model: &Model, request: &Request<'_>) -> Result<(), Error> {
+    let refuse = |first: String, second: String, remedy: &str| {
+        Err(Error::Incompatible {
+            first,
+            second,
+            remedy: remedy.into(),
+        })
+    };
+    match (model.card.network.context_width(), request.texts) {
+        (None, None) => Ok(()),
+        (None, Some(_)) => refuse(
+            "a request with texts".into(),
+            "a model that takes no text".into(),
+            "leave them out",
+        ),
+        (Some(_), None) => refuse(
+            "a model that makes images of texts".into(),
+            "a request without".into(),
+            "say what to show in `Request::texts`; `import::Parts::embed` makes them",
+        ),
+        (Some(takes), Some(texts)) => match texts.dims() {
+            [_, _, width] if width == takes => Ok(()),
+            [_, _, width] => refuse(
+                format!("texts whose tokens are {width} wide"),
+                format!("a model that takes them {takes} wide"),
+                "take the model's own text encoder",
+            ),
+        },
+    }
+}
+
+/// Guidance needs something to follow and something to move away from.
+fn check_guidance(model: &Model, request: &Request<'_>, weight: f64) -> Result<(), Error> {
+    if weight == 1.0 || model.card.network.classes() > 0 {
+        return Ok(());
+    }
+    let (second, remedy) = match request.texts {
+        Some(texts) if texts.has_negative() => return Ok(()),
+        Some(_) => (
+            "texts without one to move away from",
+            "embed them with the empty text, or with what not to show, as the negative one",
+        ),
+        None => (
+            "a model that has neither texts nor classes to follow",
+            "set it to 1",
+        ),
+    };
+    Err(Error::Incompatible {
+        first: format!("guidance = {weight}"),
+        second: second.into(),
+        remedy: remedy.into(),
+    })
+}
+
+/// A model that tells of each call, when it is done.
+struct Watched<'a, D> {
+    guided: Guided<D>,
+    called: &'a dyn Fn(),
+}
+
+impl<D: Denoiser> Denoiser for Watched<'_, D> {
+    fn denoise(&self, noisy: Images, sigma: f64, condition: &Condition) -> Images {
+        let images = self.guided.denoise(noisy, sigma, condition);
+        (self.called)();
+        images
+    }
+}
