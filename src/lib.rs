@@ -8,6 +8,7 @@ pub mod data;
 pub mod denoiser;
 pub mod distill;
 pub mod error;
+pub mod feature;
 pub mod golden;
 pub mod grid;
 pub mod image;

@@ -3,7 +3,8 @@
 //! [`conv2d_3x3`], [`conv2d_1x1`], [`group_norm_silu`], [`silu`], [`add_scaled`], [`join_channels`], [`attention`],
 //! [`self_attention`], [`gated_gelu`], [`upsample_2x`] and [`downsample_2x`] take and give [`burn::tensor::Tensor`]s on `Device::flex()`, with or without
 //! autodiff. f32 runs on this crate's kernels; any other type or device on Burn's own operations, so
-//! callers need no branch. Results do not depend on the number of threads.
+//! callers need no branch. Results do not depend on the number of threads. [`Maps`] are what large classifiers compute with,
+//! without gradients and with the channels last.
 #![warn(missing_docs)]
 
 mod activation;
@@ -15,6 +16,7 @@ mod extension;
 mod frozen;
 mod gradient;
 mod join;
+mod maps;
 mod memory;
 mod norm;
 mod operation;
@@ -25,6 +27,7 @@ mod sum;
 pub use cast::cast;
 pub use extension::Kernels;
 pub use frozen::{Frozen, freeze};
+pub use maps::{Convolution, Kernel, Maps, Part};
 pub use memory::keep_freed_memory;
 pub use operation::{
     add_scaled, attention, conv2d_1x1, conv2d_3x3, downsample_2x, gated_gelu, group_norm_silu,

@@ -8,6 +8,7 @@ mod autoencoder;
 mod case;
 mod compvis;
 mod edm_loss;
+mod feature;
 mod gits;
 mod gradient;
 mod guidance;
@@ -191,6 +192,7 @@ fn runner(kind: &str) -> Option<Runner> {
         "latent_solver" => solver::run_latent,
         "latent_train" => train::run,
         "guidance_timesteps" => guidance::run,
+        "inception" => feature::inception,
         "layout" => layout::run,
         "diffusers_layout" => compvis::run_folder,
         _ => return None,

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 /// `network` is below `denoiser` because preconditioning makes one from the other; `data` knows neither networks nor
 /// samplers; `image` writes pictures as safely as `checkpoint` writes models; `golden` is on top because it checks
 /// everything, and so is `workload`, because it uses all that has to be fast.
-const ORDER: [&str; 22] = [
+const ORDER: [&str; 23] = [
     "error",
     "grid",
     "noise",
@@ -31,6 +31,7 @@ const ORDER: [&str; 22] = [
     "optimizer",
     "checkpoint",
     "import",
+    "feature",
     "prompt",
     "image",
     "request",

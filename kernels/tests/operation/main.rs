@@ -4,6 +4,7 @@
 mod attention;
 mod conv;
 mod elementwise;
+mod maps;
 mod norm;
 mod portable;
 mod thread;

@@ -1,0 +1,3 @@
+//! Networks that turn images, and texts, into the features that distances and scores are measured in.
+
+pub mod inception;
