@@ -1,6 +1,6 @@
 //! The operations as an extension of Burn's Flex backend.
 
-use crate::{activation, attention, conv, frozen, join, norm, resample, sum};
+use crate::{activation, attention, conv, frozen, join, linear, norm, resample, sum};
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Flex, backend_extension};
@@ -56,6 +56,9 @@ pub trait Kernels: Backend {
     /// Scaled dot-product attention of queries, keys and values that lie together, `[batch, 3 heads, width, tokens]`; the
     /// answer is `[batch, heads, width, tokens]`.
     fn self_attention(qkv: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// Rows times the transposed weight, each row on its own.
+    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// Value times GELU of a gate, of rows `[value, gate]`.
     fn gated_gelu(x: FloatTensor<Self>) -> FloatTensor<Self>;
@@ -273,6 +276,14 @@ impl Kernels for Flex {
 
     fn self_attention(qkv: FlexTensor) -> FlexTensor {
         attend_jointly(&dense(qkv)).answer
+    }
+
+    fn linear(x: FlexTensor, weight: FlexTensor) -> FlexTensor {
+        let (x, weight) = (dense(x), dense(weight));
+        let [rows, depth] = x.layout().shape().dims();
+        let [outputs, _] = weight.layout().shape().dims();
+        let y = linear::forward(values(&x), values(&weight), depth);
+        tensor(y, Shape::new([rows, outputs]))
     }
 
     fn gated_gelu(x: FlexTensor) -> FlexTensor {

@@ -5,7 +5,8 @@ mod backward;
 use crate::extension::{Kernels, attend, attend_jointly, dense, forward_steps, norm_shape};
 use backward::{
     AttentionBackward, AttentionState, ConvBackward, DoubleBackward, GateBackward, HalveBackward,
-    JoinBackward, JointBackward, JointState, NormBackward, NormState, SiluBackward, SumBackward,
+    JoinBackward, JointBackward, JointState, LinearBackward, NormBackward, NormState, SiluBackward,
+    SumBackward,
 };
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::ops::{Backward, OpsKind};
@@ -166,6 +167,19 @@ impl<C: CheckpointStrategy> Kernels for Autodiff<Flex, C> {
         let y = found.answer.clone();
         match prep {
             OpsKind::Tracked(prep) => prep.finish(JointState { qkv, found }, y),
+            OpsKind::UnTracked(prep) => prep.finish(y),
+        }
+    }
+
+    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        let prep = LinearBackward
+            .prepare::<C>([x.node(), weight.node()])
+            .compute_bound()
+            .stateful();
+        let (x, weight) = (x.into_primitive(), weight.into_primitive());
+        let y = Flex::linear(x.clone(), weight.clone());
+        match prep {
+            OpsKind::Tracked(prep) => prep.finish((x, weight), y),
             OpsKind::UnTracked(prep) => prep.finish(y),
         }
     }

@@ -1,10 +1,10 @@
 //! Fast CPU operations for small diffusion U-Nets, as an extension of Burn's Flex backend.
 //!
 //! [`conv2d_3x3`], [`conv2d_1x1`], [`group_norm_silu`], [`silu`], [`add_scaled`], [`join_channels`], [`attention`],
-//! [`self_attention`], [`gated_gelu`], [`upsample_2x`] and [`downsample_2x`] take and give [`burn::tensor::Tensor`]s on `Device::flex()`, with or without
+//! [`self_attention`], [`linear`], [`gated_gelu`], [`upsample_2x`] and [`downsample_2x`] take and give [`burn::tensor::Tensor`]s on `Device::flex()`, with or without
 //! autodiff. f32 runs on this crate's kernels; any other type or device on Burn's own operations, so
-//! callers need no branch. Results do not depend on the number of threads. [`Maps`] are what large classifiers compute with,
-//! without gradients and with the channels last.
+//! callers need no branch. Results do not depend on the number of threads, and those of a sample not on its batch. [`Maps`]
+//! are what large classifiers compute with, without gradients and with the channels last.
 #![warn(missing_docs)]
 
 mod activation;
@@ -16,6 +16,7 @@ mod extension;
 mod frozen;
 mod gradient;
 mod join;
+mod linear;
 mod maps;
 mod memory;
 mod norm;
@@ -31,5 +32,5 @@ pub use maps::{Convolution, Kernel, Maps, Part};
 pub use memory::keep_freed_memory;
 pub use operation::{
     add_scaled, attention, conv2d_1x1, conv2d_3x3, downsample_2x, gated_gelu, group_norm_silu,
-    join_channels, self_attention, silu, upsample_2x,
+    join_channels, linear, self_attention, silu, upsample_2x,
 };

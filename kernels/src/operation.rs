@@ -242,6 +242,21 @@ pub fn self_attention(qkv: Tensor<4>) -> Tensor<4> {
     Tensor::from_dispatch(Dispatch::self_attention(qkv.into_dispatch()))
 }
 
+/// A linear layer over rows of which each belongs to another sample, `x w^T`: `x` `[rows, in]`, `weight` `[out, in]` ->
+/// `[rows, out]`. A row's answer depends on that row alone, to the bit; of Burn's own product it depends on how many
+/// there are.
+///
+/// # Panics
+/// If the shapes do not fit each other.
+pub fn linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+    let ([_, depth], [_, inputs]) = (x.dims(), weight.dims());
+    assert_eq!(depth, inputs, "as many inputs as a row has numbers");
+    if !(supported(&x) && supported(&weight)) || depth == 0 {
+        return x.matmul(weight.transpose());
+    }
+    Tensor::from_dispatch(Dispatch::linear(x.into_dispatch(), weight.into_dispatch()))
+}
+
 /// `value * gelu(gate)` with exact GELU: `[rows, 2 n]`, values before gates -> `[rows, n]`.
 ///
 /// # Panics

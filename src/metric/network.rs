@@ -213,6 +213,6 @@ impl<const D: usize> Layer<D> {
 impl Layer<2> {
     /// x W^T + b.
     fn linear(&self, x: Tensor<2>) -> Tensor<2> {
-        x.matmul(self.weight.val().transpose()) + self.bias.val().unsqueeze()
+        fewstep_kernels::linear(x, self.weight.val()) + self.bias.val().unsqueeze()
     }
 }

@@ -133,6 +133,7 @@ impl DhariwalUNet {
         let (dtype, device) = (images.dtype(), images.device());
         Told {
             time: self.embed(inputs, dtype, &device),
+            each: inputs.each(),
             step: inputs
                 .steps
                 .and_then(|n| self.embed_steps(n, dtype, &device)),
@@ -143,15 +144,16 @@ impl DhariwalUNet {
 
     /// The embedding of noise level, class and augmentation, `[1 or batch, embedding]`, through its last SiLU.
     fn embed(&self, inputs: Inputs<'_>, dtype: DType, device: &Device) -> Tensor<2> {
+        let each = inputs.each();
         let mut embedding = sinusoid(inputs.noise, self.waves, Endpoint::Excluded, dtype, device);
         if let (Some(layer), Some(augment)) = (&self.map_augment, inputs.augment) {
-            embedding = embedding + layer.forward(augment.clone().cast(dtype));
+            embedding = embedding + layer.forward_rows(augment.clone().cast(dtype), each);
         }
-        let embedding = activation::silu(self.map_layer0.forward(embedding));
-        let mut embedding = self.map_layer1.forward(embedding);
+        let embedding = activation::silu(self.map_layer0.forward_rows(embedding, each));
+        let mut embedding = self.map_layer1.forward_rows(embedding, each);
         // Without labels there is nothing to add: the layer has no bias.
         if let (Some(layer), Some(labels)) = (&self.map_label, inputs.labels) {
-            embedding = embedding + layer.forward(labels.clone().cast(dtype));
+            embedding = embedding + layer.forward_rows(labels.clone().cast(dtype), each);
         }
         activation::silu(embedding)
     }

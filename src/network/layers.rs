@@ -22,12 +22,28 @@ impl Linear {
         }
     }
 
-    /// `[rows, in]` to `[rows, out]`.
+    /// `[rows, in]` to `[rows, out]`, for one row that serves a whole batch, or for the many of each sample: their
+    /// number decides the order of sums.
     pub(crate) fn forward(&self, input: Tensor<2>) -> Tensor<2> {
-        let dtype = input.dtype();
-        let product = input.matmul(kernels::cast(self.weight.val(), dtype).transpose());
+        let weight = kernels::cast(self.weight.val(), input.dtype());
+        self.shift(input.matmul(weight.transpose()))
+    }
+
+    /// The same for a row that each sample has, if `each`: no row's answer depends on how many there are.
+    pub(crate) fn forward_rows(&self, input: Tensor<2>, each: bool) -> Tensor<2> {
+        if !each {
+            return self.forward(input);
+        }
+        let weight = kernels::cast(self.weight.val(), input.dtype());
+        self.shift(kernels::linear(input, weight))
+    }
+
+    fn shift(&self, product: Tensor<2>) -> Tensor<2> {
         match &self.bias {
-            Some(bias) => product + bias.val().cast(dtype).unsqueeze(),
+            Some(bias) => {
+                let bias = bias.val().cast(product.dtype());
+                product + bias.unsqueeze()
+            }
             None => product,
         }
     }

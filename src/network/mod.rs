@@ -301,6 +301,13 @@ pub struct Inputs<'a> {
     pub dropout: Option<&'a Dropout>,
 }
 
+impl Inputs<'_> {
+    /// Whether each image is told something of its own, even if it is alone.
+    fn each(&self) -> bool {
+        self.noise.len() > 1 || self.labels.is_some() || self.augment.is_some()
+    }
+}
+
 impl Network {
     /// The raw network output F(x), same shape as `images` `[batch, channels, height, width]`.
     pub fn forward(&self, images: Images, inputs: Inputs<'_>) -> Images {

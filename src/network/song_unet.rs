@@ -216,6 +216,7 @@ impl SongUNet {
         let (dtype, device) = (images.dtype(), images.device());
         Told {
             time: self.embed(inputs, dtype, &device),
+            each: inputs.each(),
             step: inputs
                 .steps
                 .and_then(|n| self.embed_steps(n, dtype, &device)),
@@ -226,6 +227,7 @@ impl SongUNet {
 
     /// The embedding of noise level, class and augmentation, `[1 or batch, embedding]`, through its last SiLU.
     fn embed(&self, inputs: Inputs<'_>, dtype: DType, device: &Device) -> Tensor<2> {
+        let each = inputs.each();
         let mut embedding = match &self.map_noise {
             Some(fourier) => fourier.forward(inputs.noise, dtype, device),
             None => sinusoid(inputs.noise, self.waves, Endpoint::Included, dtype, device),
@@ -236,13 +238,13 @@ impl SongUNet {
                 None => Tensor::zeros([1, self.classes], (device, dtype)),
             };
             let scale = (self.classes as f64).sqrt();
-            embedding = embedding + layer.forward(labels.mul_scalar(scale));
+            embedding = embedding + layer.forward_rows(labels.mul_scalar(scale), each);
         }
         if let (Some(layer), Some(augment)) = (&self.map_augment, inputs.augment) {
-            embedding = embedding + layer.forward(augment.clone().cast(dtype));
+            embedding = embedding + layer.forward_rows(augment.clone().cast(dtype), each);
         }
-        let embedding = activation::silu(self.map_layer0.forward(embedding));
-        activation::silu(self.map_layer1.forward(embedding))
+        let embedding = activation::silu(self.map_layer0.forward_rows(embedding, each));
+        activation::silu(self.map_layer1.forward_rows(embedding, each))
     }
 
     /// The embedding of the number of timestamps, `[1, embedding]`; `None` without a step branch. [SFD Sec. 3.3]

@@ -58,8 +58,9 @@ impl StepEmbedding {
     ) -> Tensor<2> {
         let waves = self.layer0.weight.dims()[1];
         let waves = sinusoid(values, waves, endpoint, dtype, device);
-        let hidden = activation::silu(self.layer0.forward(waves));
-        activation::silu(self.layer1.forward(hidden))
+        let each = values.len() > 1;
+        let hidden = activation::silu(self.layer0.forward_rows(waves, each));
+        activation::silu(self.layer1.forward_rows(hidden, each))
     }
 }
 

@@ -107,15 +107,16 @@ impl UNetBlock {
         matches!(self.resample, Resample::Down(_))
     }
 
-    /// `images` `[b, in, h, w]`, embeddings `[b or 1, embedding]` (already through SiLU).
+    /// `images` `[b, in, h, w]`, embeddings `[b or 1, embedding]` (already through SiLU); with the first, whether each
+    /// sample has a row of its own.
     pub(crate) fn forward(
         &self,
         images: Tensor<4>,
-        embedding: &Tensor<2>,
+        (embedding, each): (&Tensor<2>, bool),
         step_embedding: Option<&Tensor<2>>,
         dropout: Option<&Dropout>,
     ) -> Tensor<4> {
-        let told = self.affine.forward(embedding.clone());
+        let told = self.affine.forward_rows(embedding.clone(), each);
         let step = self.affine_step.as_ref().zip(step_embedding);
         let step = step.map(|(layer, step)| layer.forward(step.clone()));
         let hidden = self.norm0.forward(images.clone(), None, true);

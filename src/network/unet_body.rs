@@ -209,5 +209,6 @@ impl Layout {
 }
 
 fn run(block: &UNetBlock, images: Images, told: &Told<'_>) -> Images {
-    block.forward(images, &told.time, told.step.as_ref(), told.dropout)
+    let embedding = (&told.time, told.each);
+    block.forward(images, embedding, told.step.as_ref(), told.dropout)
 }

@@ -16,6 +16,8 @@ use burn::tensor::{Gradients, Tensor};
 pub(super) struct Told<'a> {
     /// The embedding of noise level or time, class and augmentation, `[b or 1, embedding]`, through SiLU.
     pub(super) time: Tensor<2>,
+    /// Whether each sample has a row of its own in it; else one row serves all.
+    pub(super) each: bool,
     /// That of the number of timestamps, `[1, embedding]`, through SiLU.
     pub(super) step: Option<Tensor<2>>,
     /// The tokens of the text, `[b, tokens, width]`.

@@ -264,7 +264,7 @@ mod tests {
         for (i, row) in rows.iter().enumerate() {
             let one = values(encoder.embed(&[row]).unwrap());
             for (a, b) in one.iter().zip(&all[36 * i..]) {
-                // Products of matrices of another height may be added up in another order.
+                // A single row of text may be too few tokens for the order of sums of more.
                 assert!((a - b).abs() < 1e-5);
             }
         }

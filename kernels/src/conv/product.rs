@@ -69,10 +69,12 @@ impl Product {
         unsafe { self.run_by::<V>(rows, vectors, self.depth.max(1)) };
     }
 
+    /// As [`run`](Self::run), `terms` added up before they join what was there.
+    ///
     /// # Safety
     /// As [`run`](Self::run).
     #[inline(always)]
-    unsafe fn run_by<V: Lanes>(&self, rows: usize, vectors: usize, terms: usize) {
+    pub unsafe fn run_by<V: Lanes>(&self, rows: usize, vectors: usize, terms: usize) {
         // SAFETY: promised by the caller.
         unsafe {
             match (rows, vectors) {

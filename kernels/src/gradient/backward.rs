@@ -10,6 +10,7 @@ use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::flex::FlexTensor;
+use burn::backend::ops::FloatTensorOps;
 use burn::tensor::Shape;
 
 #[derive(Debug)]
@@ -132,6 +133,29 @@ impl Backward<Flex, 2> for SumBackward {
         };
         for node in ops.parents.into_iter().flatten() {
             grads.register::<Flex>(node.id, g.clone());
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct LinearBackward;
+
+impl Backward<Flex, 2> for LinearBackward {
+    /// Rows and weight.
+    type State = (FlexTensor, FlexTensor);
+
+    /// Sums over a batch depend on it in any case: Burn's own products do.
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let g = grads.consume::<Flex>(&ops.node);
+        let (x, weight) = ops.state;
+        let [x_node, weight_node] = ops.parents;
+        if let Some(node) = x_node {
+            let d = Flex::float_matmul(g.clone(), weight);
+            grads.register::<Flex>(node.id, d);
+        }
+        if let Some(node) = weight_node {
+            let d = Flex::float_matmul(Flex::float_transpose(x), g);
+            grads.register::<Flex>(node.id, Flex::float_transpose(d));
         }
     }
 }

@@ -112,6 +112,7 @@ impl LatentUNet {
             time: self
                 .time_embed
                 .embed(inputs.noise, endpoint, dtype, &device),
+            each: inputs.each(),
             step: inputs
                 .steps
                 .and_then(|n| self.embed_steps(n, dtype, &device)),

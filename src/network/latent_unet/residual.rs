@@ -46,7 +46,7 @@ impl Residual {
 
     /// `[b, in, h, w]` to `[b, out, h, w]`.
     pub(super) fn forward(&self, images: Tensor<4>, told: &Told<'_>) -> Tensor<4> {
-        let mut shift = self.time.forward(told.time.clone());
+        let mut shift = self.time.forward_rows(told.time.clone(), told.each);
         if let (Some(layer), Some(step)) = (&self.step, &told.step) {
             shift = shift + layer.forward(step.clone());
         }
