@@ -7,6 +7,8 @@ use std::path::Path;
 
 /// Pixels between the images of a grid, before it is enlarged.
 const GUTTER: usize = 2;
+/// Longest side of a grid; viewers take no more, and a mistyped number of columns asks for more.
+const LONGEST: usize = 65_535;
 
 /// A picture of bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,8 +59,8 @@ impl Picture {
     /// times without smoothing; a last row that is not full stays white.
     ///
     /// # Errors
-    /// [`Error::InvalidValue`] for no pictures, no columns or a scale outside 1 to 64; [`Error::Incompatible`] for
-    /// pictures of different sizes.
+    /// [`Error::InvalidValue`] for no pictures, no columns, a scale outside 1 to 64, a picture whose sizes do not match its
+    /// bytes or a grid of more than 65,535 pixels a side; [`Error::Incompatible`] for pictures of different sizes.
     pub fn grid(pictures: &[Self], columns: usize, scale: usize) -> Result<Self, Error> {
         let Some(first) = pictures.first() else {
             return Err(Error::invalid("pictures", 0, "at least one"));
@@ -68,6 +70,9 @@ impl Picture {
         }
         if !(1..=64).contains(&scale) {
             return Err(Error::invalid("scale", scale, "in 1..=64"));
+        }
+        for picture in pictures {
+            picture.check()?;
         }
         let size = |p: &Self| (p.width, p.height, p.channels);
         if let Some(other) = pictures.iter().find(|p| size(p) != size(first)) {
@@ -84,8 +89,19 @@ impl Picture {
             ..
         } = first;
         let rows = pictures.len().div_ceil(columns);
-        let whole_width = columns * (width + GUTTER) + GUTTER;
-        let whole_height = rows * (height + GUTTER) + GUTTER;
+        let side = |count: usize, size: usize| {
+            let side = count.checked_mul(size.checked_add(GUTTER)?)?;
+            side.checked_add(GUTTER)
+                .filter(|side| side * scale <= LONGEST)
+        };
+        let sides = side(columns, width).zip(side(rows, height));
+        let Some((whole_width, whole_height)) = sides else {
+            let value = format!(
+                "{columns} columns and {rows} rows of {width} x {height}, enlarged {scale} times"
+            );
+            let expected = format!("at most {LONGEST} pixels wide and high");
+            return Err(Error::invalid("size of a grid", value, expected));
+        };
         let mut pixels = vec![255; whole_width * whole_height * channels];
         for (i, picture) in pictures.iter().enumerate() {
             let left = GUTTER + i % columns * (width + GUTTER);
@@ -102,6 +118,28 @@ impl Picture {
             pixels,
         };
         Ok(whole.enlarged(scale))
+    }
+
+    /// Whether the sizes are those of the bytes.
+    fn check(&self) -> Result<(), Error> {
+        let Self {
+            width,
+            height,
+            channels,
+            pixels,
+        } = self;
+        let bytes = width
+            .checked_mul(*height)
+            .and_then(|area| area.checked_mul(*channels));
+        if bytes == Some(pixels.len()) && !pixels.is_empty() && [1, 3].contains(channels) {
+            return Ok(());
+        }
+        let value = format!("{width} x {height} x {channels} in {} bytes", pixels.len());
+        Err(Error::invalid(
+            "picture",
+            value,
+            "as many bytes as its sizes say, of 1 or 3 channels",
+        ))
     }
 
     /// Each pixel as `scale` x `scale`.
@@ -214,6 +252,30 @@ mod tests {
         assert!(Picture::grid(&[], 2, 1).is_err());
         assert!(Picture::grid(&pictures, 0, 1).is_err());
         assert!(Picture::grid(&[pictures[0].clone(), grid], 1, 1).is_err());
+        for columns in [100_000, usize::MAX] {
+            let error = Picture::grid(&pictures, columns, 1)
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains("65535 pixels"), "{error}");
+        }
+        // Whatever a caller writes into the fields.
+        for (width, height, channels, bytes) in [
+            (0, 1, 1, 0),
+            (2, 2, 1, 5),
+            (2, 2, 2, 8),
+            (usize::MAX, 2, 1, 2),
+        ] {
+            let broken = Picture {
+                width,
+                height,
+                channels,
+                pixels: vec![0; bytes],
+            };
+            assert!(
+                Picture::grid(&[broken.clone()], 1, 1).is_err(),
+                "{broken:?}"
+            );
+        }
     }
 
     #[test]

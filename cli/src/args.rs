@@ -3,12 +3,14 @@
 use crate::folder::Policy;
 use crate::run::{Options, Tick};
 use crate::say::say;
+use crate::typed::{matches, prepared, whole};
 use crate::{
     bench, convert, demo, device, distill, evaluate, fetch, inspect, sample, schedule, sweep,
     train, verify,
 };
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -42,11 +44,21 @@ pub struct Cli {
     pub command: Command,
 }
 
+impl Cli {
+    /// What was typed.
+    pub fn typed() -> Result<Self, clap::Error> {
+        let words: Vec<OsString> = std::env::args_os().collect();
+        let mut found = matches(prepared(Self::command()), &words)?;
+        Self::from_arg_matches_mut(&mut found)
+            .map_err(|error| error.format(&mut prepared(Self::command())))
+    }
+}
+
 /// Options of every verb.
 #[derive(Args, Clone, Debug)]
 pub struct Global {
     /// Processor threads to use [default: all cores]
-    #[arg(long, global = true, value_name = "N", env = "FEWSTEP_THREADS")]
+    #[arg(long, global = true, value_name = "N", env = "FEWSTEP_THREADS", value_parser = whole::<NonZeroUsize>(1..=4096))]
     pub threads: Option<NonZeroUsize>,
     /// Where to compute: cpu, auto, or in a build with GPUs one such as vulkan:0 (`fewstep devices` lists them)
     #[arg(
@@ -104,7 +116,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "TICK", default_value = "60s")]
     pub tick: Tick,
     /// Leave off after so many rounds, with a checkpoint
-    #[arg(long, value_name = "ROUNDS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "ROUNDS", value_parser = whole::<u64>(1..))]
     pub stop_after: Option<u64>,
 }
 
@@ -176,9 +188,125 @@ pub fn completions(shell: Shell) -> anyhow::Result<ExitCode> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::latent::Size;
+    use crate::levels::Levels;
+    use crate::seeds::Seeds;
+    use clap::error::ErrorKind;
+    use std::any::TypeId;
 
     #[test]
     fn the_definitions_are_consistent() {
         Cli::command().debug_assert();
+        prepared(Cli::command()).debug_assert();
+    }
+
+    /// Of every verb, now and later.
+    #[test]
+    fn what_is_no_number_is_answered_with_the_range() {
+        let numbers = [
+            TypeId::of::<u64>(),
+            TypeId::of::<u32>(),
+            TypeId::of::<usize>(),
+            TypeId::of::<NonZeroUsize>(),
+            TypeId::of::<f32>(),
+            TypeId::of::<f64>(),
+            TypeId::of::<Seeds>(),
+            TypeId::of::<Size>(),
+            TypeId::of::<Levels>(),
+            TypeId::of::<Tick>(),
+        ];
+        let definition = prepared(Cli::command());
+        let mut asked = 0;
+        for verb in definition.get_subcommands() {
+            for arg in definition.get_arguments().chain(verb.get_arguments()) {
+                let kind = arg.get_value_parser().type_id();
+                let number = numbers.iter().any(|number| kind == *number);
+                let Some(long) = arg
+                    .get_long()
+                    .filter(|_| number && arg.get_action().takes_values())
+                else {
+                    continue;
+                };
+                for bad in ["-1", "-3.5", "1e99", "", "nan", "-inf", "--quiet", "two"] {
+                    let words = ["fewstep", verb.get_name(), &format!("--{long}"), bad];
+                    let error = definition.clone().try_get_matches_from(words).unwrap_err();
+                    let said = error.to_string();
+                    let range = [
+                        "a whole number,",
+                        "a number,",
+                        "seeds are whole numbers, 0 to",
+                        "whole numbers from 1 to",
+                    ];
+                    let range = range.iter().chain(&[
+                        "at least two positive",
+                        "a list such as",
+                        "a time like",
+                    ]);
+                    assert_eq!(
+                        error.kind(),
+                        ErrorKind::ValueValidation,
+                        "{words:?}: {said}"
+                    );
+                    assert!(
+                        range.into_iter().any(|word| said.contains(word)),
+                        "{words:?}: {said}"
+                    );
+                    asked += 1;
+                }
+            }
+        }
+        assert!(asked > 8 * 30, "{asked}");
+    }
+
+    #[test]
+    fn texts_may_begin_with_a_dash_and_forgotten_ones_are_noticed() {
+        let typed = |words: &[&str]| {
+            let words = [&["fewstep", "sample", "x"], words].concat();
+            let words: Vec<OsString> = words.into_iter().map(OsString::from).collect();
+            matches(prepared(Cli::command()), &words)
+        };
+        let text = |words: &[&str], name: &str| {
+            let found = typed(words).unwrap();
+            found
+                .subcommand()
+                .unwrap()
+                .1
+                .get_one::<String>(name)
+                .cloned()
+        };
+        for prompt in [
+            "-1 dog",
+            "--",
+            "-",
+            "--no such option",
+            " --seeds",
+            "- a list",
+            "-qq",
+        ] {
+            assert_eq!(text(&["--prompt", prompt], "prompt").unwrap(), prompt);
+            assert_eq!(text(&["--negative", prompt], "negative").unwrap(), prompt);
+        }
+        for (words, option) in [
+            (
+                &["--prompt", "--seeds", "3"][..],
+                "'--seeds' for '--prompt <TEXT>': --seeds is an option",
+            ),
+            (&["--negative", "--seeds=3"], "--seeds is an option"),
+            (&["--prompt", "-q"], "-q is an option"),
+            (&["--negative", "--threads", "2"], "--threads is an option"),
+            (
+                &["--batch", "--seeds", "3"],
+                "--seeds is an option, and before it a",
+            ),
+        ] {
+            let said = typed(words).unwrap_err().to_string();
+            assert!(said.contains(option), "{words:?}: {said}");
+        }
+        // A forgotten path is not what follows it.
+        let said = typed(&["--out", "--grid"]).unwrap_err().to_string();
+        assert!(
+            said.contains("a value is required for '--out <DIR>'"),
+            "{said}"
+        );
     }
 }

@@ -4,6 +4,7 @@ use crate::device::{Context, label, peak_memory};
 use crate::failure::wrong;
 use crate::progress::{bytes, figure};
 use crate::say::say;
+use crate::typed::whole;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use fewstep::checkpoint::{Card, Model};
@@ -35,7 +36,7 @@ pub struct Verb {
     #[arg(default_value = "fashion-mnist")]
     model: PathBuf,
     /// Images computed at once [default: 2 from cifar10 on, otherwise 8]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<NonZeroUsize>(1..=65_536))]
     batch: Option<NonZeroUsize>,
     /// What to time
     #[arg(
@@ -47,7 +48,7 @@ pub struct Verb {
     )]
     work: Vec<Work>,
     /// How often to time each
-    #[arg(long, value_name = "N", default_value = "5")]
+    #[arg(long, value_name = "N", default_value = "5", value_parser = whole::<NonZeroUsize>(1..=1_000_000))]
     repeats: NonZeroUsize,
     /// Print JSON, with every time
     #[arg(long)]

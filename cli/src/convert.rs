@@ -4,6 +4,7 @@
 use crate::device::Context;
 use crate::failure::wrong;
 use crate::say::say;
+use crate::typed::{real, whole};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use fewstep::checkpoint::{Card, write_atomically};
@@ -44,10 +45,10 @@ pub struct Verb {
     #[arg(long)]
     step_branch: bool,
     /// Dropout rate of the network in training, for files that do not say it (PyTorch files and safetensors)
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", value_parser = real(0.0, 0.999))]
     dropout: Option<f64>,
     /// Fold the step condition of a student of several step counts into its weights, for so many network calls an image
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>(1..=100_000))]
     nfe: Option<usize>,
     /// Replace the output if it exists
     #[arg(long)]

@@ -12,6 +12,7 @@ use crate::recipe::Source;
 use crate::run::{Outcome, Tick};
 use crate::say::say;
 use crate::sheet::{PREVIEW_SEEDS, sheet};
+use crate::typed::whole;
 use anyhow::Context as _;
 use clap::Args;
 use fewstep::checkpoint::{Model, write_atomically};
@@ -40,10 +41,10 @@ pub struct Verb {
     #[arg(long, value_name = "DIR", default_value = DEFAULT_FOLDER)]
     out: PathBuf,
     /// Teacher trajectories to distil with [default: the recipe's]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>(1..=1_000_000_000_000))]
     trajectories: Option<u64>,
     /// Images to measure with
-    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(2..))]
+    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = whole::<u64>(2..=10_000_000))]
     images: u64,
     /// Go on with an interrupted demo
     #[arg(long, conflicts_with = "overwrite")]

@@ -12,6 +12,7 @@ use crate::measure::{draw_into, together, too_few};
 use crate::sampling::SamplingArgs;
 use crate::say::say;
 use crate::score::{Metric, Reference, lines, record, score};
+use crate::typed::whole;
 use anyhow::Context as _;
 use clap::Args;
 use data::{is_safetensors, of_data, read_reference};
@@ -53,19 +54,19 @@ pub struct Verb {
     )]
     metrics: Option<Vec<Metric>>,
     /// How many images to draw, or to take from a data set [default: 10000; all of a data set]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>(1..=MOST_IMAGES))]
     images: Option<u64>,
     /// The first seed; the others follow. For a data set: which images --images takes
-    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    #[arg(long, value_name = "SEED", default_value_t = 0, value_parser = whole::<u64>(0..))]
     seeds: u64,
     /// How many images to take from the reference, at random [default: all]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>(1..=MOST_IMAGES))]
     reference_images: Option<u64>,
     /// Blocks of seeds to show the spread over; 0 or 1 for none
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = whole::<usize>(0..=1000))]
     blocks: usize,
     /// Which nearest neighbour the radii of precision, recall, density and coverage reach to
-    #[arg(long, value_name = "K", default_value_t = 5, value_parser = nearest)]
+    #[arg(long, value_name = "K", default_value_t = 5, value_parser = whole::<usize>(1..))]
     nearest: usize,
     /// The network whose features are compared [default: the bundled one for Fashion-MNIST]
     #[arg(long, value_name = "FILE")]
@@ -104,13 +105,10 @@ fn split(text: &str) -> Result<Split, String> {
     }
 }
 
-fn nearest(text: &str) -> Result<usize, String> {
-    let number = text.parse().ok().filter(|k| *k >= 1);
-    number.ok_or_else(|| "write a whole number, 1 or more".into())
-}
-
 /// Images drawn from a model if nobody says how many.
 const IMAGES: u64 = 10_000;
+/// More than anybody wants by accident.
+const MOST_IMAGES: u64 = 10_000_000;
 
 /// Runs the verb.
 pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {

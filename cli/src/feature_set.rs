@@ -50,17 +50,18 @@ impl<'a> Collector<'a> {
     }
 
     /// Adds the features of the next images.
-    pub fn push(&mut self, features: &[f32]) {
-        self.total.push(features);
+    pub fn push(&mut self, features: &[f32]) -> Result<(), fewstep::Error> {
+        self.total.push(features)?;
         for row in features.chunks(self.features.card.network.features) {
             if let Some(block) = self.block_of.get(self.seen) {
-                self.blocks[*block].push(row);
+                self.blocks[*block].push(row)?;
             }
             self.seen += 1;
         }
         if let Some(rows) = &mut self.rows {
             rows.extend_from_slice(features);
         }
+        Ok(())
     }
 
     /// Images so far.

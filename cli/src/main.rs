@@ -41,17 +41,17 @@ mod signal;
 mod sweep;
 mod train;
 mod train_features;
+mod typed;
 mod verify;
 
 use args::{Cli, Command};
-use clap::Parser;
 use say::tell;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // Before anything large is allocated.
     fewstep::keep_freed_memory();
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::typed() {
         Ok(cli) => cli,
         Err(answer) => return say::finish(say::usage(&answer)),
     };

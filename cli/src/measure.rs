@@ -38,7 +38,7 @@ pub fn draw_into(
         let started = Instant::now();
         let images = drawn(generator, seeds)?;
         seconds += started.elapsed().as_secs_f64();
-        collector.push(&collector.features().extract(rounded(images))?);
+        collector.push(&collector.features().extract(rounded(images))?)?;
         progress.set(collector.count(), "");
     }
     progress.finish();
@@ -145,7 +145,7 @@ pub fn read_into(
     for indices in indices.chunks(250) {
         signal::check()?;
         let images = data.batch(indices, &[], device);
-        collector.push(&collector.features().extract(images)?);
+        collector.push(&collector.features().extract(images)?)?;
         progress.set(collector.count(), "");
     }
     progress.finish();

@@ -76,7 +76,7 @@ impl FromStr for Tick {
             _ => None,
         };
         tick.ok_or_else(|| {
-            format!("`{text}` is neither a time like 60s or 5m nor a number of rounds")
+            format!("`{text}` is neither a time like 60s or 5m nor a number of rounds, 1 or more")
         })
     }
 }

@@ -9,6 +9,7 @@ use crate::sampling::SamplingArgs;
 use crate::say::say;
 use crate::seeds::Seeds;
 use crate::signal;
+use crate::typed::whole;
 use clap::Args;
 use fewstep::checkpoint::{Card, Model, Sampling};
 use fewstep::import::{AutoencoderFile, Checkpoint};
@@ -45,10 +46,10 @@ pub struct Verb {
     #[arg(long, value_name = "DIR", default_value = "images")]
     out: PathBuf,
     /// Images computed at once [default: 32; of a latent model 1]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<NonZeroUsize>(1..))]
     batch: Option<NonZeroUsize>,
     /// The class of all images [default: one drawn by each seed]
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", value_parser = whole::<usize>(0..))]
     class: Option<usize>,
     /// Write grid.png with all images, too
     #[arg(long)]

@@ -4,18 +4,22 @@ use crate::failure::wrong;
 use crate::latent::takes_text;
 use crate::levels::Levels;
 use crate::recipe::value;
+use crate::typed::{real, whole};
 use fewstep::checkpoint::{Card, Kind, Sampling};
 use fewstep::noise::Source;
 use fewstep::solver::SolverConfig;
+
+/// More steps than anybody takes on purpose.
+const MOST_STEPS: u64 = 100_000;
 
 /// Flags that change how a model is sampled.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct SamplingArgs {
     /// Network calls an image: for a student, one of the numbers that it was distilled for
-    #[arg(long, value_name = "N", conflicts_with_all = ["steps", "levels"])]
+    #[arg(long, value_name = "N", conflicts_with_all = ["steps", "levels"], value_parser = whole::<usize>(1..=MOST_STEPS))]
     pub nfe: Option<usize>,
     /// Number of steps, for a teacher
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>(1..=MOST_STEPS))]
     pub steps: Option<usize>,
     /// Noise levels, for a teacher: a list such as 80,3.1,0.006, or a file that `fewstep schedule` wrote
     #[arg(long, value_name = "LEVELS", conflicts_with = "steps")]
@@ -32,7 +36,7 @@ pub struct SamplingArgs {
     pub noise: Source,
     /// How closely a text or a class is followed: 1 is no guidance, any other weight doubles the work [default: as the file
     /// says]
-    #[arg(long, value_name = "WEIGHT")]
+    #[arg(long, value_name = "WEIGHT", value_parser = real(0.0, 1000.0))]
     pub guidance: Option<f64>,
     /// Let --steps, --levels, --solver and --analytic-first-step change a student too, away from what it was distilled for
     #[arg(long = "override")]

@@ -3,6 +3,7 @@
 //! A reader that has gone, a full disk behind `2>log`, a terminal that was closed: `eprintln!` panics there, and hours of
 //! training with it. `tests/terminal.rs` sees to it that nobody uses it or its like elsewhere.
 
+use clap::error::ErrorKind as ErrorKindOfUse;
 use std::fmt::Arguments;
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
@@ -37,6 +38,12 @@ pub(crate) fn aside(text: Arguments<'_>) {
 
 /// Help, the version, or what was wrong with the command; returns the exit status.
 pub(crate) fn usage(answer: &clap::Error) -> ExitCode {
+    // What was typed is wrong, and its reason says all; help is a word away.
+    if answer.kind() == ErrorKindOfUse::ValueValidation {
+        let said = answer.to_string();
+        aside(format_args!("{}", said.lines().next().unwrap_or_default()));
+        return ExitCode::from(2);
+    }
     let written = answer.print();
     if !answer.use_stderr() {
         note(written);

@@ -7,6 +7,7 @@ use crate::levels::{list, to_toml};
 use crate::map::map;
 use crate::sampling::solver;
 use crate::say::say;
+use crate::typed::{real, whole};
 use clap::{Args, ValueEnum};
 use fewstep::checkpoint::write_atomically;
 use fewstep::grid::{JumpCost, Search, Spacing};
@@ -49,19 +50,19 @@ pub struct Verb {
     /// A model file
     file: PathBuf,
     /// Steps of the grid to find, an analytical first one included
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>(1..=500))]
     steps: usize,
     /// Steps of the fine grid to choose from
-    #[arg(long, value_name = "N", default_value_t = Search::default().candidates)]
+    #[arg(long, value_name = "N", default_value_t = Search::default().candidates, value_parser = whole::<usize>(2..=500))]
     candidates: usize,
     /// Paths to look at
-    #[arg(long, value_name = "N", default_value_t = Search::default().trajectories)]
+    #[arg(long, value_name = "N", default_value_t = Search::default().trajectories, value_parser = whole::<usize>(1..))]
     trajectories: usize,
     /// What makes a long step dear
     #[arg(long, value_name = "COST", value_enum, default_value_t = Cost::Deviation)]
     cost: Cost,
     /// What the cost of a step counts for each step before it
-    #[arg(long, value_name = "FACTOR", allow_negative_numbers = true, default_value_t = Search::default().gamma)]
+    #[arg(long, value_name = "FACTOR", default_value_t = Search::default().gamma, value_parser = real(1e-3, 1e3))]
     gamma: f64,
     /// Solver of the fine paths
     #[arg(long, value_name = "NAME[:ORDER]", default_value = "ipndm:4")]
@@ -70,7 +71,7 @@ pub struct Verb {
     #[arg(long, value_name = "BOOL")]
     analytic_first_step: Option<bool>,
     /// Seed of the paths' noise
-    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    #[arg(long, value_name = "SEED", default_value_t = 0, value_parser = whole::<u64>(0..))]
     seed: u64,
     /// Write the levels to a file: for --levels, or its lines below [spacing] in a recipe
     #[arg(long, value_name = "FILE")]

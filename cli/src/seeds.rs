@@ -9,18 +9,26 @@ pub struct Seeds(pub Vec<u64>);
 /// More than anybody wants by accident.
 const LIMIT: u64 = 10_000_000;
 
+fn not_a_seed(part: &str) -> String {
+    format!(
+        "`{part}` is not a seed: seeds are whole numbers, 0 to {}, written like 0-63,70,80-90",
+        u64::MAX
+    )
+}
+
 impl FromStr for Seeds {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let number = |part: &str| {
             let part = part.trim();
-            part.parse::<u64>()
-                .map_err(|_| format!("`{part}` is not a seed; write seeds like 0-63,70,80-90"))
+            part.parse::<u64>().map_err(|_| not_a_seed(part))
         };
         let mut seeds = Vec::new();
         for part in text.split(',') {
             let (first, last) = match part.split_once('-') {
+                // A negative number is no range that begins with nothing.
+                Some((first, _)) if first.trim().is_empty() => return Err(not_a_seed(part)),
                 Some((first, last)) => (number(first)?, number(last)?),
                 None => (number(part)?, number(part)?),
             };

@@ -42,8 +42,8 @@ fn what_does_not_go_with_the_model_is_refused() {
     let sd = "sample sd --seeds 0 --steps 2";
     for (flags, word) in [
         ("", "--prompt 'a text'"),
-        ("--prompt cat --guidance=-1", "`guidance` is -1"),
-        ("--prompt cat --guidance nan", "`guidance` is NaN"),
+        ("--prompt cat --guidance -1", "a number, 0 to 1000"),
+        ("--prompt cat --guidance nan", "a number, 0 to 1000"),
         (
             "--prompt cat --guidance 1 --negative dog",
             "--negative does nothing",
@@ -150,7 +150,7 @@ fn lists_without_prompts_are_refused_before_anything_is_loaded() {
     let world = world();
     fs::write(world.path("empty.txt"), " \n\n").unwrap();
     fs::write(world.path("heading.csv"), "text\n").unwrap();
-    fs::write(world.path("captions.csv"), "caption\na cat\n").unwrap();
+    fs::write(world.path("captions.csv"), "title\na cat\n").unwrap();
     fs::write(
         world.path("broken.jsonl"),
         "{\"text\": \"a\"}\n{\"caption\": 1}\n",

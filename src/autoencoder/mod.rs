@@ -136,7 +136,7 @@ impl Autoencoder {
     /// [`Error::InvalidValue`] for another number of channels, or latents without pixels.
     pub fn decode(&self, latents: Images) -> Result<Images, Error> {
         let (_, latents) = self.quantise(latents)?;
-        Ok(self.decode_quantised(latents))
+        self.decode_quantised(latents)
     }
 
     /// As [`decode`](Self::decode), picture by picture and in tiles: memory depends on the tile, but for the latents'
@@ -162,18 +162,7 @@ impl Autoencoder {
     /// # Errors
     /// As [`decode`](Self::decode).
     pub fn quantise(&self, latents: Images) -> Result<(Option<Vec<usize>>, Images), Error> {
-        let [b, channels, h, w] = latents.dims();
-        if channels != self.config.latent_channels {
-            let expected = format!("{}, as the decoder's", self.config.latent_channels);
-            return Err(Error::invalid("channels of a latent", channels, expected));
-        }
-        if b * h * w == 0 {
-            return Err(Error::invalid(
-                "size of the latents",
-                format!("{b} of {w} x {h}"),
-                "at least 1 of 1 x 1",
-            ));
-        }
+        self.check_latents(&latents)?;
         let latents = match self.config.scale {
             1.0 => latents,
             scale => latents.div_scalar(scale),
@@ -187,12 +176,30 @@ impl Autoencoder {
         })
     }
 
+    /// Whether the decoder takes latents of this size.
+    fn check_latents(&self, latents: &Images) -> Result<(), Error> {
+        let [b, channels, h, w] = latents.dims();
+        if channels != self.config.latent_channels {
+            let expected = format!("{}, as the decoder's", self.config.latent_channels);
+            return Err(Error::invalid("channels of a latent", channels, expected));
+        }
+        if b * h * w == 0 {
+            return Err(Error::invalid(
+                "size of the latents",
+                format!("{b} of {w} x {h}"),
+                "at least 1 of 1 x 1",
+            ));
+        }
+        Ok(())
+    }
+
     /// Decodes what [`quantise`](Self::quantise) gives.
     ///
-    /// # Panics
-    /// For another number of channels.
-    pub fn decode_quantised(&self, latents: Images) -> Images {
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn decode_quantised(&self, latents: Images) -> Result<Images, Error> {
+        self.check_latents(&latents)?;
         let hidden = self.decoder.lowest(self.post_quant_conv.forward(latents));
-        self.decoder.rise(hidden, &mut Scope::Whole)
+        Ok(self.decoder.rise(hidden, &mut Scope::Whole))
     }
 }

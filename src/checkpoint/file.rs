@@ -1,6 +1,7 @@
 //! Named tensors and one JSON text in a safetensors file, written so that a crash never leaves half a file.
 
 use crate::Error;
+use crate::data::foreign;
 use burn::tensor::{BoolStore, DType, Tensor, TensorData};
 use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, View};
@@ -200,8 +201,15 @@ fn write_views<V: View>(
 
 /// The free texts in the header; `path` is for messages.
 fn metadata(bytes: &[u8], path: &Path) -> Result<BTreeMap<String, String>, Error> {
-    let (_, header) = SafeTensors::read_metadata(bytes)
-        .map_err(|e| Error::malformed(path, "safetensors file", e))?;
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| {
+        // What the file is says more than what is wrong with the header that it does not have.
+        let kind = match bytes.get(..1024).unwrap_or(bytes) {
+            zip if zip.starts_with(b"PK\x03\x04") => foreign::kind(path),
+            head => foreign::of_bytes(head).filter(|kind| !kind.contains("safetensors")),
+        };
+        let reason = kind.map_or_else(|| error.to_string(), |kind| format!("it is {kind}"));
+        Error::malformed(path, "safetensors file", reason)
+    })?;
     let texts = header.metadata().iter().flatten();
     Ok(texts.map(|(k, v)| (k.clone(), v.clone())).collect())
 }

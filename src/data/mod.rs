@@ -6,6 +6,7 @@
 mod archive;
 mod fit;
 mod folder;
+pub(crate) mod foreign;
 mod idx;
 
 use crate::{Error, Images};
@@ -16,6 +17,9 @@ use std::path::{Path, PathBuf};
 /// The sheet of all pictures in a folder of samples. In a folder or archive that is read as data, a file of this name is
 /// left out.
 pub const SHEET: &str = "grid.png";
+
+/// What images are read from.
+const ACCEPTED: &str = "Images are read from IDX files (as MNIST has them), from a folder of pictures, or from a zip archive of one";
 
 /// How images of another size are brought to the network's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,6 +120,9 @@ impl Dataset {
                 Some(images) => idx::open(&images, options),
                 None => folder::open(path, options),
             }
+        } else if let Some(kind) = foreign::kind(path) {
+            let reason = format!("it is {kind}. {ACCEPTED}");
+            Err(Error::malformed(path, "image data set", reason))
         } else if path
             .extension()
             .is_some_and(|e| e.eq_ignore_ascii_case("zip"))

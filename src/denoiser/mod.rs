@@ -17,6 +17,7 @@ pub(crate) use precondition::Call;
 pub use precondition::{Preconditioned, Preconditioning};
 pub use threshold::Thresholded;
 
+use crate::network::NetworkConfig;
 use crate::{Error, Images, noise};
 use burn::tensor::{Device, Tensor, TensorData};
 use std::ops::Range;
@@ -38,6 +39,63 @@ pub struct Condition {
 }
 
 impl Condition {
+    /// Checks that a network can be told this about `batch` images: a denoiser of it panics otherwise.
+    ///
+    /// # Errors
+    /// [`Error::Incompatible`] for labels or texts that the network does not take, of another number or of another width, a
+    /// text that is missing, or a step condition without the step branch.
+    pub fn check(&self, network: &NetworkConfig, batch: usize) -> Result<(), Error> {
+        let rows = |t: &Tensor<2>| t.dims();
+        let tokens = |t: &Tensor<3>| {
+            let [texts, _, width] = t.dims();
+            [if texts == 1 { batch } else { texts }, width]
+        };
+        let told = [
+            ("labels", self.labels.as_ref().map(rows), network.classes()),
+            (
+                "augmentation labels",
+                self.augment.as_ref().map(rows),
+                network.augment_labels(),
+            ),
+            (
+                "context",
+                self.context.as_ref().map(tokens),
+                network.context_width().unwrap_or(0),
+            ),
+        ];
+        let refuse = |first: String, remedy: &str| {
+            Err(Error::Incompatible {
+                first,
+                second: format!("{batch} images of this network"),
+                remedy: remedy.into(),
+            })
+        };
+        for (name, found, width) in told {
+            if let Some(found) = found.filter(|found| *found != [batch, width]) {
+                return match width {
+                    0 => refuse(
+                        format!("a condition with {name}"),
+                        "it takes none; leave them out",
+                    ),
+                    _ => refuse(
+                        format!("{name} of {found:?}"),
+                        &format!("it takes [{batch}, {width}]"),
+                    ),
+                };
+            }
+        }
+        if network.context_width().is_some() && self.context.is_none() {
+            return refuse("a condition without a text".into(), "it takes one");
+        }
+        if self.steps.is_some() && !network.has_step_branch() {
+            return refuse(
+                "a step condition".into(),
+                "it has no step branch; leave it out",
+            );
+        }
+        Ok(())
+    }
+
     /// The condition of some of the samples.
     pub fn samples(&self, samples: &Range<usize>) -> Self {
         let rows = |t: &Tensor<2>| {
@@ -109,6 +167,10 @@ pub trait Denoiser {
     /// # Shapes
     /// `noisy` and the result: `[batch, channels, height, width]`, the noise *added* with standard deviation
     /// `sigma` (variance exploding form).
+    ///
+    /// # Panics
+    /// A network's, for a condition that it does not take ([`Condition::check`] says why) and for images of another number
+    /// of channels, or of sides that it cannot halve. [`Model::sample`](crate::checkpoint::Model::sample) checks all of it.
     fn denoise(&self, noisy: Images, sigma: f64, condition: &Condition) -> Images;
 }
 

@@ -147,7 +147,7 @@ fn decode(
         let (indices, _) = autoencoder.quantise(latents.clone())?;
         worst = worst.or_worse(codes(case, of, indices)?);
         let scale = autoencoder.config().scale;
-        let raw = autoencoder.decode_quantised(latents.div_scalar(scale));
+        let raw = autoencoder.decode_quantised(latents.div_scalar(scale))?;
         let want = case.text(of, "image_not_quantized")?;
         worst = worst.or_worse(compare(case, want, &raw, tolerance)?);
     }

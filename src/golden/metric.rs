@@ -122,7 +122,7 @@ impl Set {
 
     fn moments(&self) -> Result<Moments, Problem> {
         let mut sums = Accumulator::new(self.size);
-        sums.push(&self.values);
+        sums.push(&self.values)?;
         Ok(sums.finish("")?)
     }
 }

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// Where the time of [`Spacing::TimeUniform`] ends; it starts at 1.
 const T_MIN: f64 = 1e-3;
+/// More than anybody takes on purpose.
+const MOST_STEPS: usize = 1_000_000;
 
 /// The rule that places noise levels, computed in f64. In a recipe: `{ kind = "polynomial", rho = 7 }`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -90,8 +92,8 @@ impl Spacing {
     /// levels coincide, or if given levels have other ends or do not divide `steps`; [`Error::Incompatible`] for
     /// levels that have not been searched yet.
     pub fn grid(&self, steps: usize, sigma_min: f64, sigma_max: f64) -> Result<SigmaGrid, Error> {
-        if steps == 0 {
-            return Err(Error::invalid("steps", steps, "at least 1"));
+        if !(1..=MOST_STEPS).contains(&steps) {
+            return Err(Error::invalid("steps", steps, format!("1 to {MOST_STEPS}")));
         }
         if !(sigma_max > 0.0 && sigma_max.is_finite()) {
             return Err(Error::invalid(

@@ -106,7 +106,7 @@ mod tests {
 
     fn moments(rows: &[f64], size: usize) -> Moments {
         let mut sums = Accumulator::new(size);
-        sums.push(rows);
+        sums.push(rows).unwrap();
         sums.finish("").unwrap()
     }
 

@@ -26,6 +26,10 @@ pub struct Moments {
     pub features: String,
 }
 
+/// Where statistics come from.
+const MAKE: &str =
+    "Statistics are safetensors that are made of images here; make them of the images themselves";
+
 /// The card of a moments file.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -70,7 +74,15 @@ impl Moments {
     /// numbers that are not finite.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let malformed = |reason: String| Error::malformed(path, "statistics file", reason);
-        let file = File::read(path)?;
+        let file = match File::read(path) {
+            Err(_) if path.is_dir() => {
+                return Err(malformed(format!("it is a folder. {MAKE}")));
+            }
+            Err(Error::Malformed { reason, .. }) => {
+                return Err(malformed(format!("{reason}. {MAKE}")));
+            }
+            other => other?,
+        };
         let card: MomentsCard = read_card(&file, "moments", "statistics file", path)?;
         let tensor = |name: &str| {
             let data = file.tensors.get(name);
@@ -105,7 +117,7 @@ impl Moments {
         let mut sums = Accumulator::new(features.card.network.features);
         let all: Vec<usize> = (0..data.len()).collect();
         for indices in all.chunks(BLOCK) {
-            sums.push(&features.extract(data.batch(indices, &[], device))?);
+            sums.push(&features.extract(data.batch(indices, &[], device))?)?;
         }
         sums.finish(&features.hash)
     }
@@ -126,12 +138,8 @@ pub struct Accumulator {
 }
 
 impl Accumulator {
-    /// For vectors of `size` features.
-    ///
-    /// # Panics
-    /// If `size` is 0.
+    /// For vectors of `size` features, at least 1.
     pub fn new(size: usize) -> Self {
-        assert!(size > 0, "a feature vector has at least one number");
         Self {
             size,
             count: 0,
@@ -143,21 +151,25 @@ impl Accumulator {
 
     /// Adds vectors, one after the other.
     ///
-    /// # Panics
-    /// If the length of `rows` is not a multiple of the vectors' size.
-    pub fn push<T: Copy + Into<f64>>(&mut self, rows: &[T]) {
-        assert_eq!(rows.len() % self.size, 0, "whole feature vectors");
+    /// # Errors
+    /// [`Error::InvalidValue`] if the length of `rows` is not a multiple of the vectors' size, or that is 0.
+    pub fn push<T: Copy + Into<f64>>(&mut self, rows: &[T]) -> Result<(), Error> {
+        if self.size == 0 || !rows.len().is_multiple_of(self.size) {
+            let expected = format!("a multiple of {}, the features of an image", self.size);
+            return Err(Error::invalid("numbers of features", rows.len(), expected));
+        }
         for row in rows.chunks_exact(self.size) {
             self.waiting.extend(row.iter().map(|&value| value.into()));
             if self.waiting.len() == BLOCK * self.size {
                 self.add_block();
             }
         }
+        Ok(())
     }
 
     /// Vectors taken in so far.
     pub fn count(&self) -> u64 {
-        self.count + (self.waiting.len() / self.size) as u64
+        self.count + (self.waiting.len() / self.size.max(1)) as u64
     }
 
     /// The moments so far; `features` is the hash of the network that the vectors came from, or empty.
@@ -262,7 +274,7 @@ mod tests {
         let (count, size) = (777, 5);
         let rows = rows(count, size);
         let mut sums = Accumulator::new(size);
-        sums.push(&rows);
+        sums.push(&rows).unwrap();
         let moments = sums.finish("").unwrap();
         let column = |i: usize| rows.iter().skip(i).step_by(size).map(|&v| f64::from(v));
         for i in 0..size {
@@ -288,7 +300,8 @@ mod tests {
                 .unwrap();
             pool.install(|| {
                 let mut sums = Accumulator::new(7);
-                rows.chunks(7 * batch).for_each(|rows| sums.push(rows));
+                rows.chunks(7 * batch)
+                    .for_each(|rows| sums.push(rows).unwrap());
                 assert_eq!(sums.count(), 1000);
                 sums.finish("x").unwrap()
             })
@@ -302,7 +315,7 @@ mod tests {
     #[test]
     fn too_few_or_broken_vectors_are_errors() {
         let mut sums = Accumulator::new(2);
-        sums.push(&[1.0, 2.0]);
+        sums.push(&[1.0, 2.0]).unwrap();
         assert!(
             sums.clone()
                 .finish("")
@@ -310,7 +323,7 @@ mod tests {
                 .to_string()
                 .contains("at least 2")
         );
-        sums.push(&[f64::NAN, 2.0]);
+        sums.push(&[f64::NAN, 2.0]).unwrap();
         assert!(sums.finish("").unwrap_err().to_string().contains("finite"));
     }
 
@@ -319,7 +332,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("moments.safetensors");
         let mut sums = Accumulator::new(3);
-        sums.push(&rows(10, 3));
+        sums.push(&rows(10, 3)).unwrap();
+        assert!(sums.push(&[1.0; 4]).is_err() && Accumulator::new(0).push(&[0.0]).is_err());
         let moments = sums.finish("abc").unwrap();
         moments.write(&path).unwrap();
         assert_eq!(Moments::read(&path).unwrap(), moments);

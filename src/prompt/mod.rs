@@ -4,7 +4,10 @@
 mod embedding;
 mod held;
 mod list;
+mod markup;
+mod record;
 
 pub use embedding::{EmbeddingCache, EmbeddingType, Embeddings, Usage};
 pub use held::embed;
 pub use list::{read, read_text};
+pub use markup::markup;

@@ -106,6 +106,7 @@ impl<'a> Plan<'a> {
             Some(texts) => texts.tell(condition, seeds, &self.device)?,
             None => condition,
         };
+        condition.check(&self.model.card.network, seeds.len())?;
         let noise = (self.request.noise).latents(seeds, self.shape, &self.device);
         let denoiser = Watched {
             guided: Guided {

@@ -54,18 +54,14 @@ impl CostMatrix {
         self.values.chunks_exact(self.points)
     }
 
-    /// The cost of a jump; 0 unless `to` lies behind `from`.
-    ///
-    /// # Panics
-    /// If there is no such point.
+    /// The cost of a jump; 0 unless `to` is a point behind `from`.
     pub fn cost(&self, from: usize, to: usize) -> f64 {
-        self.values[from * self.points + to]
+        let mut rows = self.values.chunks_exact(self.points.max(1));
+        let row = rows.nth(from).unwrap_or_default();
+        row.get(to).copied().unwrap_or(0.0)
     }
 
-    /// What the jumps between these points cost together.
-    ///
-    /// # Panics
-    /// If there is no such point.
+    /// What the jumps between these points cost together; those that are none cost nothing.
     pub fn total(&self, indices: &[usize]) -> f64 {
         let pairs = indices.windows(2);
         pairs.map(|pair| self.cost(pair[0], pair[1])).sum()

@@ -12,6 +12,7 @@ use crate::device::Context;
 use crate::progress::{Reporter, bytes};
 use crate::say::{say, tell};
 use crate::signal;
+use crate::typed::whole;
 use anyhow::bail;
 use clap::Args;
 use clap::builder::FalseyValueParser;
@@ -65,10 +66,10 @@ pub struct Verb {
     #[arg(long, conflicts_with = "offline")]
     overwrite: bool,
     /// Seconds without a sign after which a server is given up
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = whole::<u64>(1..=3600))]
     timeout: u64,
     /// How often to ask again after a cut, before the next mirror
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = whole::<u32>(0..=1000))]
     retries: u32,
 }
 

@@ -28,7 +28,9 @@ impl FromStr for Size {
         let (width, height) = text.split_once(['x', 'X']).unwrap_or((text, text));
         match (number(width), number(height)) {
             (Some(width), Some(height)) => Ok(Self { width, height }),
-            _ => Err("write width and height, such as 768x512".into()),
+            _ => Err(format!(
+                "write width and height in pixels, whole numbers from 1 to {LONGEST}, such as 768x512"
+            )),
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::{Finder, takes_text};
 use crate::device::Context;
 use crate::failure::wrong;
+use crate::typed::Phrase;
 use anyhow::Context as _;
 use clap::Args;
 use fewstep::checkpoint::Card;
@@ -23,16 +24,17 @@ pub struct PromptArgs {
     #[arg(
         long,
         value_name = "TEXT",
+        value_parser = Phrase,
         conflicts_with = "prompts",
         help_heading = "Latent models"
     )]
     pub prompt: Option<String>,
-    /// A list of prompts: seed 0 takes the first, and after the last comes the first again. Lines of text, a .csv file with
-    /// a column `text`, or .jsonl
+    /// A list of prompts: seed 0 takes the first, and after the last comes the first again. Lines of text, .csv or .tsv
+    /// with a column `text`, `caption` or `prompt`, .json or .jsonl
     #[arg(long, value_name = "FILE", help_heading = "Latent models")]
     pub prompts: Option<PathBuf>,
     /// What not to show [default: the empty text]
-    #[arg(long, value_name = "TEXT", help_heading = "Latent models")]
+    #[arg(long, value_name = "TEXT", value_parser = Phrase, help_heading = "Latent models")]
     pub negative: Option<String>,
     /// Keep the embeddings of prompts in a folder, and take from it those that are there
     #[arg(long, value_name = "DIR", help_heading = "Latent models")]
@@ -191,21 +193,44 @@ impl Texts {
         Contexts::of(Arc::new(prompts), negative)
     }
 
-    /// What to say of texts that are cut off.
-    fn warnings(&self, tokens: usize) -> Vec<String> {
-        let cut = self.embeddings.truncated();
-        let name = |index: usize| match (self.prompts.get(index), self.prompts.len()) {
+    /// What to say, once for all texts, of marks that mean something to other programs.
+    fn plain_text(&self) -> Option<String> {
+        let prompts = self.prompts.iter().chain(&self.negative);
+        let marked = prompts.enumerate();
+        let marked: Vec<_> = marked
+            .filter_map(|(index, text)| Some((index, prompt::markup(text)?)))
+            .collect();
+        let (index, mark) = marked.first()?;
+        let others = match marked.len() - 1 {
+            0 => String::new(),
+            more => format!(" and in {more} more"),
+        };
+        let name = self.name(*index);
+        Some(format!(
+            "`{mark}` in {name}{others} is read as plain text, brackets and numbers included: weights and names of other \
+             networks mean nothing here"
+        ))
+    }
+
+    /// What to call a text in a message.
+    fn name(&self, index: usize) -> String {
+        match (self.prompts.get(index), self.prompts.len()) {
             (None, _) => "the negative text".to_string(),
             (Some(_), 1) => "the prompt".to_string(),
             (Some(_), _) => format!("prompt {}", index + 1),
-        };
+        }
+    }
+
+    /// What to say of texts that are cut off, or that other programs would read otherwise.
+    fn warnings(&self, tokens: usize) -> Vec<String> {
+        let cut = self.embeddings.truncated();
         let text = |index: usize| self.prompts.get(index).or(self.negative.as_ref());
         let shown = cut.iter().take(SHOWN).map(|(index, cut)| {
             let text = text(*index).map_or("", String::as_str);
-            let (name, cut) = (name(*index), cut.describe(text));
+            let (name, cut) = (self.name(*index), cut.describe(text));
             format!("{name} has more than {tokens} tokens and is {cut}")
         });
-        let mut lines: Vec<String> = shown.collect();
+        let mut lines: Vec<String> = self.plain_text().into_iter().chain(shown).collect();
         if cut.len() > SHOWN {
             let more = cut.len() - SHOWN;
             lines.push(format!(

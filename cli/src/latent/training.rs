@@ -3,6 +3,7 @@
 use super::{Finder, PartArgs, Parts, Wanted, is_latent, takes_text};
 use crate::device::Context;
 use crate::failure::wrong;
+use crate::typed::Phrase;
 use burn::tensor::Tensor;
 use clap::{Args, ValueEnum};
 use fewstep::checkpoint::Card;
@@ -15,13 +16,13 @@ use std::path::{Path, PathBuf};
 /// What a latent teacher is distilled with.
 #[derive(Args, Clone, Debug)]
 pub struct TrainingArgs {
-    /// The texts that trajectories draw from, for a teacher that takes a text: lines, a .csv file with a column `text`, or
-    /// .jsonl
+    /// The texts that trajectories draw from, for a teacher that takes a text: lines, .csv or .tsv with a column `text`,
+    /// `caption` or `prompt`, .json or .jsonl
     #[arg(long, value_name = "FILE", help_heading = "Latent models")]
     prompts: Option<PathBuf>,
     /// What not to show, where anything is guided: previews, and with `teacher-guidance` the teacher [default: the empty
     /// text]
-    #[arg(long, value_name = "TEXT", help_heading = "Latent models")]
+    #[arg(long, value_name = "TEXT", value_parser = Phrase, help_heading = "Latent models")]
     negative: Option<String>,
     /// Folder that keeps the prompts' embeddings; runs may share it
     #[arg(

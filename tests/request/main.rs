@@ -1,19 +1,20 @@
 //! `Model::sample`, of every kind of model, against the same by hand; and what cannot be sampled.
 
-#[path = "support/latent.rs"]
+#[path = "../support/latent.rs"]
 mod latent;
+mod refused;
 #[allow(dead_code, reason = "its own `main`")]
-#[path = "../examples/stable_diffusion.rs"]
+#[path = "../../examples/stable_diffusion.rs"]
 mod stable_diffusion;
-#[path = "support/whole.rs"]
+#[path = "../support/whole.rs"]
 mod whole;
 
 use burn::tensor::{Device, Tensor};
 use fewstep::autoencoder::Tiling;
 use fewstep::checkpoint::{Card, Kind, Model};
-use fewstep::denoiser::{Condition, Contexts, Preconditioned, one_hot};
+use fewstep::denoiser::{Condition, Preconditioned, one_hot};
 use fewstep::distill::Recipe;
-use fewstep::import::{NOTE, Parts, open, open_bytes};
+use fewstep::import::{Parts, open, open_bytes};
 use fewstep::network::{NetworkConfig, load, parameters};
 use fewstep::noise::{Domain, Source, Stream, labels, latents};
 use fewstep::sampler::Sampler;
@@ -227,157 +228,6 @@ fn stable_diffusion_shows_its_prompts() {
     let out = folder.path().join("cat.png");
     stable_diffusion::run(&path, "a cat", &out).unwrap();
     assert_eq!(image::open(&out).unwrap().to_rgb8().dimensions(), (38, 20));
-}
-
-#[test]
-fn what_cannot_be_sampled_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let device = Device::flex();
-    let path = folder.path().join("model.safetensors");
-    teacher_of(None).write(&path).unwrap();
-    whole::parts(folder.path());
-    let autoencoder = Parts::of(&path).unwrap().autoencoder().unwrap();
-    let autoencoder = autoencoder.load(&device).unwrap();
-    let (plain, classes) = (pixels(0), pixels(3));
-    let (latent, text) = (teacher_of(None), teacher_of(Some(6)));
-    let tokens = |width: usize| Tensor::<3>::zeros([2, 3, width], &device);
-    let texts = |width: usize| Contexts::new(tokens(width), None).unwrap();
-    let (narrow, wide) = (texts(6), texts(7));
-    let guided = |model: &Model, weight: f64| {
-        let mut sampling = model.card.sampling.clone();
-        sampling.guidance = weight;
-        Some(sampling)
-    };
-    let default = Request::default;
-    let decoded = || Request {
-        autoencoder: Some(&autoencoder),
-        ..default()
-    };
-    let with = |texts| Request {
-        texts: Some(texts),
-        ..default()
-    };
-    let other = whole::other(folder.path());
-    let other = other.load(&device).unwrap();
-    for (model, request, word) in [
-        (
-            &plain,
-            Request {
-                class: Some(0),
-                ..default()
-            },
-            "knows no classes",
-        ),
-        (
-            &classes,
-            Request {
-                class: Some(3),
-                ..default()
-            },
-            "0 to 2",
-        ),
-        (
-            &plain,
-            Request {
-                shape: Some([1, 16, 8]),
-                ..default()
-            },
-            "`shape`",
-        ),
-        (
-            &latent,
-            Request {
-                shape: Some([4, 7, 8]),
-                ..decoded()
-            },
-            "`shape`",
-        ),
-        (
-            &latent,
-            Request {
-                shape: Some([3, 8, 8]),
-                ..decoded()
-            },
-            "`shape`",
-        ),
-        (
-            &plain,
-            Request {
-                autoencoder: Some(&autoencoder),
-                ..default()
-            },
-            "leave it out",
-        ),
-        (&latent, default(), "without an autoencoder"),
-        (
-            &latent,
-            Request {
-                autoencoder: Some(&other),
-                ..default()
-            },
-            "an autoencoder of 2",
-        ),
-        (&plain, with(&narrow), "takes no text"),
-        (
-            &text,
-            Request {
-                autoencoder: Some(&autoencoder),
-                ..default()
-            },
-            "Request::texts",
-        ),
-        (
-            &text,
-            Request {
-                autoencoder: Some(&autoencoder),
-                ..with(&wide)
-            },
-            "7 wide",
-        ),
-        (
-            &text,
-            Request {
-                autoencoder: Some(&autoencoder),
-                sampling: guided(&text, 2.0),
-                ..with(&narrow)
-            },
-            "one to move away from",
-        ),
-        (
-            &plain,
-            Request {
-                sampling: guided(&plain, 2.0),
-                ..default()
-            },
-            "neither texts nor classes",
-        ),
-        (
-            &classes,
-            Request {
-                sampling: guided(&classes, -1.0),
-                ..default()
-            },
-            "0 or more",
-        ),
-    ] {
-        let error = model.sample(&SEEDS, &request).unwrap_err().to_string();
-        assert!(
-            error.contains(word) && !error.contains('\n'),
-            "{word}: {error}"
-        );
-    }
-    let none = plain.sample(&[], &default()).unwrap_err().to_string();
-    assert!(none.contains("`number of seeds` is 0"), "{none}");
-
-    std::fs::write(folder.path().join(NOTE), "autoencoder = 3").unwrap();
-    let broken = Parts::of(&path).unwrap_err().to_string();
-    assert!(broken.contains(NOTE), "{broken}");
-    std::fs::remove_file(folder.path().join(NOTE)).unwrap();
-    let missing = Parts::of(&path).unwrap().autoencoder().unwrap_err();
-    assert!(
-        missing.to_string().contains("has no autoencoder"),
-        "{missing}"
-    );
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! `fewstep inspect`: what a file is.
 
+mod network;
+mod table;
+
 use crate::latent::{is_latent, takes_text};
 use crate::say::say;
 use anyhow::Context as _;
@@ -30,7 +33,7 @@ pub struct Verb {
     /// A model, a training state, a feature network, statistics; an EDM or SFD pickle; a PyTorch file; safetensors; the folder
     /// of a diffusers model
     file: PathBuf,
-    /// Print JSON
+    /// Print JSON, with everything as the file has it
     #[arg(long)]
     json: bool,
 }
@@ -46,19 +49,8 @@ pub fn run(verb: &Verb) -> anyhow::Result<ExitCode> {
         let text = serde_json::to_string_pretty(&facts).context("cannot print")?;
         say!("{text}");
     } else {
-        // The whole card is for programs; its parts stand in lines of their own.
-        for (name, value) in facts.iter().filter(|(name, _)| name != "card") {
-            match value {
-                Value::Array(none) if none.is_empty() => say!("{name:<16}none"),
-                Value::String(text) => say!("{name:<16}{text}"),
-                Value::Array(lines) if lines.iter().any(Value::is_string) => {
-                    for (i, line) in lines.iter().enumerate() {
-                        let name = if i == 0 { name.as_str() } else { "" };
-                        say!("{name:<16}{}", line.as_str().unwrap_or_default());
-                    }
-                }
-                other => say!("{name:<16}{other}"),
-            }
+        for line in table::lines(&facts) {
+            say!("{line}");
         }
     }
     Ok(ExitCode::SUCCESS)
