@@ -17,9 +17,6 @@ pub const CIRCLES: &[(&str, &str)] = &[
     ("cli/src/distill.rs", "cli/src/distill/dry_run.rs"),
     ("cli/src/distill.rs", "cli/src/distill/job.rs"),
     ("cli/src/evaluate.rs", "cli/src/evaluate/data.rs"),
-    ("cli/src/latent/finder.rs", "cli/src/latent/text.rs"),
-    ("cli/src/sweep/mod.rs", "cli/src/sweep/forecast.rs"),
-    ("cli/src/sweep/plan.rs", "cli/src/sweep/text.rs"),
     ("cli/src/train.rs", "cli/src/train_features.rs"),
     (
         "kernels/src/attention.rs",

@@ -1,6 +1,5 @@
 //! Where the parts of a model are: named on the command line, in the model's own file or folder, or noted beside it.
 
-use super::text::Texts;
 use crate::failure::wrong;
 use anyhow::Context as _;
 use clap::Args;
@@ -31,17 +30,6 @@ pub struct PartArgs {
     /// what FEWSTEP_CLIP_VOCABULARY names, or what `fewstep fetch clip-vocabulary` got]
     #[arg(long, value_name = "FILE", help_heading = "Latent models")]
     pub vocabulary: Option<PathBuf>,
-}
-
-/// What a latent model has besides its U-Net; nothing of it is in memory.
-#[derive(Debug, Default)]
-pub struct Parts {
-    /// The embeddings of its prompts.
-    pub texts: Option<Texts>,
-    /// Its autoencoder.
-    pub autoencoder: Option<AutoencoderFile>,
-    /// Where they were.
-    pub note: Note,
 }
 
 /// Looks for the parts of one model.

@@ -3,11 +3,13 @@
 
 mod decode;
 mod finder;
+mod part;
 mod text;
 mod training;
 
 pub use decode::{Size, decode};
-pub use finder::{Finder, NOTE, PartArgs, Parts};
+pub use finder::{Finder, NOTE, PartArgs};
+pub use part::Parts;
 pub use text::{PromptArgs, Texts, Wanted};
 pub use training::{TrainingArgs, stand_in};
 

@@ -1,7 +1,7 @@
 //! What can be known to be wrong before the first run.
 
-use super::Sweep;
-use super::plan::{Trial, Work};
+use super::setup::Sweep;
+use super::trial::{Trial, Work};
 use crate::failure::wrong;
 use anyhow::Context as _;
 use fewstep::distill::Recipe;

@@ -2,8 +2,9 @@
 
 use super::measured::Measured;
 use super::picture::{Axes, Series, write};
-use super::plan::{Plan, Trial, Work};
+use super::plan::Plan;
 use super::table::{deviation, mean};
+use super::trial::{Trial, Work};
 use fewstep::distill::{Distance, Target};
 use serde_json::Value;
 use std::path::Path;

@@ -1,8 +1,8 @@
 //! How much there is to do in all sweeps together, and how long it may take.
 
-use super::Sweep;
 use super::measured::{Results, key};
-use super::plan::{Trial, Work};
+use super::setup::Sweep;
+use super::trial::{Trial, Work};
 use crate::progress::duration;
 use fewstep::checkpoint::{Card, Kind};
 use indicatif::HumanCount;

@@ -6,32 +6,29 @@ mod forecast;
 mod measured;
 mod picture;
 mod plan;
+mod setup;
 mod table;
 mod text;
+mod trial;
 mod work;
 
-use crate::asset::{Asset, FEATURES, STATISTICS, TEACHER};
 use crate::device::Context;
 use crate::failure::wrong;
-use crate::latent::is_latent;
 use crate::measure::too_few;
 use crate::say::say;
 use crate::seeds::Seeds;
 use crate::signal;
 use anyhow::bail;
 use clap::Args;
-use fewstep::Images;
-use fewstep::checkpoint::{Model, hash_file, write_atomically};
-use fewstep::distill::Distance;
-use fewstep::import;
-use fewstep::metric::{Features, Moments};
+use fewstep::checkpoint::write_atomically;
 use forecast::Forecast;
 use indicatif::HumanCount;
 use measured::{Measured, Results, key};
-use plan::{Plan, Trial, Work};
-use std::cell::OnceCell;
-use std::path::{Path, PathBuf};
+use plan::Plan;
+use setup::Sweep;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use trial::{Trial, Work};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -100,16 +97,25 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     if !verb.dry_run && !verb.tables {
         signal::catch("round or batch")?;
     }
+    let open = |plan| {
+        Sweep::open(
+            plan,
+            &verb.out,
+            verb.overwrite,
+            verb.cache.as_deref(),
+            context,
+        )
+    };
     let mut results = Results::read(&verb.out, &verb.known)?;
     let mut work = Forecast::default();
     for plan in &plans {
-        let sweep = Sweep::open(plan, verb, context)?;
+        let sweep = open(plan)?;
         sweep.check()?;
         work.add(&sweep, &results)?;
     }
     let mut failed = 0;
     for plan in &plans {
-        let sweep = Sweep::open(plan, verb, context)?;
+        let sweep = open(plan)?;
         if verb.dry_run {
             sweep.print_plan(&results)?;
         } else if verb.tables {
@@ -130,66 +136,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A sweep with everything that its runs share.
-struct Sweep<'a> {
-    plan: &'a Plan,
-    folder: PathBuf,
-    teacher: Model,
-    teacher_hash: String,
-    features: Features,
-    reference: Moments,
-    reference_hash: String,
-    /// Whether what does not fit may be thrown away.
-    overwrite: bool,
-    /// Where trajectories are kept between runs.
-    cache: Option<&'a Path>,
-    /// The teacher's images of the paired seeds, batch by batch, once they were needed.
-    pairs: OnceCell<Vec<Images>>,
-    context: &'a Context,
-}
-
-impl<'a> Sweep<'a> {
-    fn open(plan: &'a Plan, verb: &'a Verb, context: &'a Context) -> anyhow::Result<Self> {
-        let device = &context.device;
-        let asset = Asset::find(plan.teacher.as_deref(), TEACHER)?;
-        let (teacher, teacher_hash) = import::open(asset.path(), device)?;
-        if is_latent(&teacher.card) {
-            return Err(wrong(format!(
-                "{}: {} makes latents, which sweeps cannot measure yet; use `fewstep distill` and `fewstep evaluate`",
-                plan.name,
-                asset.path().display()
-            )));
-        }
-        let asset = Asset::find(plan.features.as_deref(), FEATURES)?;
-        let features = Features::read(asset.path(), device)?;
-        let asset = Asset::find(plan.reference.as_deref(), STATISTICS)?;
-        let reference = Moments::read(asset.path())?;
-        let reference_hash = hash_file(asset.path())?;
-        for trial in &plan.trials {
-            if let Work::Distil { recipe, .. } = &trial.work
-                && recipe.distance == Distance::L1Lpips
-            {
-                return Err(wrong(format!(
-                    "{}: {}: distance = \"l1-lpips\" is not for sweeps yet; use `fewstep distill --perceptual`",
-                    plan.name, trial.name
-                )));
-            }
-        }
-        Ok(Self {
-            plan,
-            folder: verb.out.join(&plan.name),
-            teacher,
-            teacher_hash,
-            features,
-            reference,
-            reference_hash,
-            overwrite: verb.overwrite,
-            cache: verb.cache.as_deref(),
-            pairs: OnceCell::new(),
-            context,
-        })
-    }
-
+impl Sweep<'_> {
     /// Says what would be done.
     fn print_plan(&self, results: &Results) -> anyhow::Result<()> {
         say!("# {}", self.plan.title);

@@ -1,6 +1,7 @@
 //! A sweep, checked, and the runs that it stands for.
 
 use super::text::{Plot, Text};
+use super::trial::{Trial, Work, slug};
 use crate::failure::wrong;
 use crate::sampling::SamplingArgs;
 use anyhow::Context as _;
@@ -37,35 +38,6 @@ pub struct Plan {
     pub trials: Vec<Trial>,
     /// What the picture shows.
     pub plot: Plot,
-}
-
-/// One of the things that are compared.
-#[derive(Clone, Debug)]
-pub struct Trial {
-    /// Unique in the sweep.
-    pub name: String,
-    /// Where it differs from the others, as typed: key and value.
-    pub settings: Vec<(String, String)>,
-    /// A run for each.
-    pub seeds: Vec<u64>,
-    /// What is done.
-    pub work: Work,
-}
-
-/// What is measured.
-#[derive(Clone, Debug)]
-pub enum Work {
-    /// A student.
-    Distil {
-        /// With any seed.
-        recipe: Box<Recipe>,
-        /// Numbers of network calls to sample with; the card's own if empty.
-        evaluations: Vec<usize>,
-        /// The trial whose student is the teacher.
-        after: Option<String>,
-    },
-    /// The teacher.
-    Sample(Vec<SamplingArgs>),
 }
 
 impl Plan {
@@ -170,21 +142,11 @@ impl Plan {
         }
         Ok(recipe)
     }
-}
-
-impl Trial {
-    /// The folder of one of its runs, inside the sweep's.
-    pub fn place(&self, seed: u64) -> String {
-        match self.work {
-            Work::Distil { .. } => place(&self.name, seed),
-            Work::Sample(_) => slug(&self.name),
-        }
-    }
 
     /// What the result depends on, besides what the whole sweep shares. Names do not count: the same run in two sweeps
     /// has the same identity.
-    pub fn identity(&self, plan: &Plan, teacher: &Card, seed: u64) -> anyhow::Result<Json> {
-        Ok(match &self.work {
+    pub fn identity(&self, trial: &Trial, teacher: &Card, seed: u64) -> anyhow::Result<Json> {
+        Ok(match &trial.work {
             Work::Distil {
                 recipe,
                 evaluations,
@@ -192,13 +154,13 @@ impl Trial {
             } => {
                 // What a run costs after another one depends on that one's student, which is not there yet.
                 let (recipe, forwards) = match after {
-                    None => (plan.at_cost(recipe.clone(), teacher)?, None),
-                    Some(_) => ((**recipe).clone(), plan.forwards),
+                    None => (self.at_cost(recipe.clone(), teacher)?, None),
+                    Some(_) => ((**recipe).clone(), self.forwards),
                 };
                 let recipe = serde_json::to_value(recipe).context("cannot write the recipe")?;
                 let after = match after {
                     None => Json::Null,
-                    Some(name) => plan.trial(name)?.identity(plan, teacher, seed)?,
+                    Some(name) => self.identity(self.trial(name)?, teacher, seed)?,
                 };
                 json!({
                     "recipe": recipe, "seed": seed, "nfe": evaluations, "after": after,
@@ -216,36 +178,6 @@ impl Trial {
             }
         })
     }
-
-    /// The number that a key of the recipe has.
-    pub fn number(&self, key: &str) -> Option<f64> {
-        let Work::Distil { recipe, .. } = &self.work else {
-            return None;
-        };
-        let recipe = serde_json::to_value(recipe).ok()?;
-        let found = key.split('.').try_fold(&recipe, |at, part| at.get(part))?;
-        found.as_f64()
-    }
-}
-
-/// The folder of a distillation.
-pub fn place(name: &str, seed: u64) -> String {
-    format!("{}/seed-{seed}", slug(name))
-}
-
-/// A name as a folder.
-fn slug(name: &str) -> String {
-    let mut slug = String::new();
-    for c in name.chars() {
-        match c {
-            c if c.is_alphanumeric() => slug.extend(c.to_lowercase()),
-            '.' | '+' => slug.push(c),
-            _ if slug.ends_with('-') || slug.is_empty() => {}
-            _ => slug.push('-'),
-        }
-    }
-    let slug = slug.trim_end_matches(['-', '.']).to_string();
-    if slug.is_empty() { "run".into() } else { slug }
 }
 
 #[cfg(test)]

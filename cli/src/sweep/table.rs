@@ -1,7 +1,8 @@
 //! The ranked table of a sweep.
 
 use super::measured::Measured;
-use super::plan::{Plan, Trial};
+use super::plan::Plan;
+use super::trial::Trial;
 use crate::progress::figure;
 
 /// One trial at one number of network calls, over its seeds.

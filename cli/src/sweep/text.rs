@@ -1,6 +1,6 @@
 //! A sweep file as it is typed.
 
-use super::plan::{Trial, Work};
+use super::trial::{Trial, Work};
 use crate::failure::wrong;
 use crate::recipe::{Kind, Source};
 use crate::sampling::SamplingArgs;

@@ -1,9 +1,9 @@
 //! One run of a sweep: trained, sampled from and measured.
 
-use super::Sweep;
 use super::curve;
 use super::measured::{Identity, Measured, Sample};
-use super::plan::{Trial, Work};
+use super::setup::Sweep;
+use super::trial::{Trial, Work};
 use crate::args::RunArgs;
 use crate::distill::{PRODUCT, Start};
 use crate::folder::Folder;
@@ -37,7 +37,7 @@ impl Sweep<'_> {
     /// What makes a result worth keeping.
     pub(super) fn identity(&self, trial: &Trial, seed: u64) -> anyhow::Result<Identity> {
         Ok(Identity {
-            work: trial.identity(self.plan, &self.teacher.card, seed)?,
+            work: self.plan.identity(trial, &self.teacher.card, seed)?,
             teacher: self.teacher_hash.clone(),
             features: self.features.hash.clone(),
             reference: self.reference_hash.clone(),
