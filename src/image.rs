@@ -272,7 +272,7 @@ mod tests {
                 pixels: vec![0; bytes],
             };
             assert!(
-                Picture::grid(&[broken.clone()], 1, 1).is_err(),
+                Picture::grid(std::slice::from_ref(&broken), 1, 1).is_err(),
                 "{broken:?}"
             );
         }

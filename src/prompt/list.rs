@@ -88,7 +88,7 @@ fn best<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Option<usize> {
         name == key || name.strip_suffix('s') == Some(key)
     };
     let place = |key: &&str| names.clone().position(|name| is(name, key));
-    KEYS.iter().find_map(|key| place(key))
+    KEYS.iter().find_map(place)
 }
 
 /// `text`, `caption` or `prompt`.

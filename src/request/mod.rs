@@ -1,4 +1,5 @@
-//! Images from a model of any kind, one for each seed: [`Model::sample`] is the shortest way from a file to pictures.
+//! Images from a model of any kind, one for each seed: [`Model::sample`](crate::checkpoint::Model::sample) is the shortest way
+//! from a file to pictures.
 
 mod plan;
 mod sample;

@@ -228,8 +228,8 @@ mod tests {
     #[test]
     fn levels_are_short() {
         assert_eq!(
-            short(&[80.0, 3.14159, 0.0060049, 1200.4]),
-            "80, 3.142, 0.006005, 1200"
+            short(&[80.0, 3.21159, 0.0060049, 1200.4]),
+            "80, 3.212, 0.006005, 1200"
         );
         let many: Vec<f64> = (1..=30).map(f64::from).collect();
         assert!(short(&many).contains("12, ..., 19"), "{}", short(&many));
