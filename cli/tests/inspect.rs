@@ -47,6 +47,7 @@ tensors         274
 parameters      441,473
 dtype           f32 (274)
 globals         none
+bytes           1,794,244
 ";
 
 /// What is printed, without the hash.

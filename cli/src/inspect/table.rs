@@ -46,7 +46,7 @@ fn described(name: &str, value: &Value, facts: &[(String, Value)]) -> Described 
         ("evaluations", Value::Array(ends)) if ends.len() == 2 => {
             plain(format!("{} to {}", text(&ends[0]), text(&ends[1])))
         }
-        ("parameters" | "tensors", Value::Number(_)) => plain(grouped(value)),
+        ("parameters" | "tensors" | "bytes", Value::Number(_)) => plain(grouped(value)),
         ("multiply-adds", Value::Number(_)) => plain(format!("{} an image", grouped(value))),
         ("trained-on", Value::Number(_)) => {
             let student = facts
