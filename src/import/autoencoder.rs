@@ -1,7 +1,8 @@
 //! Autoencoders from CompVis and diffusers files.
 
 use super::Checkpoint;
-use super::part::{Part, Sought, settings_are};
+use super::part::{Part, Settings, Sought};
+use super::{foreign, key, setting};
 use crate::Error;
 use crate::autoencoder::{Autoencoder, AutoencoderConfig, Bottleneck, SCALE_SD};
 use burn::tensor::Device;
@@ -31,6 +32,9 @@ const ROOTS: [&str; 5] = [
     "quantize.",
 ];
 
+/// Channels of the latents of newer families.
+const MODERN: usize = 16;
+
 /// An autoencoder in a file, checked but not loaded.
 #[derive(Debug)]
 pub struct AutoencoderFile {
@@ -53,21 +57,23 @@ impl AutoencoderFile {
         Self::of(checkpoint, &settings)
     }
 
-    /// The autoencoder of an open checkpoint; `settings` is the `config.json` beside it, or null.
-    fn of(checkpoint: Checkpoint, settings: &Value) -> Result<Self, Error> {
-        settings_are(
-            settings,
-            &[
-                ("norm_num_groups", json!(32)),
-                ("act_fn", json!("silu")),
-                ("mid_block_add_attention", json!(true)),
-                ("use_quant_conv", json!(true)),
-                ("use_post_quant_conv", json!(true)),
-                ("shift_factor", json!(0.0)),
-            ],
-            checkpoint.path(),
-        )?;
+    /// The autoencoder of an open checkpoint.
+    fn of(checkpoint: Checkpoint, settings: &Settings) -> Result<Self, Error> {
+        let Settings { values, path } = settings;
+        setting::check(values, key::AUTOENCODER, path)?;
         let prefix = AUTOENCODER.prefix(&checkpoint)?.to_string();
+        if let Some(family) = foreign::family(checkpoint.tensors()) {
+            // Of the same names, with other latents.
+            return Err(checkpoint.source.broken("autoencoder", family));
+        }
+        let first = format!("{prefix}decoder.conv_in.weight");
+        let first = checkpoint.tensors().get(&first);
+        if first.is_some_and(|info| info.shape.get(1) == Some(&MODERN)) {
+            let reason = format!(
+                "its latents have {MODERN} channels, as those of Stable Diffusion 3 and Flux; those of 1.x have 4"
+            );
+            return Err(checkpoint.source.broken("autoencoder", reason));
+        }
         let inside = checkpoint.tensors().keys().filter_map(|name| {
             let rest = name.strip_prefix(&prefix)?;
             let known = ROOTS.iter().any(|root| rest.starts_with(root));
@@ -85,7 +91,7 @@ impl AutoencoderFile {
             return Err(checkpoint.source.broken("autoencoder", reason));
         }
         let part = Part { checkpoint, names };
-        let config = infer(&part.shapes(), scale(&part.checkpoint, settings)?);
+        let config = infer(&part.shapes(), scale(&part.checkpoint, values)?);
         let config = config.ok_or_else(|| {
             let reason =
                 "the sizes of its autoencoder cannot be told from the names of its tensors";
@@ -96,6 +102,22 @@ impl AutoencoderFile {
             other => other,
         };
         part.check(&config.keys().map_err(wrong)?)?;
+        let widths = config.channel_multipliers.iter();
+        let widths: Vec<usize> = widths.map(|m| m * config.model_channels).collect();
+        let mut sizes = vec![
+            ("in_channels", json!(config.channels)),
+            ("out_channels", json!(config.channels)),
+            ("block_out_channels", json!(widths)),
+            ("layers_per_block", json!(config.blocks)),
+            ("latent_channels", json!(config.inner_channels)),
+        ];
+        if let Bottleneck::Codebook { codes } = config.bottleneck {
+            sizes.push(("num_vq_embeddings", json!(codes)));
+            sizes.push(("vq_embed_dim", json!(config.latent_channels)));
+        }
+        for (key, size) in sizes {
+            setting::agrees(values, key, size, path)?;
+        }
         Ok(Self { part, config })
     }
 

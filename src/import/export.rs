@@ -139,7 +139,7 @@ impl Export {
             .values()
             .map(super::TensorInfo::bytes)
             .sum();
-        if total > checkpoint.source.len().saturating_mul(LARGEST) {
+        if total > checkpoint.size().saturating_mul(LARGEST) {
             let reason = format!("its tensors, written one by one, would be {total} bytes");
             return Err(checkpoint.source.broken("checkpoint", reason));
         }

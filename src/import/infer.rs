@@ -1,7 +1,7 @@
 //! Which network a file is for: from the arguments that it was made with where the file says them, else from the names
 //! and shapes of its tensors.
 
-use super::Checkpoint;
+use super::{Checkpoint, foreign};
 use crate::Error;
 use crate::network::{
     Decoder, EMBEDDING_MULTIPLIER, Embedding, Encoder, Family, NetworkConfig, Plan, ResampleFilter,
@@ -55,7 +55,11 @@ impl Checkpoint {
         if self.has_card() {
             return Ok(self.card()?.network);
         }
-        if let Some(network) = self.latent_config() {
+        // First: of a network that is not built, a part may look like one that is.
+        if let Some(what) = foreign::weights(&self.tensors) {
+            return Err(self.source.broken("model", what));
+        }
+        if let Some(network) = self.latent_config()? {
             let wrong = |e| self.source.broken("latent model", e);
             network.check().map_err(wrong)?;
             return Ok(network);

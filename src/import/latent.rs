@@ -32,7 +32,7 @@ pub(super) const HEADS: usize = 8;
 
 /// First and last beta of the published models: LSUN-Bedroom and FFHQ, and Stable Diffusion.
 const BETAS: (f64, f64) = (0.0015, 0.0195);
-pub(super) const BETAS_TEXT: (f64, f64) = (0.00085, 0.012);
+const BETAS_TEXT: (f64, f64) = (0.00085, 0.012);
 
 /// How an imported latent teacher is sampled unless one says otherwise: with the settings of the paper's teacher.
 const TEACHER_STEPS: usize = 12;
@@ -98,14 +98,18 @@ impl Checkpoint {
     }
 
     /// The latent network that the file is for; `None` in a file without one.
-    pub(super) fn latent_config(&self) -> Option<NetworkConfig> {
-        if self.latent_prefix().is_none() {
-            return diffusers::infer(self).map(|config| {
-                let config = diffusers::told(self.path(), config);
-                NetworkConfig::LatentUnet(config)
-            });
-        }
-        infer(&self.named_latent()?).map(NetworkConfig::LatentUnet)
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for settings beside it that are not those of such a network.
+    pub(super) fn latent_config(&self) -> Result<Option<NetworkConfig>, Error> {
+        let config = match self.latent_prefix() {
+            None => match diffusers::infer(self) {
+                Some(config) => Some(diffusers::told(self.path(), config)?),
+                None => None,
+            },
+            Some(_) => self.named_latent().as_ref().and_then(infer),
+        };
+        Ok(config.map(NetworkConfig::LatentUnet))
     }
 
     /// The noise levels that the network was trained on: of the file's buffers, or the published ones.

@@ -14,8 +14,10 @@ mod card;
 mod content;
 mod diffusers;
 mod export;
+mod foreign;
 mod infer;
 mod json;
+mod key;
 mod latent;
 mod legacy;
 mod network;
@@ -24,6 +26,8 @@ mod parts;
 mod pickle;
 mod reader;
 mod scalar;
+mod setting;
+mod shard;
 mod source;
 mod survey;
 mod tensor;
@@ -46,6 +50,7 @@ use content::Content;
 use pickle::{Arena, Id, Policy};
 use reader::Sniffed;
 use serde_json::{Map, Value};
+use shard::Shards;
 use source::Source;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -104,14 +109,17 @@ pub struct Checkpoint {
     /// Whether averaged weights are left aside.
     raw: bool,
     tensors: BTreeMap<String, TensorInfo>,
+    /// The file, or the index of its shards.
     source: Source,
+    shards: Shards,
 }
 
 /// The metadata key of our card.
 const CARD: &str = "fewstep";
 
 impl Checkpoint {
-    /// Opens a file, or the U-Net of a folder that the diffusers library wrote.
+    /// Opens a file, or the U-Net of a folder that the diffusers library wrote. Of weights in several files any of them, or
+    /// their index (`*.index.json`), stands for all.
     ///
     /// # Errors
     /// [`Error::File`] if it cannot be read, [`Error::Malformed`] if it is of no format that we read, or broken,
@@ -119,10 +127,8 @@ impl Checkpoint {
     pub fn read(path: &Path) -> Result<Self, Error> {
         if path.is_dir() {
             let folders = [path.join("unet"), path.to_path_buf()];
-            let mut inside = folders
-                .iter()
-                .flat_map(|folder| diffusers::FILES.map(|file| folder.join(file)));
-            let found = inside.find(|file| file.is_file());
+            let mut inside = folders.iter();
+            let found = inside.find_map(|folder| shard::find(folder, &diffusers::FILES));
             let mut products = [Kind::Student, Kind::Teacher]
                 .map(|kind| path.join(kind.file_name()))
                 .into_iter();
@@ -138,7 +144,30 @@ impl Checkpoint {
             let missing = || folders[0].join(diffusers::FILE);
             return Self::read(&found.unwrap_or_else(missing));
         }
-        Self::parse(Source::open(path)?)
+        match shard::index_of(path)? {
+            Some(index) => shard::read(&index),
+            None => Self::parse(Source::open(path)?),
+        }
+    }
+
+    /// Nothing known and no tensors.
+    fn empty(format: Format, source: Source) -> Self {
+        Self {
+            format,
+            root: String::new(),
+            class: None,
+            network: None,
+            attributes: Map::new(),
+            init: Map::new(),
+            training: Map::new(),
+            metadata: BTreeMap::new(),
+            globals: Vec::new(),
+            dropout: None,
+            raw: false,
+            tensors: BTreeMap::new(),
+            source,
+            shards: Shards::default(),
+        }
     }
 
     /// As [`read`](Self::read), of a file in memory; `path` is for messages.
@@ -176,19 +205,9 @@ impl Checkpoint {
             );
         }
         Ok(Self {
-            format: Format::Safetensors,
-            root: String::new(),
-            class: None,
-            network: None,
-            attributes: Map::new(),
-            init: Map::new(),
-            training: Map::new(),
             metadata,
-            globals: Vec::new(),
-            dropout: None,
-            raw: false,
             tensors,
-            source,
+            ..Self::empty(Format::Safetensors, source)
         })
     }
 
@@ -225,19 +244,16 @@ impl Checkpoint {
             other => other,
         };
         Ok(Self {
-            format,
             root,
             class,
             network,
             attributes,
             init,
             training,
-            metadata: BTreeMap::new(),
             globals,
             dropout,
-            raw: false,
             tensors,
-            source,
+            ..Self::empty(format, source)
         })
     }
 
@@ -261,7 +277,24 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::File`] if it cannot be read, [`Error::InvalidValue`] for a name that the file does not have.
     pub fn bytes(&self, name: &str) -> Result<Vec<u8>, Error> {
-        self.info(name)?.read(&self.source)
+        let holder = self.shards.holder(name).unwrap_or(self);
+        self.info(name)?.read(&holder.source)
+    }
+
+    /// Bytes of the file, or of all its shards.
+    pub fn size(&self) -> u64 {
+        self.shards.size().unwrap_or(self.source.len())
+    }
+
+    /// SHA-256 of the file, in hexadecimal; of shards one of their names and hashes.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn hash(&self) -> Result<String, Error> {
+        match self.shards.hash() {
+            Some(hash) => hash,
+            None => self.source.hash(),
+        }
     }
 
     /// The numbers of a tensor, row-major, in single precision.
@@ -270,7 +303,7 @@ impl Checkpoint {
     /// As [`bytes`](Self::bytes), and [`Error::Malformed`] if they are not floating-point numbers.
     pub fn values(&self, name: &str) -> Result<Vec<f32>, Error> {
         let info = self.info(name)?;
-        let values = info.scalar.to_f32(&info.read(&self.source)?);
+        let values = info.scalar.to_f32(&self.bytes(name)?);
         values.ok_or_else(|| {
             let reason = format!(
                 "{name} is {}; weights are f16, bf16, f32 or f64",
@@ -313,7 +346,7 @@ impl Checkpoint {
     /// As [`card`](Self::card), and [`Error::File`].
     pub fn described(&self) -> Result<(Card, String), Error> {
         let mut card = self.card()?;
-        let hash = self.source.hash()?;
+        let hash = self.hash()?;
         if let (false, Value::Object(recipe)) = (self.has_card(), &mut card.recipe) {
             recipe.insert("sha256".into(), hash.clone().into());
         }

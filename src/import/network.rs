@@ -80,11 +80,8 @@ impl Checkpoint {
                 mismatched,
             });
         }
-        if bytes > self.source.len() {
-            let reason = format!(
-                "its weights are {bytes} bytes in a file of {}",
-                self.source.len()
-            );
+        if bytes > self.size() {
+            let reason = format!("its weights are {bytes} bytes in a file of {}", self.size());
             return Err(self.source.broken("EDM or SFD model", reason));
         }
         Ok(found)

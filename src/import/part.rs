@@ -1,6 +1,6 @@
 //! One part of a latent diffusion model in a file or folder of several: where it is, and its weights under official names.
 
-use super::Checkpoint;
+use super::{Checkpoint, foreign, setting, shard};
 use crate::Error;
 use crate::network::tree;
 use burn::module::Module;
@@ -8,7 +8,16 @@ use burn::tensor::Device;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// What the `config.json` beside a part says.
+#[derive(Debug)]
+pub(super) struct Settings {
+    /// Null if there is none.
+    pub(super) values: Value,
+    /// Where it is, for messages.
+    pub(super) path: PathBuf,
+}
 
 /// What is looked for.
 #[derive(Debug)]
@@ -26,16 +35,13 @@ pub(super) struct Sought {
 }
 
 impl Sought {
-    /// Opens a file, or the file in a folder of this part or of a diffusers model, and the folder's `config.json`
-    /// (null for other files).
-    pub(super) fn open(&self, path: &Path) -> Result<(Checkpoint, Value), Error> {
+    /// Opens a file, or the file in a folder of this part or of a diffusers model, and the folder's `config.json`.
+    pub(super) fn open(&self, path: &Path) -> Result<(Checkpoint, Settings), Error> {
         let mut path = path.to_path_buf();
         if path.is_dir() {
             let folders = [path.join(self.folder), path.clone()];
-            let mut files = folders
-                .iter()
-                .flat_map(|folder| self.files.iter().map(|file| folder.join(file)));
-            path = match files.find(|file| file.is_file()) {
+            let mut inside = folders.iter();
+            path = match inside.find_map(|folder| shard::find(folder, self.files)) {
                 Some(file) => file,
                 None => {
                     let sought = format!("{0}/{1} and no {1}", self.folder, self.files.join(", "));
@@ -43,17 +49,14 @@ impl Sought {
                 }
             };
         }
-        let name = path.file_name().and_then(|name| name.to_str());
-        let mut settings = Value::Null;
-        if name.is_some_and(|name| self.files.contains(&name)) {
-            let beside = path.with_file_name("config.json");
-            if beside.is_file() {
-                let text =
-                    std::fs::read_to_string(&beside).map_err(Error::file("read", &beside))?;
-                settings = serde_json::from_str(&text)
-                    .map_err(|e| Error::malformed(&beside, "diffusers configuration", e))?;
-            }
-        }
+        let beside = path.with_file_name("config.json");
+        let settings = Settings {
+            values: match shard::is_named(&path, self.files) {
+                true => setting::read(&beside)?,
+                false => Value::Null,
+            },
+            path: beside,
+        };
         Ok((Checkpoint::read(&path)?, settings))
     }
 
@@ -78,7 +81,11 @@ impl Sought {
         // The official one, else the shortest.
         let best = whole.min_by_key(|start| (*start != self.prefix, start.len()));
         best.ok_or_else(|| {
-            let sought = format!("tensor {}{}", self.prefix, self.landmark);
+            let tensor = format!("tensor {}{}", self.prefix, self.landmark);
+            let sought = match foreign::weights(checkpoint.tensors()) {
+                Some(what) => format!("{tensor}: {what}"),
+                None => tensor,
+            };
             self.missing(checkpoint.path(), sought)
         })
     }
@@ -114,11 +121,9 @@ impl Part {
             bytes = bytes.saturating_add(self.checkpoint.info(from)?.bytes());
         }
         let source = &self.checkpoint.source;
-        if bytes > source.len() {
-            let reason = format!(
-                "its weights are {bytes} bytes in a file of {}",
-                source.len()
-            );
+        let size = self.checkpoint.size();
+        if bytes > size {
+            let reason = format!("its weights are {bytes} bytes in a file of {size}");
             return Err(source.broken("model file", reason));
         }
         Ok(())
@@ -154,21 +159,4 @@ impl Part {
         }
         Ok(crate::checkpoint::hexadecimal(&digest.finalize()))
     }
-}
-
-/// Checks settings of a `config.json`: where one is there, it must be what is built here.
-pub(super) fn settings_are(
-    settings: &Value,
-    expected: &[(&str, Value)],
-    path: &Path,
-) -> Result<(), Error> {
-    for (key, built) in expected {
-        let said = &settings[*key];
-        let same = said == built || said.as_f64().is_some() && said.as_f64() == built.as_f64();
-        if !(said.is_null() || same) {
-            let reason = format!("its config.json has {key} = {said}; only {built} is built here");
-            return Err(Error::malformed(path, "part of a diffusers model", reason));
-        }
-    }
-    Ok(())
 }

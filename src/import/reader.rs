@@ -3,7 +3,7 @@
 use super::archive::Archive;
 use super::pickle::{self, Arena, Id, Persistent};
 use super::source::{Cursor, Source, Span};
-use super::{Format, legacy};
+use super::{Format, foreign, legacy};
 use crate::Error;
 use safetensors::tensor::Metadata;
 use std::collections::BTreeMap;
@@ -21,6 +21,9 @@ pub(super) enum Sniffed {
 /// Tells formats apart by their first bytes. Only what is called safetensors must be: whoever passes a pickle off as
 /// that is up to no good.
 pub(super) fn sniff(source: &Source) -> Result<Sniffed, Error> {
+    if let Some(what) = foreign::content(source)? {
+        return Err(source.broken("model file", what));
+    }
     if source
         .path()
         .extension()
@@ -63,10 +66,16 @@ pub(super) fn header(source: &Source) -> Result<(Metadata, BTreeMap<String, Stri
     let broken = |reason: String| source.broken("safetensors file", reason);
     let end = header_end(source)?;
     if end > source.len() || end > LONGEST_HEADER {
-        return Err(broken(format!(
-            "its header of {end} bytes is longer than the file or {} MB",
-            LONGEST_HEADER >> 20
-        )));
+        return Err(broken(match end > LONGEST_HEADER {
+            true => format!(
+                "by its first bytes its header has {end} bytes, more than {} MB; it is something else",
+                LONGEST_HEADER >> 20
+            ),
+            false => format!(
+                "its header has {end} bytes, but the file {}; it is cut off",
+                source.len()
+            ),
+        }));
     }
     let bytes = source.read(Span { start: 0, len: end })?;
     // The crate wants the whole file to check that the last tensor ends with it; the header alone is enough for that.

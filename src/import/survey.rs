@@ -1,9 +1,9 @@
 //! Which names of Python's a file mentions, without loading it.
 
-use super::legacy;
 use super::pickle::{self, Arena, Global, Persistent, Policy};
 use super::reader::{Sniffed, open_zip, sniff};
 use super::source::{Cursor, Source};
+use super::{legacy, shard};
 use crate::Error;
 use std::path::Path;
 
@@ -14,6 +14,12 @@ use std::path::Path;
 /// [`Error::File`] if it cannot be read, [`Error::Malformed`] if it is of no format that we read or broken before the
 /// first name. What is broken further on ends the list.
 pub fn globals(path: &Path) -> Result<Vec<Global>, Error> {
+    if let Some(index) = shard::index_of(path)? {
+        let files = shard::files(&index)?.into_iter();
+        let found: Result<Vec<Vec<Global>>, Error> =
+            files.map(|file| survey(&Source::open(&file)?)).collect();
+        return Ok(found?.concat());
+    }
     survey(&Source::open(path)?)
 }
 

@@ -1,6 +1,7 @@
 //! CLIP text encoders from CompVis and diffusers files.
 
-use super::part::{Part, Sought, settings_are};
+use super::part::{Part, Sought};
+use super::{key, setting};
 use crate::Error;
 use crate::text::{TextEncoder, TextEncoderConfig};
 use burn::tensor::Device;
@@ -21,6 +22,8 @@ const TEXT_ENCODER: Sought = Sought {
     prefix: "cond_stage_model.transformer.text_model.",
 };
 
+/// Width and layers of OpenCLIP's text encoders ViT-H, whole and without the last layer, and ViT-bigG.
+const OPENCLIP: [[usize; 2]; 3] = [[1024, 24], [1024, 23], [1280, 32]];
 /// Width of a head of every published CLIP.
 const HEAD: usize = 64;
 /// 0, 1, 2...: no weight.
@@ -45,15 +48,13 @@ impl TextEncoderFile {
     /// a kind that is not built here, [`Error::InvalidValue`] if the heads must be given, and as
     /// [`Checkpoint::read`](super::Checkpoint::read).
     pub fn open(path: &Path, heads: Option<usize>) -> Result<Self, Error> {
-        let (checkpoint, settings) = TEXT_ENCODER.open(path)?;
-        settings_are(
-            &settings,
-            &[
-                ("hidden_act", json!("quick_gelu")),
-                ("layer_norm_eps", json!(1e-5)),
-            ],
-            checkpoint.path(),
-        )?;
+        let (checkpoint, found) = TEXT_ENCODER.open(path)?;
+        // CLIP as a whole has a table for each half.
+        let settings = match &found.values["text_config"] {
+            Value::Null => &found.values,
+            text => text,
+        };
+        setting::check(settings, key::TEXT_ENCODER, &found.path)?;
         let prefix = TEXT_ENCODER.prefix(&checkpoint)?.to_string();
         let names = checkpoint.tensors().keys().filter_map(|name| {
             let rest = name.strip_prefix(&prefix)?;
@@ -62,7 +63,7 @@ impl TextEncoderFile {
         });
         let names: BTreeMap<String, String> = names.collect();
         let part = Part { checkpoint, names };
-        let config = infer(&part.shapes(), &settings, heads);
+        let config = infer(&part.shapes(), settings, heads);
         let config = config.ok_or_else(|| {
             let reason =
                 "the sizes of its text encoder cannot be told from the names of its tensors";
@@ -77,6 +78,24 @@ impl TextEncoderFile {
             return Err(Error::invalid("attention heads", "missing", expected));
         }
         part.check(&config.keys()?)?;
+        for (key, size) in [
+            ("hidden_size", config.width),
+            ("intermediate_size", config.inner_width),
+            // Fewer would leave out the last ones.
+            ("num_hidden_layers", config.layers),
+            ("max_position_embeddings", config.positions),
+            ("vocab_size", config.vocabulary),
+        ] {
+            setting::agrees(settings, key, json!(size), &found.path)?;
+        }
+        if settings.is_null() && OPENCLIP.contains(&[config.width, config.layers]) {
+            let reason = format!(
+                "it is {} wide, as OpenCLIP, the text encoder of Stable Diffusion 2.x and XL, whose GELU is another; beside a \
+                 config.json that says hidden_act = \"quick_gelu\" it is read",
+                config.width
+            );
+            return Err(part.checkpoint.source.broken("text encoder", reason));
+        }
         Ok(Self { part, config })
     }
 

@@ -70,10 +70,9 @@ fn describe(path: &Path) -> anyhow::Result<Facts> {
         _ => of_pickle(&file)?,
     };
     facts.extend(part_facts(path, &file));
-    // Of a folder, those of the U-Net.
-    let bytes = fs_err::metadata(file.path()).map_or(0, |of| of.len());
-    facts.push(("bytes".into(), json!(bytes)));
-    facts.push(("sha256".into(), json!(hash_file(file.path())?)));
+    // Of a folder, those of the U-Net; of shards, of all of them.
+    facts.push(("bytes".into(), json!(file.size())));
+    facts.push(("sha256".into(), json!(file.hash()?)));
     Ok(facts)
 }
 

@@ -1,0 +1,262 @@
+//! Files that people have and that are no model to be read here: what they are, and what can be done.
+
+use super::source::Source;
+use super::tensor::TensorInfo;
+use crate::Error;
+use std::collections::BTreeMap;
+
+/// Bytes that tell.
+const START: u64 = 64;
+
+/// What a file is by its first bytes or its name's end, if that is no kind of file with weights that we read.
+pub(super) fn content(source: &Source) -> Result<Option<&'static str>, Error> {
+    let mut start = [0; START as usize];
+    let len = source.len().min(START) as usize;
+    source.read_at(0, &mut start[..len])?;
+    let start = &start[..len];
+    // A header's length may look like anything.
+    if len > 8 && start[4..8] == [0; 4] && start[8] == b'{' {
+        return Ok(None);
+    }
+    let text = start.trim_ascii_start().to_ascii_lowercase();
+    let begins = |with: &[u8]| text.starts_with(with);
+    let end = source.path().extension().and_then(|end| end.to_str());
+    Ok(Some(if len == 0 {
+        "it is empty; was its download cut off?"
+    } else if begins(b"version https://git-lfs") {
+        "it is a pointer of Git LFS, which stands for the file; get the file itself: `git lfs install` and `git lfs pull` in \
+         the folder that was cloned"
+    } else if [&b"<!doctype"[..], b"<html", b"<?xml", b"<head"]
+        .iter()
+        .any(|tag| begins(tag))
+    {
+        "it is a page of the web, such as a server sends in place of a file; download it again, where need be after a login"
+    } else if start.starts_with(b"GGUF") || end == Some("gguf") {
+        "it is GGUF, the quantised weights of another program; give the safetensors or PyTorch file that it was made from"
+    } else if start.starts_with(b"\x89HDF") || end == Some("h5") {
+        "it is HDF5 of TensorFlow; give the PyTorch or safetensors file of the model"
+    } else if end == Some("msgpack") {
+        "it is a file of Flax; give the PyTorch or safetensors file of the model"
+    } else if end == Some("onnx") {
+        "it is ONNX, a program with its weights; give the PyTorch or safetensors file that it was made from"
+    } else if start.starts_with(b"\x1f\x8b")
+        || start.starts_with(b"7z\xbc\xaf")
+        || start.starts_with(b"Rar!")
+    {
+        "it is a compressed archive; unpack it and give the file inside"
+    } else if begins(b"{\"")
+        || begins(b"{\n")
+        || begins(b"{ ")
+        || begins(b"{\r")
+        || end == Some("json")
+    {
+        "it is a text in JSON, not weights; give the file with weights, or the folder that both are in"
+    } else {
+        return Ok(None);
+    }))
+}
+
+/// Looks names and shapes of a file up.
+struct Names<'a>(&'a BTreeMap<String, TensorInfo>);
+
+impl Names<'_> {
+    fn part(&self, any: &[&str]) -> bool {
+        let inside = |name: &String| any.iter().any(|part| name.contains(part));
+        self.0.keys().any(inside)
+    }
+
+    fn start(&self, any: &[&str]) -> bool {
+        let starts = |name: &String| any.iter().any(|start| name.starts_with(start));
+        self.0.keys().any(starts)
+    }
+
+    /// The dimensions of the tensor whose name is `end` but for what is before a dot.
+    fn shape(&self, end: &str) -> Option<&[usize]> {
+        let dotted = |name: &str| match name.strip_suffix(end) {
+            Some(before) => before.is_empty() || before.ends_with('.'),
+            None => false,
+        };
+        let mut all = self.0.iter();
+        let (_, info) = all.find(|(name, _)| dotted(name))?;
+        Some(&info.shape)
+    }
+
+    /// Dimension `n` of the tensor with exactly this name.
+    fn size(&self, name: &str, n: usize) -> Option<usize> {
+        self.0.get(name)?.shape.get(n).copied()
+    }
+}
+
+/// A family of models whose parts are not those of Stable Diffusion 1.x.
+pub(super) fn family(tensors: &BTreeMap<String, TensorInfo>) -> Option<&'static str> {
+    let names = Names(tensors);
+    let transformer = [
+        "joint_blocks.",
+        "double_blocks.",
+        "double_stream",
+        "single_transformer_blocks.",
+    ];
+    if names.part(&transformer) || names.part(&["transformer_blocks.0.attn.add_k_proj"]) {
+        return Some(
+            "it is a diffusion transformer (Stable Diffusion 3, Flux or like them), a kind of network that is not built here; \
+             of Stable Diffusion, 1.x can be read",
+        );
+    }
+    let xl = [
+        "conditioner.embedders.",
+        "add_embedding.linear_1",
+        "label_emb.0.0.",
+    ];
+    if names.part(&xl) {
+        return Some(
+            "it is Stable Diffusion XL, whose U-Net is also told sizes and two texts; it is not built here yet; of Stable \
+             Diffusion, 1.x can be read",
+        );
+    }
+    None
+}
+
+/// What weights belong to, by their names and shapes, if that is nothing that is built here.
+pub(super) fn weights(tensors: &BTreeMap<String, TensorInfo>) -> Option<String> {
+    let names = Names(tensors);
+    let lora = [
+        "lora_down.",
+        "lora_up.",
+        "lora_A.",
+        "lora_B.",
+        ".lora.",
+        "lora_linear_layer.",
+        "hada_w1",
+        "lokr_w",
+        "lora_unet_",
+        "lora_te",
+    ];
+    if names.part(&lora) {
+        return Some(
+            "it is an adapter (LoRA or like it), changes to a model and no model; put it into its model first (diffusers: \
+             load_lora_weights, fuse_lora, save_pretrained) and give the result"
+                .into(),
+        );
+    }
+    if names.start(&["control_model."])
+        || names.part(&[
+            "controlnet_cond_embedding.",
+            "input_hint_block.",
+            "zero_convs.",
+        ])
+    {
+        return Some(
+            "it is a ControlNet, which steers a model and is none; give the model that it was made for".into(),
+        );
+    }
+    if names.start(&["ip_adapter.", "image_proj."])
+        || names.part(&["adapter.body.0.", "motion_modules."])
+    {
+        return Some(
+            "it is an adapter, an addition to a model; give the model that it was made for".into(),
+        );
+    }
+    if let Some(family) = family(tensors) {
+        return Some(family.into());
+    }
+    if names.part(&[".SelfAttention.q.weight"]) {
+        return Some(
+            "it is a T5 text encoder, of another family of models; nothing here uses one".into(),
+        );
+    }
+    unet(&names).or_else(|| part(&names).map(str::to_string))
+}
+
+/// What a U-Net is that has another shape than those that are built.
+fn unet(names: &Names<'_>) -> Option<String> {
+    let compvis = names.shape("input_blocks.0.0.weight");
+    let diffusers = names
+        .0
+        .get("conv_in.weight")
+        .map(|info| info.shape.as_slice());
+    let (Some(&[_, takes, 3, 3]), out) = (
+        compvis.or(diffusers),
+        match compvis {
+            Some(_) => names.shape("out.2.weight"),
+            None => names
+                .0
+                .get("conv_out.weight")
+                .map(|info| info.shape.as_slice()),
+        },
+    ) else {
+        return openclip(names);
+    };
+    let gives = out
+        .and_then(|shape| shape.first().copied())
+        .unwrap_or(takes);
+    if takes != gives {
+        let kind = match (takes, gives) {
+            (9, 4) => {
+                "an inpainting model, which is given a mask and a masked picture besides the latents"
+            }
+            (8, 4) => "one that is given a picture to change besides the latents (InstructPix2Pix)",
+            (5, 4) => "one that is given depth besides the latents",
+            (7, 4) => "an upscaler, which is given a small picture besides the latents",
+            _ if gives == 2 * takes => "one that predicts variances besides the noise",
+            _ => "one that is given or gives something besides the latents",
+        };
+        return Some(format!(
+            "its U-Net takes {takes} channels and gives {gives}: {kind}; that is not built here; give a model of the usual \
+             kind, with as many out as in"
+        ));
+    }
+    let linear = |info: &TensorInfo| info.shape.len() == 2;
+    let mut projections = names
+        .0
+        .iter()
+        .filter(|(name, _)| name.ends_with(".proj_in.weight"));
+    if projections.any(|(_, info)| linear(info)) {
+        return Some(
+            "it is Stable Diffusion 2.x, whose attention has other layers and another text encoder; it is not built here yet; \
+             of Stable Diffusion, 1.x can be read"
+                .into(),
+        );
+    }
+    if !names.part(&["middle_block.", "mid_block."]) {
+        return Some(
+            "its U-Net has no middle block (BK-SDM, small-sd and other networks with blocks taken out); that is not built \
+             here; give the model that it was made from"
+                .into(),
+        );
+    }
+    let text = names.part(&["transformer_blocks."]);
+    (compvis.is_none() && !text).then(|| {
+        "it is a U-Net of diffusers without a text (UNet2DModel), which is not built here; EDM's networks and the latent \
+         models of CompVis are read"
+            .into()
+    })
+}
+
+/// A text encoder of Stable Diffusion 2.x.
+fn openclip(names: &Names<'_>) -> Option<String> {
+    names.part(&["transformer.resblocks.0."]).then(|| {
+        "it is OpenCLIP, the text encoder of Stable Diffusion 2.x; of CLIP, the text encoder in the layout of transformers can \
+         be read"
+            .into()
+    })
+}
+
+/// A part of a latent model that was given for the whole.
+fn part(names: &Names<'_>) -> Option<&'static str> {
+    let unet = names.shape("time_embed.0.weight").is_some()
+        || names.size("time_embedding.linear_1.weight", 0).is_some();
+    if unet {
+        return None;
+    }
+    if names.shape("decoder.conv_in.weight").is_some()
+        && names.shape("encoder.conv_in.weight").is_some()
+    {
+        return Some(
+            "it is an autoencoder alone, without a U-Net; give the model, and this one with --autoencoder if the model has none",
+        );
+    }
+    let token = names.shape("embeddings.token_embedding.weight");
+    token.map(|_| {
+        "it is a text encoder alone, without a U-Net; give the model, and this one with --text-encoder if the model has none"
+    })
+}

@@ -1,0 +1,292 @@
+//! Weights in several files, with an index that says which tensor is in which, as transformers and diffusers write large
+//! ones. Every tensor is read from its own file, and only when it is asked for.
+
+use super::source::Source;
+use super::{Checkpoint, Format};
+use crate::Error;
+use crate::checkpoint::hash_bytes;
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+const WHAT: &str = "index of shards";
+/// Largest index, and most files that it may name.
+const LONGEST: u64 = 16 << 20;
+const MOST: usize = 1024;
+
+/// The files of a checkpoint that is not one file.
+#[derive(Debug, Default)]
+pub(super) struct Shards {
+    files: Vec<Checkpoint>,
+    /// Which of them each tensor is in.
+    owners: BTreeMap<String, usize>,
+}
+
+impl Shards {
+    /// The file with a tensor; `None` where there is but one file.
+    pub(super) fn holder(&self, tensor: &str) -> Option<&Checkpoint> {
+        self.owners.get(tensor).map(|index| &self.files[*index])
+    }
+
+    /// Bytes of all of them; `None` where there is but one file.
+    pub(super) fn size(&self) -> Option<u64> {
+        let sizes = self.files.iter().map(Checkpoint::size);
+        (!self.files.is_empty()).then(|| sizes.fold(0, u64::saturating_add))
+    }
+
+    /// One hash for all of them, of their names and hashes; `None` where there is but one file.
+    pub(super) fn hash(&self) -> Option<Result<String, Error>> {
+        if self.files.is_empty() {
+            return None;
+        }
+        let line = |file: &Checkpoint| -> Result<String, Error> {
+            let name = file.path().file_name().unwrap_or_default();
+            Ok(format!("{} {}\n", name.to_string_lossy(), file.hash()?))
+        };
+        let lines: Result<String, Error> = self.files.iter().map(line).collect();
+        Some(lines.map(|lines| hash_bytes(lines.as_bytes())))
+    }
+}
+
+/// The first of these weight files that is in a folder, whole or as the index of its shards.
+pub(super) fn find(folder: &Path, files: &[&str]) -> Option<PathBuf> {
+    let names = files.iter().flat_map(|file| {
+        let (stem, end) = file.rsplit_once('.').unwrap_or((file, ""));
+        std::iter::once((*file).to_string()).chain(index_names(stem, end))
+    });
+    let mut paths = names.map(|name| folder.join(name));
+    paths.find(|path| path.is_file())
+}
+
+/// Whether a file has one of these names, or is a shard or an index of such a file.
+pub(super) fn is_named(path: &Path, files: &[&str]) -> bool {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+        return false;
+    };
+    let whole = Shard::of(name).map(|shard| format!("{}.{}", shard.stem, shard.end));
+    files.iter().any(|file| {
+        let (stem, end) = file.rsplit_once('.').unwrap_or((file, ""));
+        name == *file
+            || whole.as_deref() == Some(file)
+            || index_names(stem, end).iter().any(|index| index == name)
+    })
+}
+
+/// The index that leads to all weights of which `path` names an index or a shard; `None` for other files.
+///
+/// # Errors
+/// [`Error::Malformed`] for a shard without its index.
+pub(super) fn index_of(path: &Path) -> Result<Option<PathBuf>, Error> {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+        return Ok(None);
+    };
+    if name.ends_with(".json") && name.contains(".index.") {
+        return Ok(Some(path.to_path_buf()));
+    }
+    let Some(shard) = Shard::of(name) else {
+        return Ok(None);
+    };
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let names = index_names(shard.stem, shard.end);
+    let mut places = names.iter().map(|name| path.with_file_name(name));
+    match places.find(|path| path.is_file()) {
+        Some(index) => Ok(Some(index)),
+        None => {
+            let Shard { number, count, .. } = shard;
+            let reason = format!(
+                "it is shard {number} of {count}, and {} is not beside it, which says what the others hold; put all of \
+                 them into one folder",
+                names[0]
+            );
+            Err(Error::malformed(path, "model file", reason))
+        }
+    }
+}
+
+/// `model-00001-of-00002.safetensors`
+struct Shard<'a> {
+    stem: &'a str,
+    end: &'a str,
+    number: u32,
+    count: u32,
+}
+
+impl<'a> Shard<'a> {
+    fn of(name: &'a str) -> Option<Self> {
+        let (rest, end) = name.rsplit_once('.')?;
+        let (rest, count) = rest.rsplit_once("-of-")?;
+        let (stem, number) = rest.rsplit_once('-')?;
+        let digits = |text: &str| match text.len() {
+            5 => text.parse().ok(),
+            _ => None,
+        };
+        let (number, count) = (digits(number)?, digits(count)?);
+        (count > 1).then_some(Self {
+            stem,
+            end,
+            number,
+            count,
+        })
+    }
+}
+
+/// Names of the index of `stem.end`: beside it, and with a variant (`.fp16`) where diffusers puts it.
+fn index_names(stem: &str, end: &str) -> Vec<String> {
+    let mut names = vec![format!("{stem}.{end}.index.json")];
+    if let Some((stem, variant)) = stem.split_once('.') {
+        names.push(format!("{stem}.{end}.index.{variant}.json"));
+    }
+    names
+}
+
+/// The weights of all shards of an index.
+///
+/// # Errors
+/// [`Error::Malformed`] that names the shard that is missing or that does not hold what the index says, or the tensor that
+/// is in two of them; and as [`Checkpoint::read`].
+pub(super) fn read(path: &Path) -> Result<Checkpoint, Error> {
+    let source = Source::open(path)?;
+    let broken = |reason: String| source.broken(WHAT, reason);
+    let map = weight_map(&source)?;
+    let mut listed: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (tensor, file) in &map {
+        let file = file.as_str().filter(|file| is_plain(file));
+        let file =
+            file.ok_or_else(|| broken(format!("of {tensor} it says no name of a file beside it")))?;
+        listed.entry(file).or_default().insert(tensor);
+    }
+    if listed.is_empty() || listed.len() > MOST {
+        return Err(broken(format!("it names {} files", listed.len())));
+    }
+    // Before any is opened: all that is missing is said at once.
+    let missing: Vec<&str> = listed
+        .keys()
+        .filter(|file| !path.with_file_name(file).is_file())
+        .copied()
+        .collect();
+    if let [first, ..] = missing.as_slice() {
+        let tensor = listed[first].iter().next().unwrap_or(&"");
+        let reason = format!(
+            "of its {} files {} not beside it: {} (with {tensor}...); put all of them into one folder",
+            listed.len(),
+            if missing.len() == 1 {
+                "one is"
+            } else {
+                "some are"
+            },
+            missing.join(", ")
+        );
+        return Err(broken(reason));
+    }
+    let mut shards = Shards::default();
+    let mut tensors = BTreeMap::new();
+    for (index, (file, wanted)) in listed.iter().enumerate() {
+        let mut shard = Checkpoint::parse(Source::open(&path.with_file_name(file))?)?;
+        for (name, info) in std::mem::take(&mut shard.tensors) {
+            if let Some(other) = shards.owners.get(&name) {
+                let other: &Checkpoint = &shards.files[*other];
+                let reason = format!("{name} is in {file} and in {}", other.path().display());
+                return Err(broken(reason));
+            }
+            if !wanted.contains(name.as_str()) {
+                let said = match map.get(&name).and_then(Value::as_str) {
+                    Some(said) => format!("the index says that it is in {said}"),
+                    None => "the index does not name it".into(),
+                };
+                return Err(broken(format!("{name} is in {file}, but {said}")));
+            }
+            shards.owners.insert(name.clone(), index);
+            tensors.insert(name, info);
+        }
+        if let Some(name) = wanted.iter().find(|name| !tensors.contains_key(**name)) {
+            return Err(broken(format!(
+                "{name} is said to be in {file}, which has no such tensor"
+            )));
+        }
+        shards.files.push(shard);
+    }
+    let first = shards.files.first();
+    let format = first.map_or(Format::Safetensors, |first| first.format);
+    let metadata = first
+        .map(|first| first.metadata.clone())
+        .unwrap_or_default();
+    let mut globals = Vec::new();
+    for shard in &mut shards.files {
+        globals.append(&mut shard.globals);
+    }
+    Ok(Checkpoint {
+        metadata,
+        globals,
+        tensors,
+        shards,
+        ..Checkpoint::empty(format, source)
+    })
+}
+
+/// The files that an index names, each once.
+pub(super) fn files(path: &Path) -> Result<Vec<PathBuf>, Error> {
+    let map = weight_map(&Source::open(path)?)?;
+    let names: BTreeSet<&str> = map.values().filter_map(Value::as_str).collect();
+    let plain = names.into_iter().filter(|name| is_plain(name));
+    Ok(plain.map(|name| path.with_file_name(name)).collect())
+}
+
+fn weight_map(source: &Source) -> Result<Map<String, Value>, Error> {
+    if source.len() > LONGEST {
+        let reason = format!("it is longer than {} MB", LONGEST >> 20);
+        return Err(source.broken(WHAT, reason));
+    }
+    let text = source.read(source.whole())?;
+    let index: Value = serde_json::from_slice(&text).map_err(|e| source.broken(WHAT, e))?;
+    match index {
+        Value::Object(mut index) => match index.remove("weight_map") {
+            Some(Value::Object(map)) => Ok(map),
+            _ => Err(source.broken(WHAT, "it has no table `weight_map`")),
+        },
+        _ => Err(source.broken(WHAT, "it has no table `weight_map`")),
+    }
+}
+
+/// Whether it is a name and no path.
+fn is_plain(name: &str) -> bool {
+    Path::new(name).file_name().is_some_and(|own| own == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_shards_and_indices() {
+        let files = ["diffusion_pytorch_model.fp16.safetensors", "model.bin"];
+        for (name, is) in [
+            ("model.bin", true),
+            ("model.bin.index.json", true),
+            ("model-00002-of-00003.bin", true),
+            ("diffusion_pytorch_model.safetensors.index.fp16.json", true),
+            (
+                "diffusion_pytorch_model.fp16-00001-of-00002.safetensors",
+                true,
+            ),
+            ("model-1-of-2.bin", false),
+            ("model-00001-of-00001.bin", false),
+            ("other-00001-of-00002.bin", false),
+            ("model.bin.json", false),
+        ] {
+            assert_eq!(is_named(Path::new(name), &files), is, "{name}");
+        }
+        assert_eq!(index_of(Path::new("model.safetensors")).unwrap(), None);
+        let index = Path::new("a/model.safetensors.index.json");
+        assert_eq!(index_of(index).unwrap().as_deref(), Some(index));
+        for (name, plain) in [
+            ("a.bin", true),
+            ("../a.bin", false),
+            ("/a", false),
+            ("", false),
+        ] {
+            assert_eq!(is_plain(name), plain, "{name}");
+        }
+    }
+}
