@@ -62,7 +62,7 @@ fn model_files() {
         ("nowhere.safetensors", "No such file"),
         ("half.safetensors", "not a valid safetensors file"),
         ("stub.safetensors", "not a valid safetensors file"),
-        ("empty.safetensors", "not a valid safetensors file"),
+        ("empty.safetensors", "it is empty"),
         ("text.safetensors", "not a valid safetensors file"),
         ("cardless.safetensors", "names of its tensors"),
         ("future.safetensors", "format is 9"),

@@ -1,8 +1,9 @@
 //! Autoencoders from CompVis and diffusers files.
 
 use super::Checkpoint;
+use super::foreign;
 use super::part::{Part, Settings, Sought};
-use super::{foreign, key, setting};
+use super::setting::{self, key};
 use crate::Error;
 use crate::autoencoder::{Autoencoder, AutoencoderConfig, Bottleneck, SCALE_SD};
 use burn::tensor::Device;
@@ -60,8 +61,9 @@ impl AutoencoderFile {
     /// The autoencoder of an open checkpoint.
     fn of(checkpoint: Checkpoint, settings: &Settings) -> Result<Self, Error> {
         let Settings { values, path } = settings;
-        setting::check(values, key::AUTOENCODER, path)?;
+        // First: the folder of another part has a file of the same name.
         let prefix = AUTOENCODER.prefix(&checkpoint)?.to_string();
+        setting::check(values, key::AUTOENCODER, path)?;
         if let Some(family) = foreign::family(checkpoint.tensors()) {
             // Of the same names, with other latents.
             return Err(checkpoint.source.broken("autoencoder", family));

@@ -2,7 +2,8 @@
 
 use super::Checkpoint;
 use super::latent::{HEADS, PREFIX, whole};
-use super::{key, setting, shard};
+use super::setting::{self, key};
+use super::shard;
 use crate::Error;
 use crate::network::{LatentAttention, LatentUNetConfig, NetworkConfig};
 use serde_json::{Value, json};

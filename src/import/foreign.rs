@@ -30,7 +30,7 @@ pub(super) fn content(source: &Source) -> Result<Option<&'static str>, Error> {
         .iter()
         .any(|tag| begins(tag))
     {
-        "it is a page of the web, such as a server sends in place of a file; download it again, where need be after a login"
+        "it is a page of the web, such as the error page or the login that a server sends in place of a file; download it again"
     } else if start.starts_with(b"GGUF") || end == Some("gguf") {
         "it is GGUF, the quantised weights of another program; give the safetensors or PyTorch file that it was made from"
     } else if start.starts_with(b"\x89HDF") || end == Some("h5") {

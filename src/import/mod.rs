@@ -17,7 +17,6 @@ mod export;
 mod foreign;
 mod infer;
 mod json;
-mod key;
 mod latent;
 mod legacy;
 mod network;
@@ -44,7 +43,7 @@ pub use tensor::TensorInfo;
 pub use text_encoder::TextEncoderFile;
 
 use crate::Error;
-use crate::checkpoint::{Card, IN_MEMORY, Kind, Model};
+use crate::checkpoint::{Card, IN_MEMORY, Model};
 use burn::tensor::Device;
 use content::Content;
 use pickle::{Arena, Id, Policy};
@@ -118,38 +117,6 @@ pub struct Checkpoint {
 const CARD: &str = "fewstep";
 
 impl Checkpoint {
-    /// Opens a file, or the U-Net of a folder that the diffusers library wrote. Of weights in several files any of them, or
-    /// their index (`*.index.json`), stands for all.
-    ///
-    /// # Errors
-    /// [`Error::File`] if it cannot be read, [`Error::Malformed`] if it is of no format that we read, or broken,
-    /// [`Error::ForeignCode`] if it mentions names that have nothing to do with weights.
-    pub fn read(path: &Path) -> Result<Self, Error> {
-        if path.is_dir() {
-            let folders = [path.join("unet"), path.to_path_buf()];
-            let mut inside = folders.iter();
-            let found = inside.find_map(|folder| shard::find(folder, &diffusers::FILES));
-            let mut products = [Kind::Student, Kind::Teacher]
-                .map(|kind| path.join(kind.file_name()))
-                .into_iter();
-            if found.is_none()
-                && let Some(model) = products.find(|file| file.is_file())
-            {
-                let reason = format!(
-                    "it is the folder of a run; give the model in it, {}",
-                    model.display()
-                );
-                return Err(Error::malformed(path, "folder of diffusers", reason));
-            }
-            let missing = || folders[0].join(diffusers::FILE);
-            return Self::read(&found.unwrap_or_else(missing));
-        }
-        match shard::index_of(path)? {
-            Some(index) => shard::read(&index),
-            None => Self::parse(Source::open(path)?),
-        }
-    }
-
     /// Nothing known and no tensors.
     fn empty(format: Format, source: Source) -> Self {
         Self {
@@ -277,8 +244,8 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::File`] if it cannot be read, [`Error::InvalidValue`] for a name that the file does not have.
     pub fn bytes(&self, name: &str) -> Result<Vec<u8>, Error> {
-        let holder = self.shards.holder(name).unwrap_or(self);
-        self.info(name)?.read(&holder.source)
+        let holder = self.shards.holder(name).unwrap_or(&self.source);
+        self.info(name)?.read(holder)
     }
 
     /// Bytes of the file, or of all its shards.

@@ -1,7 +1,7 @@
 //! CLIP text encoders from CompVis and diffusers files.
 
 use super::part::{Part, Sought};
-use super::{key, setting};
+use super::setting::{self, key};
 use crate::Error;
 use crate::text::{TextEncoder, TextEncoderConfig};
 use burn::tensor::Device;
@@ -49,13 +49,13 @@ impl TextEncoderFile {
     /// [`Checkpoint::read`](super::Checkpoint::read).
     pub fn open(path: &Path, heads: Option<usize>) -> Result<Self, Error> {
         let (checkpoint, found) = TEXT_ENCODER.open(path)?;
+        let prefix = TEXT_ENCODER.prefix(&checkpoint)?.to_string();
         // CLIP as a whole has a table for each half.
         let settings = match &found.values["text_config"] {
             Value::Null => &found.values,
             text => text,
         };
         setting::check(settings, key::TEXT_ENCODER, &found.path)?;
-        let prefix = TEXT_ENCODER.prefix(&checkpoint)?.to_string();
         let names = checkpoint.tensors().keys().filter_map(|name| {
             let rest = name.strip_prefix(&prefix)?;
             let weight = rest != POSITIONS && (!prefix.is_empty() || is_inside(rest));

@@ -1,8 +1,9 @@
 //! Weights in several files, with an index that says which tensor is in which, as transformers and diffusers write large
 //! ones. Every tensor is read from its own file, and only when it is asked for.
 
+mod read;
+
 use super::source::Source;
-use super::{Checkpoint, Format};
 use crate::Error;
 use crate::checkpoint::hash_bytes;
 use serde_json::{Map, Value};
@@ -10,27 +11,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 const WHAT: &str = "index of shards";
-/// Largest index, and most files that it may name.
+/// Largest index.
 const LONGEST: u64 = 16 << 20;
-const MOST: usize = 1024;
 
 /// The files of a checkpoint that is not one file.
 #[derive(Debug, Default)]
 pub(super) struct Shards {
-    files: Vec<Checkpoint>,
+    files: Vec<Source>,
     /// Which of them each tensor is in.
     owners: BTreeMap<String, usize>,
 }
 
 impl Shards {
     /// The file with a tensor; `None` where there is but one file.
-    pub(super) fn holder(&self, tensor: &str) -> Option<&Checkpoint> {
+    pub(super) fn holder(&self, tensor: &str) -> Option<&Source> {
         self.owners.get(tensor).map(|index| &self.files[*index])
     }
 
     /// Bytes of all of them; `None` where there is but one file.
     pub(super) fn size(&self) -> Option<u64> {
-        let sizes = self.files.iter().map(Checkpoint::size);
+        let sizes = self.files.iter().map(Source::len);
         (!self.files.is_empty()).then(|| sizes.fold(0, u64::saturating_add))
     }
 
@@ -39,7 +39,7 @@ impl Shards {
         if self.files.is_empty() {
             return None;
         }
-        let line = |file: &Checkpoint| -> Result<String, Error> {
+        let line = |file: &Source| -> Result<String, Error> {
             let name = file.path().file_name().unwrap_or_default();
             Ok(format!("{} {}\n", name.to_string_lossy(), file.hash()?))
         };
@@ -139,90 +139,6 @@ fn index_names(stem: &str, end: &str) -> Vec<String> {
         names.push(format!("{stem}.{end}.index.{variant}.json"));
     }
     names
-}
-
-/// The weights of all shards of an index.
-///
-/// # Errors
-/// [`Error::Malformed`] that names the shard that is missing or that does not hold what the index says, or the tensor that
-/// is in two of them; and as [`Checkpoint::read`].
-pub(super) fn read(path: &Path) -> Result<Checkpoint, Error> {
-    let source = Source::open(path)?;
-    let broken = |reason: String| source.broken(WHAT, reason);
-    let map = weight_map(&source)?;
-    let mut listed: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for (tensor, file) in &map {
-        let file = file.as_str().filter(|file| is_plain(file));
-        let file =
-            file.ok_or_else(|| broken(format!("of {tensor} it says no name of a file beside it")))?;
-        listed.entry(file).or_default().insert(tensor);
-    }
-    if listed.is_empty() || listed.len() > MOST {
-        return Err(broken(format!("it names {} files", listed.len())));
-    }
-    // Before any is opened: all that is missing is said at once.
-    let missing: Vec<&str> = listed
-        .keys()
-        .filter(|file| !path.with_file_name(file).is_file())
-        .copied()
-        .collect();
-    if let [first, ..] = missing.as_slice() {
-        let tensor = listed[first].iter().next().unwrap_or(&"");
-        let reason = format!(
-            "of its {} files {} not beside it: {} (with {tensor}...); put all of them into one folder",
-            listed.len(),
-            if missing.len() == 1 {
-                "one is"
-            } else {
-                "some are"
-            },
-            missing.join(", ")
-        );
-        return Err(broken(reason));
-    }
-    let mut shards = Shards::default();
-    let mut tensors = BTreeMap::new();
-    for (index, (file, wanted)) in listed.iter().enumerate() {
-        let mut shard = Checkpoint::parse(Source::open(&path.with_file_name(file))?)?;
-        for (name, info) in std::mem::take(&mut shard.tensors) {
-            if let Some(other) = shards.owners.get(&name) {
-                let other: &Checkpoint = &shards.files[*other];
-                let reason = format!("{name} is in {file} and in {}", other.path().display());
-                return Err(broken(reason));
-            }
-            if !wanted.contains(name.as_str()) {
-                let said = match map.get(&name).and_then(Value::as_str) {
-                    Some(said) => format!("the index says that it is in {said}"),
-                    None => "the index does not name it".into(),
-                };
-                return Err(broken(format!("{name} is in {file}, but {said}")));
-            }
-            shards.owners.insert(name.clone(), index);
-            tensors.insert(name, info);
-        }
-        if let Some(name) = wanted.iter().find(|name| !tensors.contains_key(**name)) {
-            return Err(broken(format!(
-                "{name} is said to be in {file}, which has no such tensor"
-            )));
-        }
-        shards.files.push(shard);
-    }
-    let first = shards.files.first();
-    let format = first.map_or(Format::Safetensors, |first| first.format);
-    let metadata = first
-        .map(|first| first.metadata.clone())
-        .unwrap_or_default();
-    let mut globals = Vec::new();
-    for shard in &mut shards.files {
-        globals.append(&mut shard.globals);
-    }
-    Ok(Checkpoint {
-        metadata,
-        globals,
-        tensors,
-        shards,
-        ..Checkpoint::empty(format, source)
-    })
 }
 
 /// The files that an index names, each once.

@@ -7,7 +7,7 @@
 //! The lists are those of diffusers 0.42 and transformers 5.24, and what older versions wrote besides.
 
 /// What a key may be.
-pub(super) enum Rule {
+pub(in crate::import) enum Rule {
     /// It is read where it is needed.
     Read,
     /// The tensors say the same, and are compared.
@@ -22,7 +22,7 @@ pub(super) enum Rule {
 
 use Rule::{Any, Each, Only, Read, Tensors};
 
-pub(super) type Table = &'static [(&'static str, Rule)];
+pub(in crate::import) type Table = &'static [(&'static str, Rule)];
 
 const SAMPLER: &str = "of another library's sampler; samplers here have settings of their own";
 const UNUSED: &str = "means something only beside a key that is refused";
@@ -33,7 +33,7 @@ const KIND: &str = "names for the library, not for the model";
 const GENERATION: &str = "of models that write texts, which older versions note for all";
 
 /// `UNet2DConditionModel`.
-pub(super) const UNET: Table = &[
+pub(in crate::import) const UNET: Table = &[
     ("_class_name", Only(&["\"UNet2DConditionModel\""])),
     ("sample_size", Read),
     ("attention_head_dim", Read),
@@ -89,7 +89,7 @@ pub(super) const UNET: Table = &[
 ];
 
 /// `AutoencoderKL` and `VQModel`.
-pub(super) const AUTOENCODER: Table = &[
+pub(in crate::import) const AUTOENCODER: Table = &[
     ("_class_name", Only(&["\"AutoencoderKL\"", "\"VQModel\""])),
     ("scaling_factor", Read),
     ("in_channels", Tensors),
@@ -122,7 +122,7 @@ pub(super) const AUTOENCODER: Table = &[
 ];
 
 /// `CLIPTextConfig`.
-pub(super) const TEXT_ENCODER: Table = &[
+pub(in crate::import) const TEXT_ENCODER: Table = &[
     ("model_type", Only(&["\"clip_text_model\"", "\"clip\""])),
     ("num_attention_heads", Read),
     ("hidden_size", Tensors),
@@ -211,7 +211,7 @@ pub(super) const TEXT_ENCODER: Table = &[
 ];
 
 /// The schedulers of models with discrete times.
-pub(super) const SCHEDULER: Table = &[
+pub(in crate::import) const SCHEDULER: Table = &[
     ("num_train_timesteps", Only(&["1000"])),
     ("beta_schedule", Only(&["\"scaled_linear\""])),
     ("beta_start", Only(&["0.00085"])),

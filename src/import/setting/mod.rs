@@ -1,7 +1,9 @@
 //! Configurations of diffusers and transformers, checked key by key.
 
-use super::key::{Rule, Table};
+pub(super) mod key;
+
 use crate::Error;
+use key::{Rule, Table};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
@@ -101,7 +103,7 @@ fn each(said: &Value, kinds: &[&str]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::key::UNET;
+    use super::key::UNET;
     use super::*;
 
     #[test]
