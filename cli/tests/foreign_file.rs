@@ -27,7 +27,7 @@ fn what_is_given_in_place_of_a_model_is_named() {
             format!("distill ldm.toml --teacher {file} --out run"),
             format!("schedule {file} --steps 3"),
             format!("convert {file} out.safetensors"),
-            format!("evaluate {file} --reference {file}"),
+            format!("evaluate {file} --paired teacher.safetensors"),
             format!("bench {file}"),
             format!("sample teacher.safetensors --autoencoder {file} --seeds 0"),
             format!("sample sd --prompt cat --text-encoder {file} --seeds 0"),

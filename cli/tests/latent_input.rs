@@ -244,7 +244,7 @@ fn parts_of_other_models_and_mixed_layouts_are_told_apart() {
             format!("{sd_sample} --autoencoder data"),
             "data has no autoencoder",
         ),
-        ("sample sd/vae --seeds 0".into(), "names of its tensors"),
+        ("sample sd/vae --seeds 0".into(), "an autoencoder alone"),
         ("sample sd/text_encoder --seeds 0".into(), "text_encoder"),
         ("sample data --seeds 0".into(), "data/unet"),
     ] {

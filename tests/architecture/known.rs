@@ -61,7 +61,6 @@ pub const CIRCLES: &[(&str, &str)] = &[
     ("src/grid/list.rs", "src/grid/spacing.rs"),
     ("src/grid/search.rs", "src/grid/spacing.rs"),
     ("src/import/diffusers.rs", "src/import/latent.rs"),
-    ("src/import/mod.rs", "src/import/diffusers.rs"),
     ("src/import/mod.rs", "src/import/reader.rs"),
     ("src/import/mod.rs", "src/import/survey.rs"),
     ("src/import/pickle/mod.rs", "src/import/pickle/opcode.rs"),
