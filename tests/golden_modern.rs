@@ -33,3 +33,9 @@ fn check(case: &str, rows: usize) {
 fn inception() {
     check("inception.safetensors", 15);
 }
+
+#[test]
+fn clip() {
+    check("clip.safetensors", 6);
+    check("openclip.safetensors", 3);
+}

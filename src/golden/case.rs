@@ -99,6 +99,11 @@ impl Case {
         self.number(&self.description["tolerance"], measure)
     }
 
+    /// The tolerance of all measures, for cases that have only one.
+    pub(super) fn tolerance_of_all(&self) -> Result<f64, Problem> {
+        self.number(&self.description, "tolerance")
+    }
+
     /// A finite number.
     pub(super) fn number(&self, of: &Value, key: &str) -> Result<f64, Problem> {
         let number = of[key].as_f64().filter(|n| n.is_finite());

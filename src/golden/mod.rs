@@ -192,6 +192,7 @@ fn runner(kind: &str) -> Option<Runner> {
         "latent_solver" => solver::run_latent,
         "latent_train" => train::run,
         "guidance_timesteps" => guidance::run,
+        "clip" => feature::clip,
         "inception" => feature::inception,
         "layout" => layout::run,
         "diffusers_layout" => compvis::run_folder,

@@ -1,10 +1,10 @@
 //! The text half of CLIP: a transformer in which a token sees those before it. [Radford et al. 2021, Sec. 2.4]
 
 use super::TextEncoderConfig;
+use super::layer::{Activation, LayerNorm, Layers};
 use crate::Error;
-use crate::network::Linear;
 use burn::module::{Module, Param};
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData, activation};
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
 /// The encoder with its weights.
 #[derive(Module, Debug)]
@@ -12,6 +12,8 @@ pub struct TextEncoder {
     text_model: TextModel,
     #[module(skip)]
     config: TextEncoderConfig,
+    #[module(skip)]
+    activation: Activation,
 }
 
 #[derive(Module, Debug)]
@@ -32,78 +34,29 @@ struct Table {
     weight: Param<Tensor<2>>,
 }
 
-#[derive(Module, Debug)]
-struct Layers {
-    layers: Vec<Layer>,
-}
-
-#[derive(Module, Debug)]
-struct Layer {
-    layer_norm1: LayerNorm,
-    self_attn: Attention,
-    layer_norm2: LayerNorm,
-    mlp: Perceptron,
-}
-
-#[derive(Module, Debug)]
-struct Attention {
-    q_proj: Linear,
-    k_proj: Linear,
-    v_proj: Linear,
-    out_proj: Linear,
-}
-
-#[derive(Module, Debug)]
-struct Perceptron {
-    fc1: Linear,
-    fc2: Linear,
-}
-
-/// Normalisation of each token.
-#[derive(Module, Debug)]
-struct LayerNorm {
-    weight: Param<Tensor<1>>,
-    bias: Param<Tensor<1>>,
-}
-
-const EPSILON: f64 = 1e-5;
-/// x sigmoid(1.702 x) is nearly the GELU. [Hendrycks & Gimpel 2016, Sec. 2]
-const QUICK_GELU: f64 = 1.702;
-
 impl TextEncoder {
     pub(super) fn new(config: &TextEncoderConfig, device: &Device) -> Self {
         let table = |rows| Table {
             weight: Param::from_tensor(Tensor::zeros([rows, config.width], device)),
         };
-        let linear = |input, output| Linear::new(input, output, true, device);
         let (width, inner) = (config.width, config.inner_width);
-        let layer = |_| Layer {
-            layer_norm1: LayerNorm::new(width, device),
-            self_attn: Attention {
-                q_proj: linear(width, width),
-                k_proj: linear(width, width),
-                v_proj: linear(width, width),
-                out_proj: linear(width, width),
-            },
-            layer_norm2: LayerNorm::new(width, device),
-            mlp: Perceptron {
-                fc1: linear(width, inner),
-                fc2: linear(inner, width),
-            },
-        };
         Self {
             text_model: TextModel {
                 embeddings: Embeddings {
                     token_embedding: table(config.vocabulary),
                     position_embedding: table(config.positions),
                 },
-                encoder: Layers {
-                    layers: (0..config.layers).map(layer).collect(),
-                },
+                encoder: Layers::new(config.layers, width, inner, device),
                 final_layer_norm: LayerNorm::new(width, device),
             },
             config: *config,
+            activation: Activation::QuickGelu,
         }
+    }
+
+    /// The same with another function inside its blocks than OpenAI's models have.
+    pub(crate) fn with_activation(self, activation: Activation) -> Self {
+        Self { activation, ..self }
     }
 
     /// Its sizes.
@@ -129,7 +82,7 @@ impl TextEncoder {
     ) -> Result<Tensor<3>, Error> {
         let tokens = self.check(rows)?;
         let (model, width) = (&self.text_model, self.config.width);
-        let device = model.final_layer_norm.weight.val().device();
+        let device = model.embeddings.position_embedding.weight.val().device();
         let ids: Vec<i64> = rows
             .iter()
             .flat_map(|row| row.iter().map(|id| i64::from(*id)))
@@ -144,7 +97,7 @@ impl TextEncoder {
         let later = Tensor::<2, Bool>::tril_mask([tokens, tokens], 0, &device);
         visit(&hidden);
         for layer in &model.encoder.layers {
-            hidden = layer.forward(hidden, &later, self.config.heads);
+            hidden = layer.forward(hidden, Some(&later), self.config.heads, self.activation);
             visit(&hidden);
         }
         Ok(model.final_layer_norm.forward(hidden))
@@ -172,56 +125,6 @@ impl TextEncoder {
             }
             None => Ok(tokens),
         }
-    }
-}
-
-impl Layer {
-    fn forward(&self, hidden: Tensor<3>, later: &Tensor<2, Bool>, heads: usize) -> Tensor<3> {
-        let seen = self.layer_norm1.forward(hidden.clone());
-        let hidden = hidden + self.self_attn.forward(seen, later, heads);
-        let [rows, tokens, width] = hidden.dims();
-        let seen = self.layer_norm2.forward(hidden.clone());
-        let inner = self.mlp.fc1.forward(seen.reshape([rows * tokens, width]));
-        let inner = inner.clone() * activation::sigmoid(inner.mul_scalar(QUICK_GELU));
-        hidden + self.mlp.fc2.forward(inner).reshape([rows, tokens, width])
-    }
-}
-
-impl Attention {
-    /// `later` is true where a token (column) comes after the one that looks (row).
-    fn forward(&self, hidden: Tensor<3>, later: &Tensor<2, Bool>, heads: usize) -> Tensor<3> {
-        let [rows, tokens, width] = hidden.dims();
-        let flat = hidden.reshape([rows * tokens, width]);
-        let part = |layer: &Linear| {
-            let all = layer.forward(flat.clone());
-            all.reshape([rows, tokens, heads, width / heads])
-                .swap_dims(1, 2)
-        };
-        let query = part(&self.q_proj).mul_scalar(((width / heads) as f64).powf(-0.5));
-        let scores = query.matmul(part(&self.k_proj).swap_dims(2, 3));
-        let later = later.clone().unsqueeze::<4>();
-        let scores = scores.mask_fill(
-            later.expand([rows, heads, tokens, tokens]),
-            f32::NEG_INFINITY,
-        );
-        let mixed = activation::softmax(scores, 3).matmul(part(&self.v_proj));
-        let mixed = mixed.swap_dims(1, 2).reshape([rows * tokens, width]);
-        self.out_proj.forward(mixed).reshape([rows, tokens, width])
-    }
-}
-
-impl LayerNorm {
-    fn new(width: usize, device: &Device) -> Self {
-        Self {
-            weight: Param::from_tensor(Tensor::ones([width], device)),
-            bias: Param::from_tensor(Tensor::zeros([width], device)),
-        }
-    }
-
-    fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
-        let (variance, mean) = hidden.clone().var_mean_bias(2);
-        let normal = (hidden - mean) / (variance + EPSILON).sqrt();
-        normal * self.weight.val().unsqueeze() + self.bias.val().unsqueeze()
     }
 }
 

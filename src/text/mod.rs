@@ -6,11 +6,14 @@
 mod bpe;
 mod config;
 mod encoder;
+mod layer;
 mod split;
 mod tokenizer;
 mod vocabulary;
 
 pub use config::TextEncoderConfig;
 pub use encoder::TextEncoder;
+pub use layer::Activation;
+pub(crate) use layer::{LayerNorm, Layers};
 pub use tokenizer::{Tokenizer, Tokens, Truncation};
 pub use vocabulary::Vocabulary;

@@ -1,0 +1,16 @@
+//! CLIP: pictures and texts as vectors of unit length, the closer the better they fit. [Radford et al. 2021; Hessel et al. 2021]
+
+mod config;
+mod key;
+mod model;
+mod picture;
+mod read;
+mod vision;
+
+pub use config::{ClipConfig, VisionConfig};
+pub use model::Clip;
+pub use picture::Preparation;
+
+pub(crate) use config::Told;
+pub(crate) use key::from_names;
+pub(crate) use read::assemble;
