@@ -1,11 +1,12 @@
 //! A zip archive of pictures, laid out like a folder of them.
 
-use super::{Dataset, Options, Skipped, fit, folder};
+use super::{Dataset, Options, Skipped, Split, fit, folder};
 use crate::Error;
 use rayon::prelude::*;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use zip::ZipArchive;
 
 /// Pictures unpacked at a time, so that the archive is never in memory as a whole.
@@ -14,46 +15,77 @@ const CHUNK: usize = 256;
 /// A picture's file is not read beyond this size, in bytes, whatever the archive promises.
 const LARGEST: u64 = 1 << 28;
 
-/// Reads all pictures in an archive.
-pub(super) fn open(path: &Path, options: &Options) -> Result<Dataset, Error> {
-    let malformed = |reason: String| Error::malformed(path, "zip archive", reason);
-    let file = File::open(path).map_err(Error::file("read", path))?;
-    let mut archive =
-        ZipArchive::new(BufReader::new(file)).map_err(|error| malformed(error.to_string()))?;
-    let mut entries: Vec<(PathBuf, usize)> = Vec::new();
-    for index in 0..archive.len() {
-        let entry = archive
-            .by_index_raw(index)
-            .map_err(|error| malformed(error.to_string()))?;
-        // Names that lead out of the archive are nobody's pictures.
-        let name = entry
-            .enclosed_name()
-            .filter(|name| folder::is_picture(name));
-        if let (true, Some(name)) = (entry.is_file(), name) {
-            entries.push((name, index));
-        }
-    }
-    entries.sort();
-    let part = folder::choose(
-        entries.iter().map(|(name, _)| name.as_path()),
-        options.split,
-    )?;
-    let mut images = Vec::with_capacity(entries.len());
-    for chunk in entries.chunks(CHUNK) {
-        let mut files = Vec::with_capacity(chunk.len());
-        for (name, index) in chunk {
-            if let Ok(inside) = name.strip_prefix(part.unwrap_or_default()) {
-                files.push((inside, name, read(&mut archive, *index)));
+/// The pictures of an archive that is open.
+#[derive(Debug)]
+pub(super) struct Entries {
+    path: PathBuf,
+    archive: Mutex<ZipArchive<BufReader<File>>>,
+    /// Name and number of each, in the order of the names.
+    entries: Vec<(PathBuf, usize)>,
+    /// The folder inside which they are.
+    part: &'static str,
+}
+
+impl Entries {
+    /// Lists the pictures of a part.
+    pub(super) fn open(path: &Path, split: Split) -> Result<Self, Error> {
+        let malformed = |reason: String| Error::malformed(path, "zip archive", reason);
+        let file = File::open(path).map_err(Error::file("read", path))?;
+        let mut archive =
+            ZipArchive::new(BufReader::new(file)).map_err(|error| malformed(error.to_string()))?;
+        let mut entries: Vec<(PathBuf, usize)> = Vec::new();
+        for index in 0..archive.len() {
+            let entry = archive
+                .by_index_raw(index)
+                .map_err(|error| malformed(error.to_string()))?;
+            let name = entry
+                .enclosed_name()
+                .filter(|name| folder::is_picture(name));
+            if let (true, Some(name)) = (entry.is_file(), name) {
+                entries.push((name, index));
             }
         }
-        images.par_extend(files.into_par_iter().map(|(inside, name, file)| {
-            let image = file
-                .and_then(|file| fit::decode(&file, options))
-                .map_err(|reason| Skipped {
-                    name: path.join(name),
-                    reason,
-                });
-            (folder::class(inside), image)
+        entries.sort();
+        let part = folder::choose(entries.iter().map(|(name, _)| name.as_path()), split)?;
+        let part = part.unwrap_or_default();
+        entries.retain(|(name, _)| name.starts_with(part));
+        Ok(Self {
+            path: path.to_path_buf(),
+            archive: Mutex::new(archive),
+            entries,
+            part,
+        })
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Some of the files, with their names for messages.
+    pub(super) fn read(&self, indices: &[usize]) -> Vec<(PathBuf, Result<Vec<u8>, String>)> {
+        // A thread that panicked leaves an archive that can still be read from the start of any entry.
+        let mut archive = self.archive.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = |index: &usize| {
+            let (name, number) = &self.entries[*index];
+            (self.path.join(name), read(&mut archive, *number))
+        };
+        indices.iter().map(file).collect()
+    }
+}
+
+/// Reads all pictures in an archive.
+pub(super) fn open(path: &Path, options: &Options) -> Result<Dataset, Error> {
+    let entries = Entries::open(path, options.split)?;
+    let all: Vec<usize> = (0..entries.len()).collect();
+    let mut images = Vec::with_capacity(all.len());
+    for chunk in all.chunks(CHUNK) {
+        let files = entries.read(chunk).into_par_iter().zip(chunk);
+        images.par_extend(files.map(|((name, file), index)| {
+            let inside = entries.entries[*index].0.strip_prefix(entries.part);
+            let class = inside.ok().and_then(folder::class);
+            let image = file.and_then(|file| fit::decode(&file, options));
+            (class, image.map_err(|reason| Skipped { name, reason }))
         }));
     }
     Dataset::assemble(path, options, images)

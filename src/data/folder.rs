@@ -3,7 +3,7 @@
 use super::{Dataset, Options, SHEET, Skipped, Split, fit};
 use crate::Error;
 use rayon::prelude::*;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use walkdir::{DirEntry, WalkDir};
 
 /// Whether a file name looks like a picture's. Hidden files are not, nor is the sheet of all samples in a folder of samples.
@@ -53,6 +53,25 @@ pub(super) fn choose<'a>(
 
 /// Reads all pictures below a folder.
 pub(super) fn open(folder: &Path, options: &Options) -> Result<Dataset, Error> {
+    let paths = walk(folder)?;
+    if let Some(part) = choose(paths.iter().map(|path| path.as_path()), options.split)? {
+        return open_part(&folder.join(part), &paths, part, options);
+    }
+    open_part(folder, &paths, "", options)
+}
+
+/// The pictures of a part of a folder, in the same order.
+pub(super) fn list(folder: &Path, split: Split) -> Result<Vec<PathBuf>, Error> {
+    let paths = walk(folder)?;
+    let part = choose(paths.iter().map(|path| path.as_path()), split)?;
+    let inside = paths
+        .iter()
+        .filter(|path| path.starts_with(part.unwrap_or_default()));
+    Ok(inside.map(|path| folder.join(path)).collect())
+}
+
+/// The pictures in a folder and below, relative to it, in the order of their names.
+fn walk(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let visible = |entry: &DirEntry| {
         entry.depth() == 0 || !entry.file_name().as_encoded_bytes().starts_with(b".")
     };
@@ -68,15 +87,12 @@ pub(super) fn open(folder: &Path, options: &Options) -> Result<Dataset, Error> {
             paths.push(inside.to_owned());
         }
     }
-    if let Some(part) = choose(paths.iter().map(|path| path.as_path()), options.split)? {
-        return open_part(&folder.join(part), &paths, part, options);
-    }
-    open_part(folder, &paths, "", options)
+    Ok(paths)
 }
 
 fn open_part(
     root: &Path,
-    paths: &[std::path::PathBuf],
+    paths: &[PathBuf],
     part: &str,
     options: &Options,
 ) -> Result<Dataset, Error> {

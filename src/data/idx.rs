@@ -23,15 +23,7 @@ pub(super) fn find(folder: &Path, split: Split) -> Option<PathBuf> {
 
 /// Reads an image file, and the label file beside it if there is one.
 pub(super) fn open(images: &Path, options: &Options) -> Result<Dataset, Error> {
-    let (dimensions, bytes) = read(images)?;
-    let &[count, height, width] = dimensions.as_slice() else {
-        let reason = format!("it has {} dimensions, images have 3", dimensions.len());
-        return Err(Error::malformed(images, "IDX image file", reason));
-    };
-    if bytes.is_empty() {
-        let reason = format!("it holds no pixel: {count} x {height} x {width}");
-        return Err(Error::malformed(images, "IDX image file", reason));
-    }
+    let ([count, height, width], bytes) = self::images(images)?;
     let fitted = bytes.par_chunks_exact(height * width).map(|image| {
         let grey = image::GrayImage::from_raw(width as u32, height as u32, image.to_vec());
         let grey = grey.ok_or_else(|| "the image is too large".to_owned())?;
@@ -58,6 +50,20 @@ pub(super) fn open(images: &Path, options: &Options) -> Result<Dataset, Error> {
         classes: (0..classes).map(|class| class.to_string()).collect(),
         skipped: Vec::new(),
     })
+}
+
+/// Number, height and width of the images of a file, and their bytes.
+pub(super) fn images(path: &Path) -> Result<([usize; 3], Vec<u8>), Error> {
+    let (dimensions, bytes) = read(path)?;
+    let &[count, height, width] = dimensions.as_slice() else {
+        let reason = format!("it has {} dimensions, images have 3", dimensions.len());
+        return Err(Error::malformed(path, "IDX image file", reason));
+    };
+    if bytes.is_empty() {
+        let reason = format!("it holds no pixel: {count} x {height} x {width}");
+        return Err(Error::malformed(path, "IDX image file", reason));
+    }
+    Ok(([count, height, width], bytes))
 }
 
 fn labels(path: &Path, images: usize) -> Result<Vec<usize>, Error> {

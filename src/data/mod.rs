@@ -8,6 +8,9 @@ mod fit;
 mod folder;
 pub(crate) mod foreign;
 mod idx;
+mod stream;
+
+pub use stream::{Pictures, Plain};
 
 use crate::{Error, Images};
 use burn::tensor::{Device, TensorData};

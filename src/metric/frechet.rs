@@ -4,81 +4,145 @@ use super::Moments;
 use crate::Error;
 use faer::diag::Diag;
 use faer::dyn_stack::{MemBuffer, MemStack};
-use faer::linalg::{evd, matmul, svd};
-use faer::{Accum, Mat, Par};
+use faer::linalg::{matmul, svd};
+use faer::{Accum, Mat, MatRef, Par};
+use rayon::prelude::*;
 
 /// |m1 - m2|^2 + tr(S1 + S2 - 2 (S1^1/2 S2 S1^1/2)^1/2), in f64; never negative. [Heusel et al. 2017, Eq. 6]
 ///
-/// With S = A A^T from a symmetric eigen-decomposition, the last trace is the sum of the singular values of A1^T A2:
-/// real whatever the covariances, and exact to rounding where they are singular (fewer images than features), where
-/// the square root of a product's eigenvalues loses half the digits.
+/// With S = A A^T, the last trace is the sum of the singular values of A1^T A2: real whatever the covariances, and exact to
+/// rounding where they are singular (fewer images than features), where the square root of a product's eigenvalues loses
+/// half the digits. A is a Cholesky factor with pivots, which has as many columns as the covariance has ranks: of few images
+/// the distance is found in no time.
 ///
 /// # Errors
-/// [`Error::Incompatible`] if the moments come from different feature networks or sizes; [`Error::InvalidValue`] if a
+/// [`Error::Incompatible`] if the moments come from different feature networks or sizes; [`Error::InvalidValue`] if the
 /// decomposition does not converge.
 pub fn frechet_distance(a: &Moments, b: &Moments) -> Result<f64, Error> {
-    let size = a.mean.len();
-    if size != b.mean.len() || a.features != b.features {
-        let name =
-            |m: &Moments| format!("{} features of network {:.12?}", m.mean.len(), m.features);
-        return Err(Error::Incompatible {
-            first: name(a),
-            second: name(b),
-            remedy: "take both moments with the same feature network".into(),
-        });
+    check(a, b)?;
+    let (root_a, root_b) = rayon::join(|| Root::of(a), || Root::of(b));
+    distance((a, &root_a), (b, &root_b))
+}
+
+/// Moments that several others are compared with.
+#[derive(Debug)]
+pub struct FrechetReference<'a> {
+    moments: &'a Moments,
+    root: Root,
+}
+
+impl<'a> FrechetReference<'a> {
+    /// Takes the reference's root once.
+    pub fn new(moments: &'a Moments) -> Self {
+        Self {
+            moments,
+            root: Root::of(moments),
+        }
     }
-    let shift: f64 = a
-        .mean
-        .iter()
-        .zip(&b.mean)
-        .map(|(x, y)| (x - y).powi(2))
-        .sum();
+
+    /// As [`frechet_distance`] from the reference to each of some moments, several at a time.
+    ///
+    /// # Errors
+    /// As [`frechet_distance`].
+    pub fn distances(&self, others: &[Moments]) -> Result<Vec<f64>, Error> {
+        let each = |other: &Moments| {
+            check(other, self.moments)?;
+            distance((other, &Root::of(other)), (self.moments, &self.root))
+        };
+        others.par_iter().map(each).collect()
+    }
+}
+
+fn check(a: &Moments, b: &Moments) -> Result<(), Error> {
+    if a.mean.len() == b.mean.len() && a.features == b.features {
+        return Ok(());
+    }
+    let name = |m: &Moments| format!("{} features of network {:.12?}", m.mean.len(), m.features);
+    Err(Error::Incompatible {
+        first: name(a),
+        second: name(b),
+        remedy: "take both moments with the same feature network".into(),
+    })
+}
+
+fn distance((a, root_a): (&Moments, &Root), (b, root_b): (&Moments, &Root)) -> Result<f64, Error> {
+    let size = a.mean.len();
+    let pairs = a.mean.iter().zip(&b.mean);
+    let shift: f64 = pairs.map(|(x, y)| (x - y).powi(2)).sum();
     let trace = |m: &Moments| -> f64 { m.covariance.iter().step_by(size + 1).sum() };
-    let (root_a, root_b) = (root(a)?, root(b)?);
-    let mut product = Mat::zeros(size, size);
-    let (left, right) = (root_a.transpose(), &root_b);
-    matmul::matmul(&mut product, Accum::Replace, left, right, 1.0, Par::Seq);
-    let overlap: f64 = singular_values(&product)?.iter().sum();
+    let overlap = match root_a.rank.min(root_b.rank) {
+        0 => 0.0,
+        _ => {
+            let (left, right) = (root_a.matrix(size), root_b.matrix(size));
+            // One thread: the result must not depend on how many there are.
+            let mut product = Mat::zeros(root_a.rank, root_b.rank);
+            matmul::matmul(
+                &mut product,
+                Accum::Replace,
+                left.transpose(),
+                right,
+                1.0,
+                Par::Seq,
+            );
+            singular_values(&product)?.iter().sum()
+        }
+    };
     Ok((shift + trace(a) + trace(b) - 2.0 * overlap).max(0.0))
 }
 
-/// A with A A^T = S: eigenvectors times the roots of their eigenvalues.
-fn root(moments: &Moments) -> Result<Mat<f64>, Error> {
-    let size = moments.mean.len();
-    let matrix = Mat::from_fn(size, size, |i, j| moments.covariance[i * size + j]);
-    let (mut vectors, mut values) = (Mat::zeros(size, size), Diag::zeros(size));
-    // One thread: the result must not depend on how many there are.
-    let vectors_wanted = evd::ComputeEigenvectors::Yes;
-    let scratch =
-        evd::self_adjoint_evd_scratch::<f64>(size, vectors_wanted, Par::Seq, Default::default());
-    evd::self_adjoint_evd(
-        matrix.as_ref(),
-        values.as_mut(),
-        Some(vectors.as_mut()),
-        Par::Seq,
-        MemStack::new(&mut MemBuffer::new(scratch)),
-        Default::default(),
-    )
-    .map_err(|error| not_converged(format!("{error:?}")))?;
-    let values: Vec<f64> = values.column_vector().iter().copied().collect();
-    // What is below the rounding of the largest eigenvalue is zero, or its root would count.
-    let largest = values.iter().copied().fold(0.0, f64::max);
-    let floor = size as f64 * f64::EPSILON * largest;
-    Ok(Mat::from_fn(size, size, |i, j| {
-        let value = if values[j] > floor {
-            values[j].sqrt()
-        } else {
-            0.0
-        };
-        vectors[(i, j)] * value
-    }))
+/// A with A A^T = S, column by column.
+#[derive(Debug)]
+struct Root {
+    columns: Vec<f64>,
+    rank: usize,
+}
+
+impl Root {
+    /// The Cholesky factor whose next pivot is always the largest that is left. [Higham 2002, Sec. 10.3]
+    fn of(moments: &Moments) -> Self {
+        let size = moments.mean.len();
+        let covariance = &moments.covariance;
+        let mut left: Vec<f64> = covariance.iter().step_by(size + 1).copied().collect();
+        let largest = left.iter().copied().fold(0.0, f64::max);
+        // What is below the rounding of the largest is zero, or its root would count.
+        let floor = size as f64 * f64::EPSILON * largest;
+        let mut columns: Vec<f64> = Vec::new();
+        let mut rank = 0;
+        while rank < size {
+            let pivot = (0..size).fold(0, |best, i| if left[i] > left[best] { i } else { best });
+            if left[pivot] <= floor {
+                break;
+            }
+            let mut column = covariance[pivot * size..(pivot + 1) * size].to_vec();
+            for earlier in columns.chunks_exact(size) {
+                let factor = earlier[pivot];
+                let pairs = column.iter_mut().zip(earlier);
+                pairs.for_each(|(value, earlier)| *value -= factor * earlier);
+            }
+            let root = left[pivot].sqrt();
+            for (value, left) in column.iter_mut().zip(&mut left) {
+                *value /= root;
+                *left -= *value * *value;
+            }
+            // Its row is done, and only rounding is left of it.
+            column[pivot] = root;
+            left[pivot] = 0.0;
+            columns.extend(column);
+            rank += 1;
+        }
+        Self { columns, rank }
+    }
+
+    fn matrix(&self, size: usize) -> MatRef<'_, f64> {
+        MatRef::from_column_major_slice(&self.columns, size, self.rank)
+    }
 }
 
 fn singular_values(matrix: &Mat<f64>) -> Result<Vec<f64>, Error> {
-    let size = matrix.nrows();
-    let mut values = Diag::zeros(size);
+    let (rows, columns) = (matrix.nrows(), matrix.ncols());
+    let mut values = Diag::zeros(rows.min(columns));
     let none = svd::ComputeSvdVectors::No;
-    let scratch = svd::svd_scratch::<f64>(size, size, none, none, Par::Seq, Default::default());
+    let scratch = svd::svd_scratch::<f64>(rows, columns, none, none, Par::Seq, Default::default());
     svd::svd(
         matrix.as_ref(),
         values.as_mut(),

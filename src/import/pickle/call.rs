@@ -11,6 +11,8 @@ use crate::Error;
 
 /// Functions whose first argument is a function: how many of them may stand inside each other.
 const WRAPPED: usize = 8;
+/// How the name ends that makes an array of numpy's.
+pub(super) const ARRAY: &str = "multiarray._reconstruct";
 
 impl Machine<'_, '_, '_> {
     /// `callee(*arguments)`.
@@ -107,9 +109,9 @@ impl Machine<'_, '_, '_> {
 
     /// `object.__setstate__(state)`.
     pub(super) fn build(&mut self, id: Id, state: Id) -> Result<(), Error> {
-        // With slots the state is a pair.
+        // With slots the state is a pair; that of an array is a tuple by itself.
         let state = match self.arena.get(state) {
-            Node::Tuple(parts) if matches!(self.arena.get(id), Node::Object(_)) => {
+            Node::Tuple(parts) if matches!(self.arena.get(id), Node::Object(o) if !o.class.ends_with(ARRAY)) => {
                 parts.first().copied().unwrap_or(state)
             }
             _ => state,

@@ -3,11 +3,14 @@
 //! It knows the instructions of protocols 0 to 5 that files of weights use. Every count and length is checked against
 //! the file or paid for ([`Arena`]) before memory is taken; nesting costs no recursion.
 
+mod array;
 mod call;
 mod global;
 mod opcode;
 mod value;
 
+pub use array::{Array, pickled_arrays};
+pub(crate) use array::{numbers, row_major};
 pub use global::Global;
 pub(super) use value::{Arena, EMPTY, FALSE, Id, NONE, Node, Object, Policy, TRUE};
 
