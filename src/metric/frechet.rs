@@ -44,8 +44,8 @@ impl<'a> FrechetReference<'a> {
     ///
     /// # Errors
     /// As [`frechet_distance`].
-    pub fn distances(&self, others: &[Moments]) -> Result<Vec<f64>, Error> {
-        let each = |other: &Moments| {
+    pub fn distances(&self, others: &[&Moments]) -> Result<Vec<f64>, Error> {
+        let each = |other: &&Moments| {
             check(other, self.moments)?;
             distance((other, &Root::of(other)), (self.moments, &self.root))
         };
@@ -258,6 +258,17 @@ mod tests {
         let mean: f64 = a.mean.iter().map(|m| m * m).sum();
         let distance = frechet_distance(&a, &point).unwrap();
         assert!((distance - scale - mean).abs() < 1e-12 * scale);
+    }
+
+    #[test]
+    fn one_reference_gives_the_distances_of_each() {
+        let all = [1, 2, 3].map(|i| moments(&normals(i, 40), 8));
+        let reference = FrechetReference::new(&all[0]);
+        let found = reference.distances(&[&all[0], &all[1], &all[2]]).unwrap();
+        for (found, other) in found.iter().zip(&all) {
+            let expected = frechet_distance(other, &all[0]).unwrap();
+            assert_eq!(*found, expected);
+        }
     }
 
     #[test]

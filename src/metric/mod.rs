@@ -15,7 +15,7 @@ mod published;
 mod vectors;
 
 pub use classifier::{ClassifierRecipe, ClassifierStep, ClassifierTrainer, accuracy};
-pub use extractor::Extractor;
+pub use extractor::Extract;
 pub use features::{FeatureCard, Features};
 pub use frechet::{FrechetReference, frechet_distance};
 pub use inception_score::InceptionScore;
