@@ -88,6 +88,16 @@ pub enum Error {
         /// Where, in bytes from the start of the file.
         offset: u64,
     },
+    /// An image holds a number that is NaN or infinite.
+    #[error("{images}: numbers that are not finite (NaN or infinite), {place}; {remedy}")]
+    NotFinite {
+        /// Which images.
+        images: String,
+        /// At which step, and in which channels.
+        place: String,
+        /// What may be the reason.
+        remedy: String,
+    },
     /// A loss became NaN or infinite.
     #[error(
         "the loss is not finite at round {round}, step {step}; lower the learning rate, or resume from the last checkpoint with another seed"

@@ -28,7 +28,7 @@ pub mod workload;
 
 pub use burn::tensor::Device;
 pub use error::Error;
-pub use fewstep_kernels::keep_freed_memory;
+pub use fewstep_kernels::{OrExit, keep_freed_memory};
 pub use request::Request;
 
 /// A batch of images or latents, `[batch, channels, height, width]`.

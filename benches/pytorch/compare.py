@@ -116,7 +116,8 @@ class Net:
         out = [self.folder / f"{self.name}-{side}" for side in ("ours", "theirs")]
         command = [self.args.fewstep, "-q", "sample", self.file, "--seeds", f"0-{images - 1}"]
         command += ["--steps", 3, "--solver", "euler", "--analytic-first-step", "true"]
-        command += ["--noise", "torch-cpu", "--batch", 32, "--out", out[0]]
+        # Pictures of an earlier time would not be drawn again.
+        command += ["--noise", "torch-cpu", "--batch", 32, "--overwrite", "--out", out[0]]
         _, ours, our_memory = run(command, self.args.threads)
         command = [sys.executable, HERE / "sample.py", "--model", self.file, "--images", images]
         command += ["--variant", self.variants["forward"], "--batch", 32]

@@ -69,6 +69,9 @@ pub struct Global {
         env = "FEWSTEP_DEVICE"
     )]
     pub device: String,
+    /// Start even where a known limit on memory does not suffice
+    #[arg(long, global = true)]
+    pub ignore_memory: bool,
     /// Show no progress
     #[arg(long, short, global = true)]
     pub quiet: bool,
@@ -174,6 +177,31 @@ pub enum Command {
         /// The shell
         shell: Shell,
     },
+}
+
+impl Command {
+    /// What to change where memory does not suffice.
+    pub fn less_memory(&self) -> &'static str {
+        match self {
+            Self::Train(_) => {
+                "lower micro-batch (--set micro-batch=1 takes least, with the same result) or batch; what is done up to the \
+                 last checkpoint is kept for --resume"
+            }
+            Self::Distill(_) | Self::Sweep(_) | Self::Demo(_) => {
+                "lower micro-batch (--set micro-batch=1 takes least, with the same result), or set \
+                 gradient-checkpointing=true, or teacher-precision=bf16; what is done up to the last checkpoint is kept for \
+                 --resume"
+            }
+            Self::Sample(_) | Self::Bench(_) => {
+                "lower --batch (--batch 1 takes least); pictures that are written stay, and the same command goes on"
+            }
+            Self::Evaluate(_) => {
+                "take fewer --images, or --metrics frechet, which keeps no features; another machine may have more memory"
+            }
+            Self::Schedule(_) => "take fewer --trajectories, or fewer --candidates",
+            _ => "another machine may have more memory",
+        }
+    }
 }
 
 /// Prints the completion script.

@@ -2,6 +2,7 @@
 
 use crate::device::{Context, label, peak_memory};
 use crate::failure::wrong;
+use crate::output::Outputs;
 use crate::progress::{bytes, figure};
 use crate::say::say;
 use crate::typed::whole;
@@ -109,6 +110,9 @@ impl Work {
 /// Runs the verb.
 pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     let device = &context.device;
+    let mut outputs = Outputs::default();
+    outputs.file_if(verb.write_model.as_deref())?;
+    outputs.file_if(verb.write_results.as_deref())?;
     let (model, usual) = open(&verb.model, device)?;
     let batch = verb.batch.map_or(usual, usize::from);
     if verb.write_model.is_some() || verb.write_results.is_some() {

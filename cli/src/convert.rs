@@ -3,6 +3,7 @@
 
 use crate::device::Context;
 use crate::failure::wrong;
+use crate::output::Outputs;
 use crate::say::say;
 use crate::typed::{real, whole};
 use anyhow::Context as _;
@@ -95,6 +96,8 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
             "{path} exists already; name another file, or add --overwrite"
         )));
     }
+    let mut outputs = Outputs::default();
+    outputs.file(&output)?;
     let folded = folded(verb, context)?;
     let input = folded.as_ref().map_or(&*verb.input, |file| file.path());
     let checkpoint = Checkpoint::read(input)?;

@@ -4,9 +4,11 @@ use crate::args::RunArgs;
 use crate::asset::{Asset, FEATURES, STATISTICS, TEACHER, TEACHER_FIGURES};
 use crate::device::Context;
 use crate::distill::{PRODUCT, Start};
+use crate::feature_set::check_shape;
 use crate::generate::Generator;
 use crate::latent::Parts;
 use crate::measure::{Together, draw, together};
+use crate::output::Outputs;
 use crate::progress::{duration, figure};
 use crate::recipe::Source;
 use crate::run::{Outcome, Tick};
@@ -91,11 +93,16 @@ struct Summary {
 /// Runs the verb.
 pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
+    let mut outputs = Outputs::default();
+    outputs.folder(&verb.out)?;
     let bench = Bench::open(verb, context)?;
     let mut recipe: Recipe = Source::read(Path::new("demo"))?.resolve(&[])?;
     recipe.trajectories = verb.trajectories.unwrap_or(recipe.trajectories);
     let asset = Asset::find(verb.teacher.as_deref(), TEACHER)?;
     let (teacher, hash) = open(asset.path(), &context.device)?;
+    let remedy = "name others with --features, and statistics by them with --reference";
+    let texts = ["the teacher's pictures", "the features", remedy];
+    check_shape(&bench.features, teacher.card.network.image_shape(), texts)?;
     let reporter = context.reporter;
     let count = recipe.trajectories;
     reporter.say(format!("distilling the teacher with {count} trajectories"));
@@ -139,6 +146,9 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         trajectories: student.card.trained_on,
         images: verb.images,
     };
+    summary.seconds = folder.seconds_before + started.elapsed().as_secs_f64();
+    // What was found first: writing it can still fail.
+    print(&summary, &verb.out);
     let rows = [&of_teacher, &of_undistilled, &of_student].map(|g| g.images(&PREVIEW_SEEDS));
     let rows = rows.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
     let titles = [
@@ -149,11 +159,9 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         ),
         format!("student, {} evaluations", summary.student.nfe),
     ];
-    sheet(&rows, &titles)?.write_png(&verb.out.join("demo.png"), &[])?;
-    summary.seconds = folder.seconds_before + started.elapsed().as_secs_f64();
+    sheet(&rows, &titles, &[])?.write_png(&verb.out.join("demo.png"), &[])?;
     let json = serde_json::to_string_pretty(&summary).context("cannot write the summary")?;
     write_atomically(&verb.out.join("summary.json"), json.as_bytes())?;
-    print(&summary, &verb.out);
     Ok(ExitCode::SUCCESS)
 }
 

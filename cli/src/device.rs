@@ -173,6 +173,8 @@ pub struct Context {
     pub device: Device,
     /// Where progress goes.
     pub reporter: Reporter,
+    /// Whether to start where a known limit on memory does not suffice.
+    pub ignore_memory: bool,
 }
 
 impl Context {
@@ -189,6 +191,7 @@ impl Context {
         Ok(Self {
             device,
             reporter: Reporter::new(global.quiet),
+            ignore_memory: global.ignore_memory,
         })
     }
 }

@@ -6,10 +6,12 @@ mod preview;
 
 use crate::args::{RecipeArg, RunArgs};
 use crate::device::Context;
+use crate::estimate::{Need, Training};
 use crate::failure::wrong;
 use crate::folder::{Folder, default_folder, recipe_json};
 use crate::latent::{Parts, TrainingArgs};
 use crate::levels::list;
+use crate::output::Outputs;
 use crate::progress::bytes;
 use crate::recipe::{Kind, Source, to_toml};
 use crate::run::{Outcome, drive};
@@ -21,6 +23,7 @@ use fewstep::distill::{
     Distance, Distiller, Perceptual, Recipe, TrajectoryCache, TrajectorySource, Usage,
 };
 use fewstep::import::Checkpoint;
+use fewstep::network::{NetworkConfig, Precision};
 use job::DistillJob;
 use preview::Preview;
 use std::path::{Path, PathBuf};
@@ -78,27 +81,37 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     let file = Checkpoint::read(&verb.teacher)?;
     let (card, hash) = file.described()?;
     let mut recipe = recipe.for_teacher(&card)?;
+    let path = verb
+        .run
+        .out
+        .clone()
+        .unwrap_or_else(|| default_folder(&source.name));
+    let mut outputs = Outputs::default();
+    if !verb.run.dry_run {
+        outputs.folder(&path)?;
+        for folder in verb.cache.iter().chain(verb.texts.folder()) {
+            outputs.folder(folder)?;
+        }
+    }
     let perceptual = perceptual(&mut recipe, &verb.perceptual, context)?;
+    if !verb.run.dry_run {
+        check_memory(&recipe, &card.network, context)?;
+    }
     // Before the teacher: its text encoder is gone when it comes.
     let parts = match verb.run.dry_run {
         true => Parts::default(),
-        false => (verb.texts).equip(&verb.teacher, &recipe, &card, context)?,
+        false => (verb.texts).equip((&verb.teacher, &path), &recipe, &card, context)?,
     };
     let teacher = file.model(card, &context.device)?;
     if verb.run.dry_run {
         return dry_run(
-            verb,
+            (verb, &path),
             &recipe,
             (teacher, &hash),
             perceptual.as_ref(),
             context,
         );
     }
-    let path = verb
-        .run
-        .out
-        .clone()
-        .unwrap_or_else(|| default_folder(&source.name));
     let start = Start {
         recipe,
         teacher,
@@ -113,6 +126,21 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         say!("{}", path.join(PRODUCT).display());
     }
     Ok(outcome.code())
+}
+
+/// Compares what the run needs, as far as sizes tell, with what there is.
+fn check_memory(recipe: &Recipe, network: &NetworkConfig, context: &Context) -> anyhow::Result<()> {
+    let training = Training {
+        micro: recipe.micro_batch.unwrap_or(recipe.batch),
+        checkpointing: recipe.gradient_checkpointing,
+        average: recipe.average_half_life.is_some(),
+        teacher: Some(match recipe.teacher_precision {
+            Precision::F32 => 4,
+            _ => 2,
+        }),
+    };
+    let less = "lower micro-batch, or set gradient-checkpointing=true or teacher-precision=bf16 (--dry-run measures)";
+    Need::training(network, training).check(less, context.ignore_memory, context.reporter)
 }
 
 /// The network of the recipe's perceptual distance; the recipe then names its weights.

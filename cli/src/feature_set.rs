@@ -1,5 +1,6 @@
 //! Features of a set of images: their moments, over all and in blocks, and every vector where it is needed.
 
+use crate::failure::wrong;
 use fewstep::metric::{Accumulator, Features, Moments, Vectors};
 use fewstep::noise::{Domain, Stream};
 
@@ -94,6 +95,26 @@ impl FeatureSet {
         let inside = rows.zip(&self.block_of).filter(|(_, b)| **b == wanted);
         inside.flat_map(|(row, _)| row).copied().collect()
     }
+}
+
+/// Refuses pictures, `[channels, height, width]`, that features were not made for, before any is drawn. The texts name the
+/// pictures, the features, and what to do.
+pub fn check_shape(
+    features: &Features,
+    pictures: [usize; 3],
+    [whose, which, remedy]: [&str; 3],
+) -> anyhow::Result<()> {
+    let network = &features.card.network;
+    let made_for = [network.channels, network.size, network.size];
+    if pictures == made_for {
+        return Ok(());
+    }
+    let text = |[channels, height, width]: [usize; 3]| format!("{channels} x {height} x {width}");
+    Err(wrong(format!(
+        "{whose} are {}, and {which} were made for {}: {remedy}",
+        text(pictures),
+        text(made_for)
+    )))
 }
 
 /// How many blocks to make of so many images: none if they would be too small to have a `nearest`-th neighbour, or to

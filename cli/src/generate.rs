@@ -6,7 +6,7 @@ use crate::signal;
 use anyhow::bail;
 use burn::tensor::Tensor;
 use fewstep::autoencoder::Autoencoder;
-use fewstep::checkpoint::{Model, Sampling};
+use fewstep::checkpoint::{Card, Model, Sampling};
 use fewstep::denoiser::Contexts;
 use fewstep::noise::Source;
 use fewstep::{Device, Images, Request};
@@ -88,7 +88,12 @@ impl<'a> Generator<'a> {
 
     /// How many images to compute at once.
     pub fn batch(&self) -> usize {
-        match is_latent(&self.model.card) {
+        Self::batch_of(&self.model.card)
+    }
+
+    /// How many images of a model to compute at once.
+    pub fn batch_of(card: &Card) -> usize {
+        match is_latent(card) {
             true => BATCH_LATENT,
             false => BATCH,
         }
@@ -130,6 +135,19 @@ impl<'a> Generator<'a> {
     /// The class of each seed's image.
     pub fn classes(&self, seeds: &[u64]) -> anyhow::Result<Option<Vec<usize>>> {
         Ok(self.model.classes_of(seeds, &self.request)?)
+    }
+
+    /// What stands under the pictures of some seeds.
+    pub fn labels(&self, seeds: &[u64]) -> anyhow::Result<Vec<String>> {
+        Ok(match self.classes(seeds)? {
+            None => seeds.iter().map(u64::to_string).collect(),
+            Some(classes) => {
+                let pairs = seeds.iter().zip(classes);
+                pairs
+                    .map(|(seed, class)| format!("{seed} class {class}"))
+                    .collect()
+            }
+        })
     }
 
     /// The images of some seeds, `[seeds, channels, height, width]` in about [-1, 1], all of them in one batch.

@@ -50,7 +50,16 @@ const LETTERS: &[(char, [u8; HEIGHT])] = &[
     ('-', [0, 0, 0, 31, 0, 0, 0]),
     ('(', [2, 4, 8, 8, 8, 4, 2]),
     (')', [8, 4, 2, 2, 2, 4, 8]),
+    ('/', [0, 1, 2, 4, 8, 16, 0]),
+    ('_', [0, 0, 0, 0, 0, 0, 31]),
+    ('\'', [4, 4, 8, 0, 0, 0, 0]),
+    ('=', [0, 0, 31, 0, 31, 0, 0]),
 ];
+
+/// The width of a line of text in pixels.
+pub fn width(text: &str) -> usize {
+    text.chars().count() * ADVANCE
+}
 
 /// The pixels `(x, y)` to paint for a line of text; what has no letter is a gap.
 pub fn pixels(text: &str) -> Vec<(usize, usize)> {

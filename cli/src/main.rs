@@ -3,7 +3,6 @@
 //! Exit status: 0 done, 1 the run failed, 2 the command or recipe was wrong, 130 interrupted, 143 terminated,
 //! 129 hung up (and resumable).
 
-mod album;
 mod args;
 mod asset;
 mod bench;
@@ -27,6 +26,7 @@ mod levels;
 mod lock;
 mod map;
 mod measure;
+mod output;
 mod progress;
 mod recipe;
 mod run;
@@ -47,6 +47,10 @@ mod verify;
 use args::{Cli, Command};
 use say::tell;
 use std::process::ExitCode;
+
+/// Without memory, a line and status 1 instead of an abort.
+#[global_allocator]
+static MEMORY: fewstep::OrExit = fewstep::OrExit;
 
 fn main() -> ExitCode {
     // Before anything large is allocated.
@@ -87,6 +91,7 @@ fn go_on(command: &Command) -> String {
 }
 
 fn execute(cli: &Cli) -> anyhow::Result<ExitCode> {
+    fewstep::OrExit::advise(cli.command.less_memory());
     let context = device::Context::new(&cli.global)?;
     match &cli.command {
         Command::Demo(verb) => demo::run(verb, &context),

@@ -5,6 +5,7 @@ use crate::failure::wrong;
 use crate::latent::takes_text;
 use crate::levels::{list, to_toml};
 use crate::map::map;
+use crate::output::Outputs;
 use crate::sampling::solver;
 use crate::say::say;
 use crate::typed::{real, whole};
@@ -83,6 +84,10 @@ pub struct Verb {
 
 /// Runs the verb.
 pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
+    check_picture(verb)?;
+    let mut outputs = Outputs::default();
+    outputs.file_if(verb.out.as_deref())?;
+    outputs.file_if(verb.picture.as_deref())?;
     let (model, _) = open(&verb.file, &context.device)?;
     if takes_text(&model.card) {
         return Err(wrong(format!(
@@ -119,7 +124,6 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
             verb.steps, search.candidates
         )));
     }
-    check_picture(verb)?;
     let task = ScheduleSearch {
         denoiser: &model.denoiser,
         image_shape: model.card.network.image_shape(),
@@ -144,6 +148,8 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     let found = task.run(&mut |done| progress.set(done as u64, ""))?;
     progress.finish();
     reporter.say(compare(&found, verb.steps));
+    // What was found first: what was asked for besides can still fail.
+    say!("{}", list(found.grid.levels()));
     if let Some(path) = &verb.out {
         let spacing = Spacing::Levels {
             levels: found.grid.levels().to_vec(),
@@ -154,7 +160,6 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     if let Some(path) = &verb.picture {
         map(&found).write_png(path, &[])?;
     }
-    say!("{}", list(found.grid.levels()));
     Ok(ExitCode::SUCCESS)
 }
 

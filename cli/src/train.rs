@@ -2,10 +2,11 @@
 
 use crate::args::{RecipeArg, RunArgs};
 use crate::device::Context;
-use crate::estimate::{Calibration, Extent, print_estimate};
+use crate::estimate::{Calibration, Extent, Need, Training, print_estimate};
 use crate::failure::wrong;
 use crate::folder::{Folder, default_folder, recipe_json};
 use crate::generate::Generator;
+use crate::output::Outputs;
 use crate::recipe::{Kind, Source, to_toml};
 use crate::run::{Job, Measure, Outcome, drive};
 use crate::say::say;
@@ -125,6 +126,15 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
 fn teacher(verb: &Verb, source: &Source, context: &Context) -> anyhow::Result<ExitCode> {
     let recipe: TeacherRecipe = source.resolve(&verb.run.set)?;
     recipe.check()?;
+    let path = verb
+        .run
+        .out
+        .clone()
+        .unwrap_or_else(|| default_folder(&source.name));
+    let mut outputs = Outputs::default();
+    if !verb.run.dry_run {
+        outputs.folder(&path)?;
+    }
     let [channels, size, _] = recipe.network.image_shape();
     let data = verb.data.open(size, channels, Split::Train, context)?;
     let text = to_toml(Kind::Teacher, &recipe)?;
@@ -132,12 +142,16 @@ fn teacher(verb: &Verb, source: &Source, context: &Context) -> anyhow::Result<Ex
     if verb.run.dry_run {
         return dry_run(&recipe, &data, &text, context);
     }
-    let path = verb
-        .run
-        .out
-        .clone()
-        .unwrap_or_else(|| default_folder(&source.name));
     let json = recipe_json(&recipe)?;
+    let training = Training {
+        micro: recipe.micro_batch.unwrap_or(recipe.batch),
+        checkpointing: false,
+        average: true,
+        teacher: None,
+    };
+    let need = Need::training(&recipe.network, training);
+    let less = "lower micro-batch (--dry-run measures)";
+    need.check(less, context.ignore_memory, context.reporter)?;
     let fresh = match &verb.from {
         Some(file) => {
             let (model, hash) = import::open(file, device)?;
@@ -277,6 +291,13 @@ impl Job for TeacherJob<'_> {
         let most = recipe.micro_batch.unwrap_or(recipe.batch);
         let generator = Generator::of(&model, &self.device)?;
         let images = generator.images_in_parts(&sheet::PREVIEW_SEEDS, most)?;
-        Ok(sheet::sheet(&[images], &[])?.write_png(path, &[])?)
+        let title = format!(
+            "{} evaluations, round {} of {}",
+            generator.evaluations(),
+            self.trainer.rounds(),
+            recipe.rounds()
+        );
+        let labels = generator.labels(&sheet::PREVIEW_SEEDS)?;
+        Ok(sheet::sheet(&[images], &[title], &labels)?.write_png(path, &[])?)
     }
 }

@@ -4,6 +4,7 @@ use crate::args::RunArgs;
 use crate::device::Context;
 use crate::failure::wrong;
 use crate::folder::{Folder, default_folder, recipe_json};
+use crate::output::Outputs;
 use crate::recipe::{Kind, Source, to_toml};
 use crate::run::{Job, Measure, Outcome, drive};
 use crate::say::say;
@@ -48,16 +49,20 @@ pub fn run(
 ) -> anyhow::Result<ExitCode> {
     let (sized, recipe) = read(source, &args.set)?;
     let text = to_toml(Kind::Features, &sized)?;
+    let path = args
+        .out
+        .clone()
+        .unwrap_or_else(|| default_folder(&source.name));
+    let mut outputs = Outputs::default();
+    if !args.dry_run {
+        outputs.folder(&path)?;
+    }
     let images = data.open(sized.size, sized.channels, Split::Train, context)?;
     if args.dry_run {
         say!("{}\n# steps: {}", text.trim_end(), recipe.steps(&images));
         return Ok(ExitCode::SUCCESS);
     }
     let json = recipe_json(&sized)?;
-    let path = args
-        .out
-        .clone()
-        .unwrap_or_else(|| default_folder(&source.name));
     let device = &context.device;
     let fresh = ClassifierTrainer::new(recipe.clone(), &images, device)?;
     let reporter = context.reporter;

@@ -60,6 +60,76 @@ fn images_are_measured() {
 }
 
 #[test]
+fn pixels_are_compared_without_features() {
+    let world = World::with_teacher();
+    let colour = "train teacher.toml --data data --set network.channels=3 --set images=16 --out";
+    world.prints(&format!("{colour} colour"));
+    world.prints(&format!("{colour} other --set seed=9"));
+    let model = "colour/teacher.safetensors";
+    let paired = format!("evaluate {model} --paired other/teacher.safetensors --images 8");
+    let text = world.prints(&paired);
+    assert!(!text.contains("features"), "{text}");
+    assert!(text.contains("paired distance   rms "), "{text}");
+    assert!(
+        text.contains("(pixels, to other/teacher.safetensors)"),
+        "{text}"
+    );
+    let json = world.prints(&format!("{paired} --json"));
+    let facts: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert!(facts["paired"]["rms"].as_f64().unwrap() > 0.0, "{facts}");
+    assert_eq!(facts["paired"]["to"]["sha256"].as_str().unwrap().len(), 64);
+    assert_eq!((&facts["images"], &facts["nfe"]), (&8.into(), &12.into()));
+    assert!(facts["images_per_second"].as_f64().unwrap() > 0.0);
+    assert!(facts.get("features").is_none(), "{facts}");
+    // A network for features that nothing needs is not even opened.
+    let said = world.fails(&format!("{paired} --features nowhere.safetensors"), 0);
+    assert!(said.contains("is not used"), "{said}");
+    world.says(
+        "evaluate data --paired teacher.safetensors",
+        2,
+        "a data set has no seeds",
+    );
+}
+
+#[test]
+fn figures_say_by_which_features_they_are() {
+    let world = World::with_teacher();
+    world.prints("train features.toml --data data --out net");
+    let evaluate = "evaluate teacher.safetensors --images 30 --features net/features.safetensors";
+    let text = world.prints(&format!(
+        "{evaluate} --reference data --metrics frechet,kernel"
+    ));
+    let first = text.lines().next().unwrap();
+    let json = world.prints(&format!("{evaluate} --reference data --json"));
+    let facts: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let hash = facts["features"].as_str().unwrap();
+    assert_eq!(
+        first,
+        format!("features          net/features.safetensors (SHA-256 {hash})")
+    );
+    assert_eq!(facts["features_file"], "net/features.safetensors");
+    // Of pictures of another shape there are none.
+    world.prints(
+        "train teacher.toml --data data --set network.channels=3 --set images=16 --out colour",
+    );
+    let colour = "evaluate colour/teacher.safetensors --images 30000000 --reference data";
+    let features = "--features net/features.safetensors";
+    world.says(
+        &format!("{colour} {features}"),
+        2,
+        "are 3 x 8 x 8, and the features of net/features.safetensors were made for 1 x 8 x 8",
+    );
+    world.says(
+        colour,
+        2,
+        "fashion-mnist-features.safetensors, bundled were made for 1 x 32 x 32",
+    );
+    let statistics = "evaluate colour/teacher.safetensors --write-statistics x.safetensors";
+    world.says(&format!("{statistics} {features}"), 2, "--features");
+    assert!(!world.path("x.safetensors").exists());
+}
+
+#[test]
 fn images_are_measured_in_every_way() {
     let world = World::with_teacher();
     world.prints("train features.toml --data data --out net");

@@ -74,10 +74,23 @@ fn a_latent_model_is_distilled_killed_sampled_and_decoded() {
     let student = world.bytes("whole/student.safetensors");
     assert!(student == world.bytes("run/student.safetensors"));
     let preview = image::open(world.path("whole/preview-0000004.png")).unwrap();
-    // Four seeds, 16 x 16 each and three times as large, two rows.
-    assert_eq!((preview.width(), preview.height()), (4 * 54 + 6, 2 * 60));
+    // Four seeds, 16 x 16 each and six times as large, two rows with titles and the seeds.
+    let size = (preview.width(), preview.height());
+    assert_eq!(size, (4 * 108 + 12, 2 * (120 + 22) + 22));
 
-    // The run has noted where the autoencoder is.
+    // The run has noted where the autoencoder is, and it must still be there.
+    let [here, moved] = ["ldm.safetensors", "moved.safetensors"].map(|file| world.path(file));
+    fs::rename(&here, &moved).unwrap();
+    let said = world.fails("-q sample whole/student.safetensors --out a", 2);
+    for word in [
+        "whole/parts.toml",
+        "name it with --autoencoder",
+        "ldm.safetensors",
+    ] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+    fs::rename(&moved, &here).unwrap();
     world.prints("sample whole/student.safetensors --out a --grid");
     let pictures = world.pictures("a");
     assert_eq!(pictures.len(), 17);
@@ -158,6 +171,14 @@ fn a_file_of_all_parts_needs_no_other() {
     assert_eq!(of_model["kernel"], of_files["kernel"]);
     let paired = evaluate(&format!("{model} --steps 2 --paired teacher.safetensors"));
     assert!(paired["paired"]["rms"].as_f64().unwrap() > 0.0, "{paired}");
+    // Pixels are compared without features, and others are not asked for.
+    let pixels = format!("evaluate {model} --steps 2 --paired teacher.safetensors --images 2");
+    assert!(world.prints(&pixels).contains("paired distance"));
+    world.says(
+        &pixels.replace("--paired teacher.safetensors", "--reference drawn"),
+        2,
+        "are 3 x 16 x 16",
+    );
     world.says(
         "evaluate teacher.safetensors --features net/features.safetensors --paired teacher.safetensors",
         2,
@@ -171,16 +192,17 @@ fn a_stable_diffusion_is_distilled_with_prompts_and_goes_on_with_the_same_only()
     let distill = "distill sd.toml --teacher sd --prompts prompts.csv";
     let dry = world.prints(&format!("{distill} --dry-run"));
     assert!(
-        dry.contains("# prompts: 5, embedded into embeddings"),
+        dry.contains("# prompts: 5, embedded into runs/sd/embeddings"),
         "{dry}"
     );
     assert!(!world.path("embeddings").exists() && !world.path("runs").exists());
 
     let said = world.fails(&format!("{distill} --out whole"), 0);
     assert!(
-        said.contains("embeddings in embeddings: 0 read, 6 computed"),
+        said.contains("embeddings in whole/embeddings: 0 read, 6 computed"),
         "{said}"
     );
+    assert!(!world.path("embeddings").exists());
     let cut = "prompt 4 has more than 77 tokens and is cut off at character 300: ";
     assert!(said.contains(cut), "{said}");
     killed_and_resumed(&world, distill, "run");
@@ -191,7 +213,7 @@ fn a_stable_diffusion_is_distilled_with_prompts_and_goes_on_with_the_same_only()
     assert!(recipe.contains("prompts = \""), "{recipe}");
 
     // With the text encoder's work done, and with other prompts.
-    let part = format!("{distill} --out part");
+    let part = format!("{distill} --out part --embeddings whole/embeddings");
     let said = world.fails(&format!("{part} --stop-after 2"), 0);
     assert!(said.contains("6 read, 0 computed"), "{said}");
     fs::write(world.path("other.txt"), "a cat\nxyz\n").unwrap();
@@ -214,7 +236,7 @@ fn a_stable_diffusion_is_distilled_with_prompts_and_goes_on_with_the_same_only()
         2,
         "the prompts of the recipe",
     );
-    assert!(!world.path("again").exists());
+    assert!(!world.path("again/state.safetensors").exists());
     world.prints(&format!("{again} prompts.csv"));
     assert!(student == world.bytes("again/student.safetensors"));
 

@@ -257,7 +257,13 @@ fn mistakes_are_one_line() {
         world.says("sweep bad.toml", 2, word);
     }
     // What only the teacher, or the run before, can tell is known before the first hour, too.
-    let head = "title = 'x'\nrecipe = 'student.toml'\nteacher = 'teacher.safetensors'\n[[run]]\nname = 'one'\n";
+    let run = "[[run]]\nname = 'one'\n";
+    let head = "title = 'x'\nrecipe = 'student.toml'\nteacher = 'teacher.safetensors'\n";
+    fs::write(world.path("bad.toml"), format!("{head}{run}")).unwrap();
+    let bundled = "are 1 x 8 x 8, and the features were made for 1 x 32 x 32";
+    world.says("sweep bad.toml --dry-run", 2, bundled);
+    world.prints("train features.toml --data data --out features");
+    let head = format!("{head}features = 'features/features.safetensors'\n{run}");
     for (text, word) in [
         ("nfe = [7]", "nfe"),
         (

@@ -41,7 +41,8 @@ fn pictures_say_where_they_come_from() {
         assert!(text.contains(word), "{word:?}");
     }
     let grid = image::open(world.path("images/grid.png")).unwrap();
-    assert_eq!((grid.width(), grid.height()), (2 * 10 + 2, 10 + 2));
+    // Twelve times enlarged, and a line of labels.
+    assert_eq!((grid.width(), grid.height()), (22 * 12, 12 * 12 + 11));
     // What an earlier call has left there is not passed over.
     let said = world.fails(
         "sample teacher.safetensors --seeds 7 --class 2 --out images",
@@ -76,7 +77,7 @@ fn seeds_can_stand_for_pytorchs_noise() {
         let text = world.bytes(format!("{source}/000000.png"));
         let text = String::from_utf8_lossy(&text).into_owned();
         assert!(text.contains(&format!("noise\x00{source}")));
-        let said = world.fails(&format!("{sample} --noise {source}"), 0);
+        let said = world.fails(&format!("{sample} --noise {source} --out said-{source}"), 0);
         assert!(said.contains(&format!("noise {source}")), "{said}");
     }
     let text = world.fails(&format!("{sample} --noise cuda"), 2);

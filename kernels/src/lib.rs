@@ -12,6 +12,7 @@ mod attention;
 mod buffer;
 mod cast;
 mod conv;
+mod exhausted;
 mod extension;
 mod frozen;
 mod gradient;
@@ -26,6 +27,7 @@ mod simd;
 mod sum;
 
 pub use cast::cast;
+pub use exhausted::OrExit;
 pub use extension::Kernels;
 pub use frozen::{Frozen, freeze};
 pub use maps::{Convolution, Kernel, Maps, Part};

@@ -123,6 +123,11 @@ impl AutoencoderFile {
         Ok(Self { part, config })
     }
 
+    /// The file that holds it.
+    pub fn path(&self) -> &Path {
+        self.part.checkpoint.path()
+    }
+
     /// Its sizes.
     pub fn config(&self) -> &AutoencoderConfig {
         &self.config

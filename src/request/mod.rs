@@ -1,6 +1,7 @@
 //! Images from a model of any kind, one for each seed: [`Model::sample`](crate::checkpoint::Model::sample) is the shortest way
 //! from a file to pictures.
 
+mod fault;
 mod plan;
 mod sample;
 mod setting;

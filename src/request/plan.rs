@@ -1,8 +1,9 @@
 //! A request that has been checked, and how it is carried out.
 
+use super::fault;
 use super::setting::Request;
 use crate::checkpoint::{Model, Sampling};
-use crate::denoiser::{Condition, Denoiser, Guided, one_hot};
+use crate::denoiser::{Condition, Denoiser, Guided, Preconditioned, one_hot};
 use crate::grid::SigmaGrid;
 use crate::sampler::Sampler;
 use crate::solver::Solver;
@@ -82,7 +83,7 @@ impl<'a> Plan<'a> {
     pub(super) fn batches(
         &self,
         seeds: &[u64],
-        finish: impl Fn(Images) -> Result<Images, Error>,
+        finish: impl Fn(&[u64], Images) -> Result<Images, Error>,
     ) -> Result<Vec<Images>, Error> {
         let usual = match self.model.card.is_latent() {
             true => BATCH_LATENT,
@@ -90,10 +91,40 @@ impl<'a> Plan<'a> {
         };
         let batch = self.request.batch.map_or(usual, NonZeroUsize::get);
         let batches = seeds.chunks(batch);
-        batches.map(|seeds| finish(self.draw(seeds)?)).collect()
+        let finished = batches.map(|seeds| finish(seeds, self.draw(seeds)?));
+        finished.collect()
     }
 
+    /// Finite images of some seeds.
     fn draw(&self, seeds: &[u64]) -> Result<Images, Error> {
+        let (start, condition) = self.start(seeds)?;
+        let called = || {
+            self.done.set(self.done.get() + seeds.len());
+            if let Some(progress) = self.request.progress {
+                progress(self.done.get(), self.total);
+            }
+        };
+        let denoiser = Watched {
+            guided: self.guided(),
+            called: &called,
+        };
+        let images = self.sampler(&denoiser).sample(start, &condition);
+        // Once, at the end: a GPU need not wait for the host at each step.
+        if fault::sound(&images) {
+            return Ok(images);
+        }
+        let place = |first: u64| {
+            let (start, condition) = self.start(&[first])?;
+            let place = fault::place(&self.sampler(&self.guided()), start, &condition);
+            // Another batch may be computed a little differently.
+            Ok(place.unwrap_or_else(|| "though not when the first is drawn alone".into()))
+        };
+        let remedy = "the model's weights are broken, or its training ran away, or these levels and this solver are none for it";
+        Err(fault::error(seeds, &images, place, remedy))
+    }
+
+    /// Noise of the largest level, and what the network is told.
+    fn start(&self, seeds: &[u64]) -> Result<(Images, Condition), Error> {
         let classes = self.model.card.network.classes();
         let labels = self.model.classes_of(seeds, self.request)?;
         let labels = labels.map(|labels| one_hot(&labels, classes, &self.device));
@@ -108,20 +139,14 @@ impl<'a> Plan<'a> {
         };
         condition.check(&self.model.card.network, seeds.len())?;
         let noise = (self.request.noise).latents(seeds, self.shape, &self.device);
-        let denoiser = Watched {
-            guided: Guided {
-                denoiser: &self.model.denoiser,
-                weight: self.sampling.guidance,
-            },
-            called: &|| {
-                self.done.set(self.done.get() + seeds.len());
-                if let Some(progress) = self.request.progress {
-                    progress(self.done.get(), self.total);
-                }
-            },
-        };
-        let start = noise.mul_scalar(self.grid.sigma_max());
-        Ok(self.sampler(&denoiser).sample(start, &condition))
+        Ok((noise.mul_scalar(self.grid.sigma_max()), condition))
+    }
+
+    fn guided(&self) -> Guided<&Preconditioned> {
+        Guided {
+            denoiser: &self.model.denoiser,
+            weight: self.sampling.guidance,
+        }
     }
 
     fn sampler<'b>(&'b self, denoiser: &'b dyn Denoiser) -> Sampler<'b> {

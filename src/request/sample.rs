@@ -1,11 +1,37 @@
 //! The shortest way from a model and seeds to images.
 
+use super::fault;
 use super::plan::Plan;
 use super::setting::Request;
 use crate::autoencoder::{Autoencoder, Tiling};
 use crate::checkpoint::Model;
 use crate::{Error, Images};
 use burn::tensor::Tensor;
+
+impl Request<'_> {
+    /// Pictures of latents that [`Model::latents`] made of some seeds, with this request's autoencoder: the model is not needed
+    /// any more.
+    ///
+    /// # Errors
+    /// [`Error::InvalidValue`] without an autoencoder, [`Error::NotFinite`] for pixels that are NaN or infinite.
+    pub fn decode(&self, seeds: &[u64], latents: Images) -> Result<Images, Error> {
+        let autoencoder = self
+            .autoencoder
+            .ok_or_else(|| Error::invalid("autoencoder", "none", "one that takes these latents"))?;
+        pictures(autoencoder, seeds, latents)
+    }
+}
+
+/// Finite pictures of the latents of some seeds.
+fn pictures(autoencoder: &Autoencoder, seeds: &[u64], latents: Images) -> Result<Images, Error> {
+    let images = autoencoder.decode_tiled(latents, &Tiling::default())?;
+    if fault::sound(&images) {
+        return Ok(images);
+    }
+    let place = |_| Ok("in what the autoencoder makes of finite latents".into());
+    let remedy = "its weights are broken: take another";
+    Err(fault::error(seeds, &images, place, remedy))
+}
 
 impl Model {
     /// The pictures of some seeds, `[seeds, channels, height, width]` in about [-1, 1];
@@ -19,8 +45,8 @@ impl Model {
             return self.latents(seeds, request);
         };
         let plan = Plan::new(self, seeds, request)?;
-        let tiling = Tiling::default();
-        let pictures = plan.batches(seeds, |latents| autoencoder.decode_tiled(latents, &tiling))?;
+        let decode = |seeds: &[u64], latents| pictures(autoencoder, seeds, latents);
+        let pictures = plan.batches(seeds, decode)?;
         Ok(Tensor::cat(pictures, 0))
     }
 
@@ -30,11 +56,12 @@ impl Model {
     /// # Errors
     /// [`Error::InvalidValue`] for no seeds, settings out of range, a class that the model does not have or a shape that the
     /// network does not take; [`Error::Incompatible`] for a model of texts that is given none, one that takes none and is
-    /// given some, texts of another text encoder, or a guidance with nothing to follow or to move away from; and what
-    /// reading the texts gives.
+    /// given some, texts of another text encoder, or a guidance with nothing to follow or to move away from;
+    /// [`Error::NotFinite`] for numbers that are NaN or infinite, with the step; and what reading the texts gives.
     pub fn latents(&self, seeds: &[u64], request: &Request<'_>) -> Result<Images, Error> {
         let plan = Plan::new(self, seeds, request)?;
-        Ok(Tensor::cat(plan.batches(seeds, Ok)?, 0))
+        let images = plan.batches(seeds, |_, images| Ok(images))?;
+        Ok(Tensor::cat(images, 0))
     }
 
     /// The class of each seed's image; `None` for a model without classes.

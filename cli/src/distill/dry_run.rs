@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use fewstep::checkpoint::Model;
 use fewstep::distill::{Cost, Distiller, Perceptual, Recipe, TrajectoryCache, TrajectorySource};
 use indicatif::HumanCount;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ const LONG: Duration = Duration::from_secs(20);
 
 /// Says what a distillation would cost, from a few rounds of it.
 pub(super) fn dry_run(
-    verb: &Verb,
+    (verb, path): (&Verb, &Path),
     recipe: &Recipe,
     (teacher, hash): (Model, &str),
     perceptual: Option<&Perceptual>,
@@ -41,7 +42,7 @@ pub(super) fn dry_run(
         recipe.spacing = *search.spacing;
     }
     let recipe = &recipe;
-    facts.extend(verb.texts.forecast(&verb.teacher, &teacher.card)?);
+    facts.extend(verb.texts.forecast((&verb.teacher, path), &teacher.card)?);
     if let Some(folder) = &verb.cache {
         let source = TrajectorySource::new(recipe, &teacher, device)?;
         // A dry run writes nothing, not even the folder.

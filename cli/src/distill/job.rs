@@ -68,6 +68,7 @@ impl Job for DistillJob<'_> {
 
     fn preview(&mut self, path: &Path) -> anyhow::Result<()> {
         let student = self.distiller.model()?;
+        let student = (student, self.distiller.rounds());
         self.preview.write(self.distiller.recipe(), student, path)
     }
 }

@@ -17,8 +17,8 @@ pub(super) struct Preview<'a> {
     teacher: &'a Model,
     parts: &'a Parts,
     device: Device,
-    /// The teacher's row, the same at every tick; pictures, not latents.
-    row: Option<Images>,
+    /// The teacher's row and its title, the same at every tick; pictures, not latents.
+    row: Option<(Images, String)>,
 }
 
 impl<'a> Preview<'a> {
@@ -36,7 +36,7 @@ impl<'a> Preview<'a> {
     pub(super) fn write(
         &mut self,
         recipe: &Recipe,
-        student: Model,
+        (student, round): (Model, u64),
         path: &Path,
     ) -> anyhow::Result<()> {
         let latent = is_latent(&self.teacher.card);
@@ -58,7 +58,8 @@ impl<'a> Preview<'a> {
             }
         };
         let sampling = student.card.sampling.clone();
-        let of_student = self.draw(recipe, &student, sampling, seeds)?;
+        let labels = Generator::of(&student, &self.device)?.labels(seeds)?;
+        let (of_student, calls) = self.draw(recipe, &student, sampling, seeds)?;
         drop(student);
         let autoencoder = self.parts.autoencoder.as_ref().filter(|_| latent);
         let autoencoder = autoencoder
@@ -68,32 +69,35 @@ impl<'a> Preview<'a> {
             Some(autoencoder) => decode(autoencoder, images),
             None => Ok(images),
         };
-        if let Some(images) = of_teacher {
-            self.row = Some(show(images)?);
+        if let Some((images, calls)) = of_teacher {
+            let title = format!("teacher, {calls} evaluations");
+            self.row = Some((show(images)?, title));
         }
-        let rows: Vec<Images> = self
-            .row
-            .iter()
-            .cloned()
-            .chain([show(of_student)?])
-            .collect();
-        Ok(sheet::sheet(&rows, &[])?.write_png(path, &[])?)
+        let title = format!(
+            "student, {calls} evaluations, round {round} of {}",
+            recipe.rounds()
+        );
+        let rows = self.row.iter().cloned();
+        let rows = rows.chain([(show(of_student)?, title)]);
+        let (rows, titles): (Vec<Images>, Vec<String>) = rows.unzip();
+        Ok(sheet::sheet(&rows, &titles, &labels)?.write_png(path, &[])?)
     }
 
-    /// What a model makes of some seeds; of a latent model, latents. No more of them are in memory than a round has.
+    /// What a model makes of some seeds, and in how many calls; of a latent model, latents. No more of them are in memory than
+    /// a round has.
     fn draw(
         &self,
         recipe: &Recipe,
         model: &Model,
         sampling: Sampling,
         seeds: &[u64],
-    ) -> anyhow::Result<Images> {
+    ) -> anyhow::Result<(Images, usize)> {
         let generator = Generator::new(model, sampling, &self.device)?;
         let generator = generator.texts(self.parts.texts.as_ref());
         let most = recipe.micro_batch.unwrap_or(recipe.batch);
         let rows = seeds.chunks(generator.batch().min(most));
         let rows = rows.map(|seeds| generator.latents(seeds, &|| ()));
         let rows = rows.collect::<anyhow::Result<Vec<_>>>()?;
-        Ok(Tensor::cat(rows, 0))
+        Ok((Tensor::cat(rows, 0), generator.evaluations()))
     }
 }

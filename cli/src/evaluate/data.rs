@@ -1,6 +1,6 @@
 //! The images of data sets, and the reference to compare with.
 
-use super::{Verb, blocks};
+use super::args::Verb;
 use crate::asset::Asset;
 use crate::device::Context;
 use crate::failure::wrong;
@@ -25,9 +25,7 @@ pub fn of_data(
     context: &Context,
 ) -> anyhow::Result<FeatureSet> {
     if verb.paired.is_some() {
-        return Err(wrong(
-            "--paired needs a model file: a data set has no seeds",
-        ));
+        return Err(unpaired());
     }
     if verb.prompts.prompt.is_some() || verb.prompts.prompts.is_some() {
         return Err(wrong(
@@ -36,10 +34,15 @@ pub fn of_data(
     }
     let data = open(verb, &verb.file, verb.split, features, context)?;
     let indices = taken("--images", verb.images, data.len(), (verb.seeds, 0))?;
-    let blocks = shuffled(indices.len(), blocks(verb, indices.len()), verb.seeds);
+    let blocks = shuffled(indices.len(), verb.blocks(indices.len()), verb.seeds);
     let collector = Collector::new(features, keep, blocks);
     let (device, reporter) = (&context.device, context.reporter);
     read_into(collector, &data, &indices, device, reporter)
+}
+
+/// Pictures of a data set have no counterparts.
+pub fn unpaired() -> anyhow::Error {
+    wrong("--paired needs a model file: a data set has no seeds")
 }
 
 /// Which images of a data set are used: all, or as many as `flag` says, picked by (seed, use).

@@ -9,6 +9,7 @@ mod transfer;
 
 use crate::command_line::again;
 use crate::device::Context;
+use crate::output::Outputs;
 use crate::progress::{Reporter, bytes};
 use crate::say::{say, tell};
 use crate::signal;
@@ -87,7 +88,9 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     }
     let wanted: Result<Vec<_>, _> = verb.names.iter().map(|n| manifest.find(n)).collect();
     let wanted = wanted?;
+    let mut outputs = Outputs::default();
     if !verb.offline {
+        outputs.folder(&verb.out)?;
         catch_interrupts()?;
     }
     for entry in wanted {

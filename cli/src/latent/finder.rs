@@ -105,7 +105,8 @@ impl<'a> Finder<'a> {
     pub fn autoencoder_if_any(&mut self, card: &Card) -> anyhow::Result<Option<AutoencoderFile>> {
         let typed = self.args.autoencoder.as_deref();
         let noted = self.noted.autoencoder.as_deref();
-        let Some((file, path)) = self.search(typed, noted, AutoencoderFile::open)? else {
+        let found = self.search("--autoencoder", typed, noted, AutoencoderFile::open)?;
+        let Some((file, path)) = found else {
             return Ok(None);
         };
         let (makes, takes) = (file.config().latent_channels, card.network.image_shape()[0]);
@@ -126,7 +127,7 @@ impl<'a> Finder<'a> {
         let typed = self.args.text_encoder.as_deref();
         let noted = self.noted.text_encoder.as_deref();
         let open = |path: &Path| TextEncoderFile::open(path, None);
-        let Some((file, path)) = self.search(typed, noted, open)? else {
+        let Some((file, path)) = self.search("--text-encoder", typed, noted, open)? else {
             return Err(wrong(format!(
                 "{} takes a text, and has no text encoder: name one with --text-encoder, a CompVis checkpoint or a folder \
                  of diffusers (`fewstep fetch clip-text-encoder` gets that of Stable Diffusion 1.x)",
@@ -178,7 +179,9 @@ impl<'a> Finder<'a> {
         for (path, who) in others {
             if let (None, Some(path)) = (&found, path) {
                 let read = Tokenizer::read(&path);
-                let tokenizer = read.with_context(|| format!("the vocabulary ({who})"))?;
+                let tokenizer = read.with_context(|| {
+                    format!("the vocabulary ({who}); name one with --vocabulary")
+                })?;
                 found = Some((tokenizer, path));
             }
         }
@@ -208,6 +211,7 @@ impl<'a> Finder<'a> {
     /// Opens the first place that has the part: the one that was typed, or else the model's own or the noted one.
     fn search<T>(
         &self,
+        flag: &str,
         typed: Option<&Path>,
         noted: Option<&Path>,
         open: impl Fn(&Path) -> Result<T, Error>,
@@ -227,7 +231,12 @@ impl<'a> Finder<'a> {
             (None, _, Some(noted)) => {
                 let found = open(noted).with_context(|| {
                     let note = self.model.with_file_name(NOTE);
-                    format!("{} names a part that cannot be used", note.display())
+                    format!(
+                        "{} names a part that is not there any more, or cannot be used: name it with {flag}, or change the \
+                         path in {}",
+                        note.display(),
+                        note.display()
+                    )
                 })?;
                 Ok(Some((found, noted.to_path_buf())))
             }

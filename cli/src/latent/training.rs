@@ -24,14 +24,9 @@ pub struct TrainingArgs {
     /// text]
     #[arg(long, value_name = "TEXT", value_parser = Phrase, help_heading = "Latent models")]
     negative: Option<String>,
-    /// Folder that keeps the prompts' embeddings; runs may share it
-    #[arg(
-        long,
-        value_name = "DIR",
-        default_value = "embeddings",
-        help_heading = "Latent models"
-    )]
-    embeddings: PathBuf,
+    /// Folder that keeps the prompts' embeddings; runs may share it [default: `embeddings` in the run's folder]
+    #[arg(long, value_name = "DIR", help_heading = "Latent models")]
+    embeddings: Option<PathBuf>,
     /// How embeddings are rounded before anything is done with them; f16 halves the folder
     #[arg(
         long,
@@ -57,7 +52,7 @@ impl TrainingArgs {
     /// for previews, its autoencoder. Neither it nor the text encoder is in memory when this returns.
     pub fn equip(
         &self,
-        teacher: &Path,
+        (teacher, run): (&Path, &Path),
         recipe: &Recipe,
         card: &Card,
         context: &Context,
@@ -75,7 +70,7 @@ impl TrainingArgs {
                 let wanted = Wanted {
                     prompts,
                     negative: guided.then(|| self.negative.clone().unwrap_or_default()),
-                    folder: Some(self.embeddings.clone()),
+                    folder: Some(self.folder_in(run)),
                     kind: match self.embedding_type {
                         Rounding::F32 => EmbeddingType::F32,
                         Rounding::F16 => EmbeddingType::F16,
@@ -103,6 +98,17 @@ impl TrainingArgs {
         })
     }
 
+    /// The folder of embeddings that was named.
+    pub fn folder(&self) -> Option<&PathBuf> {
+        self.embeddings.as_ref()
+    }
+
+    /// That of a run in a folder.
+    fn folder_in(&self, run: &Path) -> PathBuf {
+        let named = self.embeddings.clone();
+        named.unwrap_or_else(|| run.join("embeddings"))
+    }
+
     /// The list, for a teacher that takes a text.
     fn prompts(&self, teacher: &Path, card: &Card) -> anyhow::Result<Option<Vec<String>>> {
         let teacher = teacher.display();
@@ -122,16 +128,17 @@ impl TrainingArgs {
         }
     }
 
-    /// What a dry run says of the prompts: they are counted, not embedded.
+    /// What a dry run of a run in a folder says of the prompts: they are counted, not embedded.
     pub fn forecast(
         &self,
-        teacher: &Path,
+        (teacher, run): (&Path, &Path),
         card: &Card,
     ) -> anyhow::Result<Option<(&'static str, String)>> {
         let Some(prompts) = self.prompts(teacher, card)? else {
             return Ok(None);
         };
-        let (count, folder) = (prompts.len(), self.embeddings.display());
+        let folder = self.folder_in(run);
+        let (count, folder) = (prompts.len(), folder.display());
         Ok(Some((
             "prompts",
             format!("{count}, embedded into {folder} before the run (not in the predicted time)"),

@@ -64,6 +64,13 @@ pub struct Measured {
     pub seconds: f64,
 }
 
+impl Measured {
+    /// Its line in the file of results.
+    pub fn line(&self) -> anyhow::Result<String> {
+        serde_json::to_string(self).context("cannot write the result")
+    }
+}
+
 /// All results of a folder of sweeps, a line each. A result belongs to what was run, not to a sweep: two sweeps that have
 /// the same run do it once, and the lines of another machine may be added by hand.
 pub struct Results {
@@ -109,7 +116,7 @@ impl Results {
         if let Some(folder) = self.path.parent() {
             fs_err::create_dir_all(folder)?;
         }
-        let line = serde_json::to_string(measured).context("cannot write the result")?;
+        let line = measured.line()?;
         // A line that a power cut left without an end is not gone on with.
         let before = fs_err::read(&self.path).unwrap_or_default();
         let end = match before.last() {

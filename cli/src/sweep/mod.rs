@@ -15,6 +15,7 @@ mod work;
 use crate::device::Context;
 use crate::failure::wrong;
 use crate::measure::too_few;
+use crate::output::Outputs;
 use crate::say::say;
 use crate::seeds::Seeds;
 use crate::signal;
@@ -106,6 +107,13 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
             context,
         )
     };
+    let mut outputs = Outputs::default();
+    if !verb.dry_run {
+        outputs.folder(&verb.out)?;
+        if let Some(folder) = &verb.cache {
+            outputs.folder(folder)?;
+        }
+    }
     let mut results = Results::read(&verb.out, &verb.known)?;
     let mut work = Forecast::default();
     for plan in &plans {
@@ -196,7 +204,11 @@ impl Sweep<'_> {
                     work.end(&key);
                     match found {
                         Ok(Some(measured)) => {
-                            results.add(&measured)?;
+                            if let Err(error) = results.add(&measured) {
+                                // Hours may be in it: the line can be put into the file by hand.
+                                say!("{}", measured.line()?);
+                                return Err(error);
+                            }
                             measured
                         }
                         Ok(None) => return Ok(None),
@@ -249,15 +261,16 @@ impl Sweep<'_> {
     fn write(&self, done: &[(&Trial, u64, Measured)], remark: &str) -> anyhow::Result<()> {
         let rows = table::rows(done);
         let file = |name: &str| self.folder.join(name);
-        write_atomically(&file("sweep.csv"), table::csv(&rows).as_bytes())?;
         let markdown = table::markdown(self.plan, &rows) + remark + &table::directions(done);
+        // What was found first: writing it can still fail.
+        say!("{markdown}");
+        write_atomically(&file("sweep.csv"), table::csv(&rows).as_bytes())?;
         write_atomically(&file("sweep.md"), markdown.as_bytes())?;
         picture::draw(self.plan, &rows, &file("sweep.svg"))?;
         let curves = curve::series(done);
         if !curves.is_empty() {
             curve::draw(self.plan, &curves, &file("curves.svg"))?;
         }
-        say!("{markdown}");
         say!("{}", self.folder.display());
         Ok(())
     }

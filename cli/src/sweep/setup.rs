@@ -5,6 +5,7 @@ use super::trial::Work;
 use crate::asset::{Asset, FEATURES, STATISTICS, TEACHER};
 use crate::device::Context;
 use crate::failure::wrong;
+use crate::feature_set::check_shape;
 use crate::latent::is_latent;
 use fewstep::Images;
 use fewstep::checkpoint::{Model, hash_file};
@@ -52,6 +53,10 @@ impl<'a> Sweep<'a> {
         }
         let asset = Asset::find(plan.features.as_deref(), FEATURES)?;
         let features = Features::read(asset.path(), device)?;
+        let whose = format!("{}: the teacher's pictures", plan.name);
+        let remedy = "name others with `features`, and statistics by them with `reference`";
+        let shape = teacher.card.network.image_shape();
+        check_shape(&features, shape, [&whose, "the features", remedy])?;
         let asset = Asset::find(plan.reference.as_deref(), STATISTICS)?;
         let reference = Moments::read(asset.path())?;
         let reference_hash = hash_file(asset.path())?;

@@ -117,3 +117,30 @@ fn a_full_disk_keeps_what_has_come() {
     assert_eq!(server.asked()[1].header("range"), Some(&*range));
     assert!(world.bytes(FILE) == content(1));
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_disk_that_fills_up_keeps_the_part() {
+    let server = Server::of(Site::of(&content(1)));
+    let world = World::new();
+    manifest(&world, &[server.file("x")], "");
+    // Files of at most 100 kB, as on a disk that has no more room.
+    let mut command = std::process::Command::new("sh");
+    let script = "trap '' XFSZ; ulimit -f 200; exec \"$@\"";
+    command
+        .args(["-c", script, "sh", support::PROGRAM])
+        .args(["fetch", "x", "--manifest", "m.toml"])
+        .current_dir(world.path("."));
+    for name in VARIABLES {
+        command.env_remove(name);
+    }
+    let text = said(&command.output().unwrap(), 1);
+    for word in [PART, "what has come is kept, and the same command goes on"] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    let part = world.bytes(PART);
+    assert!(!part.is_empty() && content(1).starts_with(&part));
+    fetch(&world, "", 0);
+    assert!(world.bytes(FILE) == content(1));
+    assert_eq!(files(&world), DONE);
+}

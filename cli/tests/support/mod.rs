@@ -104,9 +104,11 @@ impl World {
         let read = |entry: std::io::Result<fs::DirEntry>| {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_str().unwrap().to_string();
-            (name, image::open(&path).unwrap().into_bytes())
+            let picture = name.ends_with(".png");
+            picture.then(|| (name, image::open(&path).unwrap().into_bytes()))
         };
-        fs::read_dir(self.path(folder)).unwrap().map(read).collect()
+        let files = fs::read_dir(self.path(folder)).unwrap();
+        files.filter_map(read).collect()
     }
 
     /// The program with these arguments (split at spaces), in this folder, on one thread.

@@ -1,5 +1,10 @@
 //! `--dry-run`: how long a run would take and how much memory, from a round or two on a scratch copy.
 
+mod limit;
+mod need;
+
+pub use need::{Need, Training};
+
 use crate::device::{forget_peak_memory, peak_memory};
 use crate::progress::{bytes, duration};
 use crate::say::say;
@@ -85,6 +90,12 @@ pub fn print_estimate(
         .peak
         .map_or("not known on this system".into(), bytes);
     say!("# predicted peak memory: {peak}");
+    // What there is, where that is less or not much more.
+    if let (Some(peak), Some(limit)) = (calibration.peak, limit::tightest())
+        && limit.bytes < 2 * peak
+    {
+        say!("# {} is {}", limit.what, bytes(limit.bytes));
+    }
     let time = duration(calibration.seconds * rounds as f64);
     say!("# predicted time: {time}, checkpoints and previews not counted");
 }

@@ -1,5 +1,7 @@
 //! Images as people see them: bytes, PNG files, pictures of many in a grid.
 
+mod read;
+
 use crate::checkpoint::write_atomically;
 use crate::{Error, Images};
 use burn::tensor::DType;
@@ -25,10 +27,11 @@ pub struct Picture {
 
 impl Picture {
     /// Pictures of images in [-1, 1], `[batch, channels, height, width]`: x * 127.5 + 128, clipped to [0, 255],
-    /// truncated, as the official sampler does; NaN becomes black.
+    /// truncated, as the official sampler does.
     ///
     /// # Errors
-    /// [`Error::InvalidValue`] if the channels are neither 1 nor 3, or the images have no pixel.
+    /// [`Error::InvalidValue`] if the channels are neither 1 nor 3, or the images have no pixel; [`Error::NotFinite`] for a
+    /// number that is NaN or infinite, which the official sampler shows as black or white.
     pub fn all(images: Images) -> Result<Vec<Self>, Error> {
         let [_, channels, height, width] = images.dims();
         if ![1, 3].contains(&channels) {
@@ -43,6 +46,14 @@ impl Picture {
         }
         let area = height * width;
         let values: Vec<f32> = images.into_data_dtype(DType::F32).iter::<f32>().collect();
+        let finite = |image: &[f32]| image.iter().all(|value| value.is_finite());
+        if let Some(image) = values.chunks(channels * area).position(|i| !finite(i)) {
+            return Err(Error::NotFinite {
+                images: format!("image {image} of the batch, counted from 0"),
+                place: "in what was to become a picture".into(),
+                remedy: "the model that made it is broken, or was asked at noise levels that are none for it".into(),
+            });
+        }
         let picture = |image: &[f32]| {
             let pixel = |i: usize| (0..channels).map(move |c| byte(image[c * area + i]));
             Self {
@@ -203,7 +214,7 @@ impl Picture {
 }
 
 fn byte(value: f32) -> u8 {
-    // `as` truncates, and takes NaN to 0.
+    // `as` truncates.
     (value * 127.5 + 128.0).clamp(0.0, 255.0) as u8
 }
 
@@ -218,13 +229,23 @@ mod tests {
 
     #[test]
     fn values_become_bytes_as_published() {
-        let values = [-1.0, 1.0, 0.0, -2.0, 3.0, f32::NAN, -0.9999, 0.996];
+        let values = [-1.0, 1.0, 0.0, -2.0, 3.0, -1e30, -0.9999, 0.996];
         let pictures = Picture::all(images(&values, [2, 1, 1, 4])).unwrap();
         assert_eq!(pictures[0].pixels, [0, 255, 128, 0]);
         assert_eq!(pictures[1].pixels, [255, 0, 0, 254]);
         // Bytes survive the way to numbers and back.
         for original in 0..=255u8 {
             assert_eq!(byte(f32::from(original) / 127.5 - 1.0), original);
+        }
+    }
+
+    #[test]
+    fn a_number_that_is_none_is_no_picture() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let values = [0.0, 0.0, 0.0, 0.0, bad, 0.0, 0.0, 0.0, 0.0];
+            let error = Picture::all(images(&values, [3, 3, 1, 1])).unwrap_err();
+            assert!(matches!(error, Error::NotFinite { .. }));
+            assert!(error.to_string().starts_with("image 1 of"), "{error}");
         }
     }
 
@@ -297,15 +318,26 @@ mod tests {
             let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
             reader.next_frame(&mut pixels).unwrap();
             assert_eq!(pixels, picture.pixels);
-            let text = &reader.info().uncompressed_latin1_text;
-            assert_eq!(
-                (text[0].keyword.as_str(), text[0].text.as_str()),
-                ("seed", "7")
-            );
-            assert_eq!(
-                reader.info().utf8_text[0].get_text().unwrap(),
-                "gr\u{00fc}n \u{2713}"
-            );
+            let (again, texts) = Picture::read_png(&path).unwrap();
+            assert_eq!(again, picture);
+            let expected = [("seed", "7"), ("title", "gr\u{00fc}n \u{2713}")];
+            let pairs = texts.iter().map(|(k, t)| (k.as_str(), t.as_str()));
+            assert!(pairs.eq(expected), "{texts:?}");
+            assert_eq!(Picture::read_texts(&path).unwrap(), texts);
+            // The texts stand before the pixels; a file that ends there is no picture.
+            let whole = std::fs::read(&path).unwrap();
+            std::fs::write(&path, &whole[..whole.len() - 20]).unwrap();
+            assert!(matches!(
+                Picture::read_png(&path),
+                Err(Error::Malformed { .. })
+            ));
+            std::fs::write(&path, "no picture").unwrap();
+            for error in [
+                Picture::read_png(&path).map(drop),
+                Picture::read_texts(&path).map(drop),
+            ] {
+                assert!(matches!(error, Err(Error::Malformed { .. })), "{error:?}");
+            }
         }
         let broken = Picture {
             width: 2,
