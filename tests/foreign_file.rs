@@ -249,6 +249,8 @@ fn weights_of_other_kinds_are_named() {
             )],
             "OpenCLIP",
         ),
+        (with(compvis(4, 4), "v_pred", vec![1]), "velocities"),
+        (vec![("emb_params", vec![2, 768])], "textual inversion"),
         (
             vec![("encoder.block.0.layer.0.SelfAttention.q.weight", vec![9, 9])],
             "T5",
@@ -288,6 +290,47 @@ fn weights_of_other_kinds_are_named() {
     write(&path, &vec![("decoder.conv_in.weight", vec![32, 16, 3, 3])]);
     let said = AutoencoderFile::open(&path).unwrap_err().to_string();
     assert!(said.contains("Flux"), "{said}");
+}
+
+#[test]
+fn folders_of_other_kinds_are_named() {
+    let root = tempfile::tempdir().unwrap();
+    let said = |folder: &Path| {
+        let said = open(folder, &Device::flex()).unwrap_err().to_string();
+        let named = said.contains(&folder.display().to_string());
+        assert!(named && !said.contains('\n'), "{said}");
+        said
+    };
+    let folder = |name: &str, files: &[(&str, &str)]| {
+        let folder = root.path().join(name);
+        for (file, text) in files {
+            let file = folder.join(file);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, text).unwrap();
+        }
+        folder
+    };
+    let index = r#"{"_class_name": "StableDiffusion3Pipeline"}"#;
+    let three = folder(
+        "sd3",
+        &[
+            ("model_index.json", index),
+            ("transformer/config.json", "{}"),
+        ],
+    );
+    assert!(said(&three).contains("StableDiffusion3Pipeline, whose network is a transformer"));
+    let index = r#"{"_class_name": "StableDiffusionPipeline"}"#;
+    let half = folder(
+        "half",
+        &[("model_index.json", index), ("unet/config.json", "{}")],
+    );
+    assert!(said(&half).contains("its weights, unet/diffusion_pytorch_model.safetensors"));
+    let lora = folder("lora", &[("pytorch_lora_weights.safetensors", "x")]);
+    assert!(said(&lora).contains("LoRA"));
+    let one = folder("one", &[("v1-5.ckpt", "x"), ("readme.md", "x")]);
+    assert!(said(&one).contains("v1-5.ckpt"));
+    // Nothing that tells: the file that was looked for.
+    assert!(said(&folder("none", &[("readme.md", "x")])).contains("unet"));
 }
 
 /// The files of the reference that are not read yet.

@@ -3,7 +3,9 @@
 use super::source::Source;
 use super::tensor::TensorInfo;
 use crate::Error;
+use serde_json::Value;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Bytes that tell.
 const START: u64 = 64;
@@ -55,6 +57,55 @@ pub(super) fn content(source: &Source) -> Result<Option<&'static str>, Error> {
         return Ok(None);
     }))
 }
+
+/// What is in a folder in which there is no U-Net of diffusers.
+pub(super) fn folder(path: &Path) -> Option<String> {
+    if [
+        "pytorch_lora_weights.safetensors",
+        "adapter_model.safetensors",
+    ]
+    .iter()
+    .any(|name| path.join(name).is_file())
+    {
+        return Some(
+            "it is the folder of an adapter (LoRA), changes to a model and no model; put it into its model first and give \
+             the result"
+                .into(),
+        );
+    }
+    let index = std::fs::read_to_string(path.join("model_index.json")).unwrap_or_default();
+    let index: Value = serde_json::from_str(&index).unwrap_or_default();
+    if let Some(pipeline) = index["_class_name"].as_str() {
+        let pipeline: String = pipeline.chars().take(LONGEST).collect();
+        return Some(match path.join("transformer").is_dir() {
+            true => format!(
+                "it is the folder of a {pipeline}, whose network is a transformer, which is not built here; of Stable \
+                 Diffusion, 1.x can be read"
+            ),
+            false => format!(
+                "it is the folder of a {pipeline}, but its weights, unet/diffusion_pytorch_model.safetensors, are not there; get them, or the folder as a whole"
+            ),
+        });
+    }
+    let mut entries: Vec<_> = std::fs::read_dir(path).ok()?.flatten().collect();
+    entries.retain(|entry| {
+        let path = entry.path();
+        let end = path.extension().and_then(|end| end.to_str());
+        end.is_some_and(|end| WEIGHTS.contains(&end)) && path.is_file()
+    });
+    match entries.as_slice() {
+        [only] => Some(format!(
+            "it is no folder of diffusers, and has one file with weights: give {}",
+            only.path().display()
+        )),
+        _ => None,
+    }
+}
+
+/// Ends of names of files with weights.
+const WEIGHTS: [&str; 6] = ["safetensors", "ckpt", "pt", "pth", "pkl", "bin"];
+/// Letters of a name that are repeated to the user.
+const LONGEST: usize = 80;
 
 /// Looks names and shapes of a file up.
 struct Names<'a>(&'a BTreeMap<String, TensorInfo>);
@@ -162,6 +213,23 @@ pub(super) fn weights(tensors: &BTreeMap<String, TensorInfo>) -> Option<String> 
     if names.part(&[".SelfAttention.q.weight"]) {
         return Some(
             "it is a T5 text encoder, of another family of models; nothing here uses one".into(),
+        );
+    }
+    // Marks that some trainers leave, because nothing else in a file tells.
+    if ["v_pred", "ztsnr", "edm_vpred.sigma_max"]
+        .iter()
+        .any(|mark| tensors.contains_key(*mark))
+    {
+        return Some(
+            "by a mark in it, it predicts velocities or was trained with other noise levels; only models that predict the \
+             noise are built here"
+                .into(),
+        );
+    }
+    if names.start(&["emb_params", "string_to_param."]) {
+        return Some(
+            "it is a textual inversion, a word for a model and no model; nothing here uses one"
+                .into(),
         );
     }
     unet(&names).or_else(|| part(&names).map(str::to_string))

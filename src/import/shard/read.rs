@@ -4,6 +4,7 @@ use super::{Shards, WHAT, find, index_of, is_plain, weight_map};
 use crate::Error;
 use crate::checkpoint::Kind;
 use crate::import::diffusers::FILES;
+use crate::import::foreign;
 use crate::import::source::Source;
 use crate::import::{Checkpoint, Format};
 use serde_json::Value;
@@ -36,6 +37,11 @@ impl Checkpoint {
                     model.display()
                 );
                 return Err(Error::malformed(path, "folder of diffusers", reason));
+            }
+            if found.is_none()
+                && let Some(what) = foreign::folder(path)
+            {
+                return Err(Error::malformed(path, "model", what));
             }
             let missing = || folders[0].join(FILES[0]);
             return Self::read(&found.unwrap_or_else(missing));
