@@ -100,12 +100,23 @@ pub enum Error {
     },
     /// A loss became NaN or infinite.
     #[error(
-        "the loss is not finite at round {round}, step {step}; lower the learning rate, or resume from the last checkpoint with another seed"
+        "the loss is not finite at round {round}, step {step}; go on from a state before it with a smaller learning rate"
     )]
     Diverged {
         /// The round, counted from 0.
         round: u64,
         /// The student step, counted from 0.
+        step: usize,
+    },
+    /// The teacher answered NaN or an infinite number.
+    #[error(
+        "the teacher's images are not finite at round {round}, step {step}: no setting of the student mends that. Sample the \
+         teacher's file to see them; if it computes or is held in f16, take bf16 or f32"
+    )]
+    BrokenTeacher {
+        /// The round, counted from 0.
+        round: u64,
+        /// The student step at whose end they are, counted from 0.
         step: usize,
     },
 }

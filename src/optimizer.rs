@@ -54,6 +54,11 @@ impl Adam {
         }
     }
 
+    /// Takes other constants for the updates to come; the moments stay.
+    pub(crate) fn configure(&mut self, config: AdamConfig) {
+        self.config = config;
+    }
+
     /// One update; returns the network with new parameters. Where nothing else holds the old ones it needs memory for one
     /// parameter, besides the moments: twice the network's, in f32.
     pub(crate) fn step(

@@ -126,6 +126,7 @@ fn trained(data: &Dataset, micro_batch: Option<usize>, rounds: u64) -> Vec<Vec<f
         adam: adam(),
         network: network(1, 8),
         sampling: Recipe::default().sampling(),
+        changes: Vec::new(),
     };
     let mut trainer = Trainer::new(recipe, &Device::flex()).unwrap();
     for _ in 0..rounds {

@@ -1,6 +1,7 @@
 //! What can be typed; each verb's own arguments are in its file.
 
 use crate::folder::Policy;
+use crate::run::change::Wish;
 use crate::run::{Options, Tick};
 use crate::say::say;
 use crate::typed::{matches, prepared, whole};
@@ -103,7 +104,7 @@ pub struct RunArgs {
     /// Folder of the run [default: runs/ and the recipe's name]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Change a setting of the recipe, such as batch=32 or teacher-solver.order=2
+    /// Change a setting of the recipe, such as batch=32 or teacher-solver.order=2; with --resume one of the learning (docs/runs.md)
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Print the complete recipe and what it would cost, and stop
@@ -121,6 +122,15 @@ pub struct RunArgs {
     /// Leave off after so many rounds, with a checkpoint
     #[arg(long, value_name = "ROUNDS", value_parser = whole::<u64>(1..))]
     pub stop_after: Option<u64>,
+    /// With --resume: let the schedule of the learning rate begin anew, over what is left of the run
+    #[arg(long, requires = "resume")]
+    pub restart_schedule: bool,
+    /// Keep the state of every so many rounds (state-0001000.safetensors); `sample` and `evaluate` take it as a model
+    #[arg(long, value_name = "ROUNDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub snapshots: Option<u64>,
+    /// Keep only the last few of them
+    #[arg(long, value_name = "N", requires = "snapshots", value_parser = clap::value_parser!(u16).range(1..))]
+    pub keep: Option<u16>,
 }
 
 impl RunArgs {
@@ -132,11 +142,22 @@ impl RunArgs {
         }
     }
 
+    /// What is to change in a run that goes on.
+    pub fn wish(&self, keys: &'static [&'static str]) -> Wish<'_> {
+        Wish {
+            sets: &self.set,
+            restart: self.restart_schedule,
+            keys,
+        }
+    }
+
     /// How to run.
     pub fn options(&self) -> Options {
         Options {
             tick: self.tick,
             stop_after: self.stop_after,
+            snapshots: self.snapshots,
+            keep: self.keep.map(usize::from),
         }
     }
 }

@@ -177,6 +177,9 @@ impl Verb {
             overwrite: self.overwrite || (ours && !self.resume),
             tick: Tick::Time(Duration::from_secs(30)),
             stop_after: None,
+            restart_schedule: false,
+            snapshots: None,
+            keep: None,
         }
     }
 }

@@ -8,12 +8,13 @@ use crate::args::{RecipeArg, RunArgs};
 use crate::device::Context;
 use crate::estimate::{Need, Training};
 use crate::failure::wrong;
-use crate::folder::{Folder, default_folder, recipe_json};
+use crate::folder::{Folder, STATE, default_folder, recipe_json};
 use crate::latent::{Parts, TrainingArgs};
 use crate::levels::list;
 use crate::output::Outputs;
 use crate::progress::bytes;
 use crate::recipe::{Kind, Source, to_toml};
+use crate::run::change;
 use crate::run::{Outcome, drive};
 use crate::say::say;
 use clap::Args;
@@ -112,6 +113,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
             context,
         );
     }
+    context.reporter.say(distances(&recipe));
     let start = Start {
         recipe,
         teacher,
@@ -141,6 +143,21 @@ fn check_memory(recipe: &Recipe, network: &NetworkConfig, context: &Context) -> 
     };
     let less = "lower micro-batch, or set gradient-checkpointing=true or teacher-precision=bf16 (--dry-run measures)";
     Need::training(network, training).check(less, context.ignore_memory, context.reporter)
+}
+
+/// What the numbers in the bar are.
+fn distances(recipe: &Recipe) -> String {
+    let free = match (recipe.analytic_first_step, recipe.variable_steps) {
+        (true, None) => "; the first step asks no network and is not trained",
+        _ => "",
+    };
+    let place = match recipe.variable_steps {
+        Some(_) => "at the end",
+        None => "after each of its steps",
+    };
+    format!(
+        "distances: how far the student is from the teacher {place}, summed over all pixels of an image; they should fall{free}"
+    )
 }
 
 /// The network of the recipe's perceptual distance; the recipe then names its weights.
@@ -190,9 +207,11 @@ impl Start<'_> {
     pub fn run(self, args: &RunArgs, context: &Context) -> anyhow::Result<(Outcome, Folder)> {
         let device = &context.device;
         let mut recipe = self.recipe;
-        let (folder, state) = Folder::open(self.path, args.policy(), PRODUCT, context.reporter)?;
-        // A state of another kind of run is refused below.
-        if let Some(Ok(earlier)) = state.as_ref().map(State::recipe) {
+        let reporter = context.reporter;
+        // What is wrong with the state, or that it is of another run, is said when the folder is opened.
+        if args.resume
+            && let Ok(earlier) = State::read(&self.path.join(STATE)).and_then(|s| s.recipe())
+        {
             recipe = recipe.with_levels_of(&earlier);
         }
         // What depends on the teacher and on its texts belongs to the recipe that a checkpoint is compared with.
@@ -207,10 +226,15 @@ impl Start<'_> {
                 .with_contexts(contexts.clone())?;
             recipe.prompts = Some(contexts.digest());
         }
-        match &state {
-            Some(state) => folder.check_recipe(state, &recipe_json(&recipe)?)?,
-            None => recipe = searched(recipe, &self.teacher, context)?,
-        }
+        let (mut folder, mut state) = Folder::open(self.path, args.policy(), PRODUCT, reporter)?;
+        recipe = match &mut state {
+            Some(state) => {
+                let typed = recipe_json(&recipe)?;
+                let wish = args.wish(change::DISTILLATION);
+                change::go_on(&mut folder, state, &typed, wish, Recipe::changed, reporter)?
+            }
+            None => searched(recipe, &self.teacher, context)?,
+        };
         let text = to_toml(Kind::Distillation, &recipe)?;
         // The student first: it starts from the weights of the file, which are not needed after that where the teacher's are
         // held in half.

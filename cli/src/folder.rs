@@ -2,18 +2,21 @@
 
 use crate::failure::wrong;
 use crate::latent::NOTE;
-use crate::lock::Lock;
 use crate::progress::Reporter;
 use crate::recipe::first_difference;
+use crate::run::lock::Lock;
 use anyhow::Context;
 use fewstep::checkpoint::{State, write_atomically};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-const STATE: &str = "state.safetensors";
+/// The checkpoint.
+pub const STATE: &str = "state.safetensors";
 const METRICS: &str = "metrics.jsonl";
 const RECIPE: &str = "recipe.toml";
+/// How the names of states that are kept begin.
+const SNAPSHOT: &str = "state-";
 
 /// What to do with a folder that holds a run already.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,6 +35,8 @@ pub struct Folder {
     pub seconds_before: f64,
     /// Whether the run is to go on from what is there.
     pub resumes: bool,
+    /// Whether its recipe is another one from now on, which its checkpoint does not know yet.
+    pub changed: bool,
     _lock: Lock,
 }
 
@@ -49,6 +54,7 @@ impl Folder {
             path: path.to_path_buf(),
             seconds_before: 0.0,
             resumes: policy.resume,
+            changed: false,
             _lock: Lock::take(path, reporter)?,
         };
         let (holds_state, holds_product) = (folder.state().exists(), folder.file(product).exists());
@@ -112,8 +118,13 @@ impl Folder {
         self.file(&format!("preview-{round:07}.png"))
     }
 
-    /// Whether a checkpoint is of this recipe.
-    pub fn check_recipe(&self, state: &State, recipe: &Value) -> anyhow::Result<()> {
+    /// Whether a checkpoint is of this recipe; `changeable` are the settings that --set may change.
+    pub fn check_recipe(
+        &self,
+        state: &State,
+        recipe: &Value,
+        changeable: &[&str],
+    ) -> anyhow::Result<()> {
         let Some((key, before, now)) = first_difference(&state.progress.recipe, recipe) else {
             return Ok(());
         };
@@ -124,9 +135,14 @@ impl Folder {
                 self.path.display()
             )));
         }
+        let top = key.split('.').next().unwrap_or_default();
+        let or = match changeable.contains(&top) {
+            true => format!(", or change it from here on with --set {key}={now}"),
+            false => String::new(),
+        };
         Err(wrong(format!(
             "the run in {} was started with `{key}` = {before}, the recipe now says {now}; go on with the old recipe \
-             ({}), or start anew with --overwrite",
+             ({}){or}, or start anew with --overwrite",
             self.path.display(),
             self.file(RECIPE).display()
         )))
@@ -163,6 +179,7 @@ impl Folder {
             .map(|name| self.file(name))
             .to_vec();
         doomed.extend(self.matching("preview-", ".png")?);
+        doomed.extend(self.matching(SNAPSHOT, ".safetensors")?);
         for path in doomed {
             if path.exists() {
                 fs_err::remove_file(path)?;
@@ -174,6 +191,22 @@ impl Folder {
     /// Removes what a killed write left behind.
     fn clear_temporary(&self) -> anyhow::Result<()> {
         for path in self.matching(".fewstep-", ".tmp")? {
+            fs_err::remove_file(path)?;
+        }
+        Ok(())
+    }
+
+    /// Where the state after so many rounds is kept for good.
+    pub fn snapshot(&self, round: u64) -> PathBuf {
+        self.file(&format!("{SNAPSHOT}{round:07}.safetensors"))
+    }
+
+    /// Removes all snapshots but the last few.
+    pub fn keep_snapshots(&self, count: usize) -> anyhow::Result<()> {
+        let mut found = self.matching(SNAPSHOT, ".safetensors")?;
+        // Rounds of more than seven digits are behind those of fewer.
+        found.sort_by_key(|path| (path.as_os_str().len(), path.clone()));
+        for path in found.iter().rev().skip(count) {
             fs_err::remove_file(path)?;
         }
         Ok(())

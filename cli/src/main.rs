@@ -23,7 +23,6 @@ mod inspect;
 mod latent;
 mod lettering;
 mod levels;
-mod lock;
 mod map;
 mod measure;
 mod output;

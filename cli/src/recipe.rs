@@ -80,9 +80,9 @@ impl Source {
 
     /// The settings with `sets` (each `dotted.key=value`) applied on top.
     pub fn resolve<R: Serialize + DeserializeOwned>(&self, sets: &[String]) -> anyhow::Result<R> {
-        let read = |mut table: Table| -> Result<R, toml::de::Error> {
+        let read = |mut table: Table| {
             spell_out(&mut table);
-            Value::Table(table).try_into()
+            settings(&table)
         };
         // A `--set` below a table that the file leaves out needs the table's defaults; a `--set` that gives a table
         // another kind needs them gone. So both ways are tried.
@@ -92,9 +92,8 @@ impl Source {
             Ok(recipe) => return Ok(recipe),
             Err(error) => error,
         };
-        let filled = read(self.table.clone())
-            .ok()
-            .and_then(|r| Table::try_from(r).ok());
+        let filled: Option<R> = read(self.table.clone()).ok();
+        let filled = filled.and_then(|r| Table::try_from(r).ok());
         let error = match filled {
             Some(mut filled) if !sets.is_empty() => {
                 apply(&mut filled, sets)?;
@@ -105,7 +104,47 @@ impl Source {
             }
             _ => error,
         };
-        Err(wrong(error.to_string())).with_context(|| format!("recipe {}", self.name))
+        Err(wrong(error)).with_context(|| format!("recipe {}", self.name))
+    }
+}
+
+/// Settings of a table. A count may be written as other numbers are: 1e6 is 1000000.
+pub fn settings<R: DeserializeOwned>(table: &Table) -> Result<R, String> {
+    let read = |table: Table| Value::Table(table).try_into();
+    let error: toml::de::Error = match read(table.clone()) {
+        Ok(settings) => return Ok(settings),
+        Err(error) => error,
+    };
+    let mut counts = Value::Table(table.clone());
+    let error = match count(&mut counts) {
+        true => match counts.try_into() {
+            Ok(settings) => return Ok(settings),
+            Err(error) => error,
+        },
+        false => error,
+    };
+    let text = error.to_string();
+    let of_counts = ["u64", "u32", "u16", "usize"].iter();
+    let text = of_counts.fold(text, |text, kind| {
+        let plain = "expected a whole number, 0 or more and below 2^63";
+        text.replace(&format!("expected {kind}"), plain)
+    });
+    Err(text)
+}
+
+/// Makes whole numbers of those that are; whether there were any. A setting that is no count takes them, too.
+fn count(value: &mut Value) -> bool {
+    match value {
+        // Below 2^63, so that the number is the same.
+        Value::Float(number) if number.fract() == 0.0 && number.abs() < 9.2e18 => {
+            *value = Value::Integer(*number as i64);
+            true
+        }
+        Value::Array(all) => all.iter_mut().fold(false, |found, one| count(one) | found),
+        Value::Table(all) => all
+            .iter_mut()
+            .fold(false, |found, (_, one)| count(one) | found),
+        _ => false,
     }
 }
 
@@ -268,6 +307,21 @@ mod tests {
         let text = to_toml(Kind::Distillation, &recipe).unwrap();
         let again = Source::parse("again".into(), &text).unwrap();
         assert_eq!(again.resolve::<Recipe>(&[]).unwrap(), recipe);
+    }
+
+    #[test]
+    fn counts_are_written_as_other_numbers_are() {
+        let recipe = resolve("batch = 8.0", &["trajectories=1e9", "steps=3.0"]).unwrap();
+        assert_eq!((recipe.trajectories, recipe.batch), (1_000_000_000, 8));
+        assert_eq!(recipe.sigma_max, Recipe::default().sigma_max);
+        for set in ["trajectories=1.5", "trajectories=1e30", "trajectories=-1"] {
+            let error = resolve("", &[set]).unwrap_err();
+            let named = error.contains("trajectories") && error.contains("whole number");
+            assert!(named, "{error}");
+        }
+        let features = Source::read(Path::new("fashion-mnist-features")).unwrap();
+        let (_, recipe) = train_features::read(&features, &["epochs=1e2".into()]).unwrap();
+        assert_eq!(recipe.epochs, 100);
     }
 
     #[test]

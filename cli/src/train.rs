@@ -4,14 +4,16 @@ use crate::args::{RecipeArg, RunArgs};
 use crate::device::Context;
 use crate::estimate::{Calibration, Extent, Need, Training, print_estimate};
 use crate::failure::wrong;
-use crate::folder::{Folder, default_folder, recipe_json};
+use crate::folder::{Folder, STATE, default_folder, recipe_json};
 use crate::generate::Generator;
 use crate::output::Outputs;
 use crate::recipe::{Kind, Source, to_toml};
+use crate::run::change;
 use crate::run::{Job, Measure, Outcome, drive};
 use crate::say::say;
 use crate::sheet;
 use crate::train_features;
+use anyhow::Context as _;
 use clap::Args;
 use fewstep::checkpoint::State;
 use fewstep::data::{Dataset, Options, Padding, Split};
@@ -39,8 +41,8 @@ pub struct Verb {
     recipe: RecipeArg,
     #[command(flatten)]
     data: DataArgs,
-    /// Start from the weights of this model file instead of random ones
-    #[arg(long, value_name = "FILE")]
+    /// Start from the weights of this model, or of the run in this folder, instead of random ones
+    #[arg(long, value_name = "FILE|RUN")]
     from: Option<PathBuf>,
     #[command(flatten)]
     run: RunArgs,
@@ -90,6 +92,23 @@ impl DataArgs {
         Ok(data)
     }
 
+    /// Says if the images of a run that goes on cannot be compared with those that it was begun with.
+    pub fn compare(&self, folder: &Folder, state: &State, context: &Context) {
+        if state.progress.data.is_none() {
+            context.reporter.say(format!(
+                "{}: begun by an earlier version, which did not note its images; nobody knows whether {} still holds them",
+                folder.path().display(),
+                self.data.display()
+            ));
+        }
+    }
+
+    /// What a run says that was begun with other images.
+    pub fn others(&self, folder: &Folder) -> String {
+        let (run, data) = (folder.path().display(), self.data.display());
+        format!("{run} cannot go on with what {data} holds now")
+    }
+
     /// Reads the test images, where there are any.
     pub fn open_test(
         &self,
@@ -137,9 +156,9 @@ fn teacher(verb: &Verb, source: &Source, context: &Context) -> anyhow::Result<Ex
     }
     let [channels, size, _] = recipe.network.image_shape();
     let data = verb.data.open(size, channels, Split::Train, context)?;
-    let text = to_toml(Kind::Teacher, &recipe)?;
     let device = &context.device;
     if verb.run.dry_run {
+        let text = to_toml(Kind::Teacher, &recipe)?;
         return dry_run(&recipe, &data, &text, context);
     }
     let json = recipe_json(&recipe)?;
@@ -154,18 +173,26 @@ fn teacher(verb: &Verb, source: &Source, context: &Context) -> anyhow::Result<Ex
     need.check(less, context.ignore_memory, context.reporter)?;
     let fresh = match &verb.from {
         Some(file) => {
-            let (model, hash) = import::open(file, device)?;
-            Trainer::from_model(recipe, &model, hash, device)?
+            let (model, hash) = import::open(&weights_of(file), device)?;
+            Trainer::from_model(recipe.clone(), &model, hash, device)?
         }
-        None => Trainer::new(recipe, device)?,
+        None => Trainer::new(recipe.clone(), device)?,
     };
     fresh.check_data(&data)?;
     let reporter = context.reporter;
-    let (folder, state) = Folder::open(&path, verb.run.policy(), PRODUCT, reporter)?;
-    let trainer = match &state {
-        Some(state) => {
-            folder.check_recipe(state, &json)?;
-            let trainer = Trainer::resume(state, device)?;
+    let (mut folder, state) = Folder::open(&path, verb.run.policy(), PRODUCT, reporter)?;
+    let (trainer, recipe) = match state {
+        Some(mut state) => {
+            let wish = verb.run.wish(change::TEACHER);
+            let recipe = change::go_on(
+                &mut folder,
+                &mut state,
+                &json,
+                wish,
+                TeacherRecipe::changed,
+                reporter,
+            )?;
+            let trainer = Trainer::resume(&state, device)?;
             let (before, now) = (trainer.parent(), fresh.parent());
             if now.is_some_and(|now| Some(now) != before) {
                 let path = path.display();
@@ -173,10 +200,15 @@ fn teacher(verb: &Verb, source: &Source, context: &Context) -> anyhow::Result<Ex
                     "the run in {path} did not start from the file that --from names; leave --from away to go on with it"
                 )));
             }
-            trainer
+            verb.data.compare(&folder, &state, context);
+            (trainer, recipe)
         }
-        None => fresh,
+        None => (fresh, recipe),
     };
+    let trainer = trainer
+        .with_data(&data)
+        .with_context(|| verb.data.others(&folder))?;
+    let text = to_toml(Kind::Teacher, &recipe)?;
     folder.write_recipe(&text)?;
     let mut job = TeacherJob {
         trainer,
@@ -188,6 +220,13 @@ fn teacher(verb: &Verb, source: &Source, context: &Context) -> anyhow::Result<Ex
         say!("{}", folder.file(PRODUCT).display());
     }
     Ok(outcome.code())
+}
+
+/// Where the weights are: of a run the newest, which its state has.
+fn weights_of(typed: &Path) -> PathBuf {
+    let inside = [STATE, PRODUCT].map(|name| typed.join(name));
+    let found = inside.into_iter().find(|file| file.is_file());
+    found.unwrap_or_else(|| typed.to_path_buf())
 }
 
 fn dry_run(
@@ -229,7 +268,7 @@ fn dry_run(
                 "{} in {}, {} shown",
                 data.len(),
                 data.classes().len().max(1),
-                recipe.images
+                recipe.length()
             ),
         ),
     ];

@@ -5,10 +5,11 @@ use crate::device::Context;
 use crate::failure::wrong;
 use crate::folder::{Folder, default_folder, recipe_json};
 use crate::output::Outputs;
-use crate::recipe::{Kind, Source, to_toml};
+use crate::recipe::{Kind, Source, settings, to_toml};
 use crate::run::{Job, Measure, Outcome, drive};
 use crate::say::say;
 use crate::train::DataArgs;
+use anyhow::Context as _;
 use fewstep::checkpoint::State;
 use fewstep::data::{Dataset, Split};
 use fewstep::metric::{ClassifierRecipe, ClassifierTrainer, FeatureCard, Features, accuracy};
@@ -33,9 +34,8 @@ pub struct Sized {
 /// Reads and checks a recipe.
 pub fn read(source: &Source, sets: &[String]) -> anyhow::Result<(Sized, ClassifierRecipe)> {
     let sized: Sized = source.resolve(sets)?;
-    let recipe: ClassifierRecipe = toml::Value::Table(sized.recipe.clone())
-        .try_into()
-        .map_err(|e| wrong(format!("recipe {}: {e}", source.name)))?;
+    let recipe: ClassifierRecipe =
+        settings(&sized.recipe).map_err(|e| wrong(format!("recipe {}: {e}", source.name)))?;
     recipe.check()?;
     Ok((sized, recipe))
 }
@@ -63,14 +63,21 @@ pub fn run(
         return Ok(ExitCode::SUCCESS);
     }
     let json = recipe_json(&sized)?;
+    if args.restart_schedule {
+        return Err(wrong(
+            "--restart-schedule: the schedule of a feature network is made for all of its epochs; start anew with --overwrite",
+        ));
+    }
     let device = &context.device;
     let fresh = ClassifierTrainer::new(recipe.clone(), &images, device)?;
     let reporter = context.reporter;
     let (folder, state) = Folder::open(&path, args.policy(), PRODUCT, reporter)?;
     let trainer = match &state {
         Some(state) => {
-            folder.check_recipe(state, &json)?;
-            ClassifierTrainer::resume(state, recipe, &images, device)?
+            folder.check_recipe(state, &json, &[])?;
+            data.compare(&folder, state, context);
+            ClassifierTrainer::resume(state, recipe, &images, device)
+                .with_context(|| data.others(&folder))?
         }
         None => fresh,
     };
@@ -149,6 +156,10 @@ impl Job for FeaturesJob {
         let config = self.trainer.recipe().network(&self.images);
         let card = FeatureCard::new(config, self.recipe.clone(), right);
         Features::write(&network, &card, path)
+    }
+
+    fn advice(&self) -> &'static str {
+        "start anew with --overwrite --set learning-rate=RATE and a smaller rate"
     }
 
     /// There is nothing to see.

@@ -199,8 +199,8 @@ fn folders() {
     world.prints(&format!("{train} --out run"));
     let before = world.bytes("run/state.safetensors");
     world.says(&format!("{train} --out run"), 2, "--resume");
-    let other = "train teacher.toml --data data --set images=24 --out run --resume";
-    world.says(other, 2, "`images` = 16");
+    let other = "train teacher.toml --data data --set images=16 --set seed=9 --out run --resume";
+    world.says(other, 2, "`seed` = 1");
     let deep = format!("{train} --set sampling.solver.order=2 --out run --resume");
     world.says(&deep, 2, "`sampling.solver.order` = 3");
     let confused = "distill student.toml --teacher teacher.safetensors --out run --resume";

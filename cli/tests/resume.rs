@@ -4,28 +4,13 @@
 
 mod support;
 
-use std::hash::{BuildHasher, Hasher};
 use std::process::Command;
 use std::time::{Duration, Instant};
-use support::{World, send, wait_for};
+use support::{SIGNALS, World, random, send, wait_for};
 
 const TRAIN: &str = "train teacher.toml --data data --tick 3";
 const FEATURES: &str = "train features.toml --data data --tick 5 --set epochs=40";
 const DISTILL: &str = "distill student.toml --teacher teacher.safetensors --tick 2";
-
-/// A number in [0, 1) that is another one in every run.
-fn random() -> f64 {
-    let bits = std::hash::RandomState::new().build_hasher().finish();
-    (bits >> 11) as f64 / (1u64 << 53) as f64
-}
-
-/// Everything that ends a process: its name for `kill`, and the exit status of who catches it.
-const SIGNALS: [(&str, Option<i32>); 4] = [
-    ("KILL", None),
-    ("TERM", Some(143)),
-    ("HUP", Some(129)),
-    ("INT", Some(130)),
-];
 
 /// Ends three runs twice each at random moments, and compares the final file.
 fn survives_kills(verb: &str, product: &str) {

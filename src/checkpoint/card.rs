@@ -245,6 +245,11 @@ impl Card {
                 None | Some("teacher" | "student") => {
                     format!("its card cannot be understood: {e}")
                 }
+                Some("training state") => {
+                    "its card is that of training state which does not say its model: go on with its run by --resume, \
+                     for a round or more, and it will"
+                        .into()
+                }
                 Some(kind) => format!("its card is that of {kind}, not of a model"),
             })
         })?;

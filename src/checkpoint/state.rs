@@ -2,6 +2,7 @@
 //!
 //! Random draws are keyed by round, so the position of every random stream is the round itself.
 
+use super::card::Card;
 use super::file::{File, Value, write_values};
 use crate::Error;
 use crate::network::{Network, gather, load, parameters};
@@ -13,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// How far a run is, and what it is a run of.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Progress {
     /// Rounds done.
@@ -23,6 +24,36 @@ pub struct Progress {
     /// SHA-256 of the teacher's file, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
+    /// Which [images](crate::data::Dataset::digest) it is trained on, where there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+    /// The card of the model as it is now, with no recipe in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<Card>,
+}
+
+/// The card of the model in a state, by the JSON text in the state's header; `None` for a text that is none, and for states
+/// of feature networks.
+pub(crate) fn card_of_state(json: &str) -> Option<Card> {
+    let progress: Progress = serde_json::from_str(json).ok()?;
+    Some(Card {
+        recipe: progress.recipe,
+        ..progress.card?
+    })
+}
+
+/// Whether a run that was begun with some images goes on with the same; a state of old does not say.
+pub(crate) fn same_data(begun: Option<&str>, given: &str) -> Result<(), Error> {
+    let short = |digest: &str| digest.chars().take(12).collect::<String>();
+    match begun {
+        Some(begun) if begun != given => Err(Error::Incompatible {
+            first: format!("the run's images (SHA-256 {})", short(begun)),
+            second: format!("the given ones ({})", short(given)),
+            remedy: "give those that it was begun with, read as they were then, or start anew"
+                .into(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Weights, optimizer, average and progress.

@@ -4,6 +4,7 @@
 //! sub-folder for each class or none at all, or a zip archive of such a folder.
 
 mod archive;
+mod digest;
 mod fit;
 mod folder;
 pub(crate) mod foreign;

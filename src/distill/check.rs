@@ -49,6 +49,7 @@ impl Recipe {
         self.check_steps()?;
         self.check_step_weights()?;
         self.check_combinations()?;
+        self.check_changes()?;
         self.check_levels()
     }
 

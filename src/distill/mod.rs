@@ -7,10 +7,10 @@ mod checkpointed;
 mod cost;
 mod direction;
 mod distance;
+mod learning;
 mod perceptual;
 mod recipe;
 mod rollout;
-mod schedule;
 mod search;
 mod target;
 
@@ -18,9 +18,9 @@ pub use cache::{TrajectoryCache, TrajectoryType, Usage};
 pub use cost::Cost;
 pub use direction::direction_cosines;
 pub use distance::Distance;
+pub use learning::{Change, Schedule};
 pub use perceptual::{InputRange, Perceptual, PerceptualConfig};
 pub use recipe::{Recipe, Target};
-pub use schedule::Schedule;
 pub use target::{Cached, TrajectorySource};
 
 use crate::checkpoint::{Card, Kind, Model, Progress, State, recipe_json};
@@ -32,6 +32,12 @@ use crate::{Error, Images};
 use burn::module::Module;
 use burn::tensor::{DType, Device};
 use distance::Criterion;
+
+/// Whether every number is.
+fn is_finite(images: &Images) -> bool {
+    let sum = images.clone().abs().sum().into_scalar::<f64>();
+    sum.is_finite()
+}
 
 /// A distillation run: the caller loops over [`Distiller::advance`].
 #[derive(Debug)]
@@ -162,6 +168,7 @@ impl Distiller {
     ///
     /// # Errors
     /// [`Error::Diverged`] for a non-finite distance or gradient; go on from the last saved state then.
+    /// [`Error::BrokenTeacher`] if it is the teacher's trajectory that is not finite.
     /// [`Error::Incompatible`] if the distance needs [perceptual weights](Self::with_perceptual) that were not given.
     pub fn round(&mut self, target: &Trajectory, condition: &Condition) -> Result<Round, Error> {
         self.round_with(target, condition, &mut |_| {})
@@ -181,6 +188,7 @@ impl Distiller {
             ..condition.clone()
         };
         let learning_rate = self.recipe.learning_rate_at(self.round);
+        self.optimizer.configure(self.recipe.adam_at(self.round));
         let mut parts = self.split(&target.states[0], &condition);
         let mut distances = Vec::with_capacity(target.grid.steps());
         for index in 0..target.grid.steps() {
@@ -193,7 +201,13 @@ impl Distiller {
             for part in &mut parts {
                 let value = self.step(part, target, index, &mut sum);
                 if !value.is_finite() {
-                    return Err(diverged);
+                    return Err(match is_finite(&target.states[index + 1]) {
+                        true => diverged,
+                        false => Error::BrokenTeacher {
+                            round: self.round,
+                            step: index,
+                        },
+                    });
                 }
                 distance += value;
             }
@@ -256,15 +270,7 @@ impl Distiller {
     pub fn model(&self) -> Result<Model, Error> {
         let network = self.student().network.valid();
         Ok(Model {
-            card: Card {
-                kind: Kind::Student,
-                sampling: self.recipe.sampling(),
-                recipe: recipe_json(&self.recipe)?,
-                trained_on: self.recipe.trajectories_after(self.round),
-                parent: Some(self.parent.clone()),
-                version: env!("CARGO_PKG_VERSION").into(),
-                ..self.card.clone()
-            },
+            card: self.student_card(recipe_json(&self.recipe)?),
             denoiser: Preconditioned {
                 network: match &self.average {
                     Some(average) => average.apply(network),
@@ -277,6 +283,18 @@ impl Distiller {
         })
     }
 
+    fn student_card(&self, recipe: serde_json::Value) -> Card {
+        Card {
+            kind: Kind::Student,
+            sampling: self.recipe.sampling(),
+            recipe,
+            trained_on: self.recipe.trajectories_after(self.round),
+            parent: Some(self.parent.clone()),
+            version: env!("CARGO_PKG_VERSION").into(),
+            ..self.card.clone()
+        }
+    }
+
     /// Everything that the next round depends on.
     ///
     /// # Errors
@@ -286,6 +304,8 @@ impl Distiller {
             round: self.round,
             recipe: recipe_json(&self.recipe)?,
             parent: Some(self.parent.clone()),
+            data: None,
+            card: Some(self.student_card(serde_json::Value::Null)),
         };
         Ok(State::gather(
             progress,

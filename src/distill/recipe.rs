@@ -1,6 +1,6 @@
 //! The settings of a distillation.
 
-use super::{Distance, PerceptualConfig, Schedule, TrajectoryType};
+use super::{Change, Distance, PerceptualConfig, Schedule, TrajectoryType};
 use crate::Error;
 use crate::checkpoint::{Card, Model, Sampling, is_unguided};
 use crate::denoiser::Preconditioned;
@@ -126,6 +126,9 @@ pub struct Recipe {
     pub student_dropout: bool,
     /// Adam's constants.
     pub adam: AdamConfig,
+    /// What was [changed](Self::changed) on the way, in the order of rounds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
 }
 
 impl Default for Recipe {
@@ -166,6 +169,7 @@ impl Default for Recipe {
             average_half_life: None,
             student_dropout: true,
             adam: AdamConfig::default(),
+            changes: Vec::new(),
         }
     }
 }
@@ -267,9 +271,20 @@ impl Recipe {
         round / self.reuse.max(1)
     }
 
+    /// Teacher trajectories in the whole run, as the last of its changes has it.
+    pub fn length(&self) -> u64 {
+        let said = self.changes.iter().rev().find_map(|c| c.trajectories);
+        said.unwrap_or(self.trajectories)
+    }
+
     /// Rounds in the whole run.
     pub fn rounds(&self) -> u64 {
-        let draws = self.trajectories.div_ceil(self.batch as u64);
+        self.rounds_of(self.length())
+    }
+
+    /// Rounds for so many trajectories.
+    pub(super) fn rounds_of(&self, trajectories: u64) -> u64 {
+        let draws = trajectories.div_ceil(self.batch as u64);
         draws.saturating_mul(self.reuse)
     }
 

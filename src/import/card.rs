@@ -2,7 +2,7 @@
 
 use super::{CARD, Checkpoint, Format};
 use crate::Error;
-use crate::checkpoint::{Card, Kind, Sampling};
+use crate::checkpoint::{Card, Kind, Sampling, card_of_state};
 use crate::grid::Spacing;
 use crate::network::NetworkConfig;
 use crate::solver::SolverConfig;
@@ -22,7 +22,12 @@ impl Checkpoint {
     /// [`Error::Malformed`] if the network cannot be told, is of another kind, or has settings that are not built here.
     pub fn card(&self) -> Result<Card, Error> {
         if let Some(text) = self.metadata.get(CARD) {
-            return Card::parse(text, self.path());
+            let path = self.path();
+            let unwritable = |e| self.source.broken("training state", e);
+            return match card_of_state(text).map(|card| serde_json::to_string(&card)) {
+                Some(json) => Card::parse(&json.map_err(unwritable)?, path),
+                None => Card::parse(text, path),
+            };
         }
         let network = self.network_config()?;
         if matches!(network, NetworkConfig::LatentUnet(_)) {

@@ -1,8 +1,9 @@
 //! Which network a file is for: from the arguments that it was made with where the file says them, else from the names
 //! and shapes of its tensors.
 
-use super::{Checkpoint, foreign};
+use super::{CARD, Checkpoint, foreign};
 use crate::Error;
+use crate::checkpoint::card_of_state;
 use crate::network::{
     Decoder, EMBEDDING_MULTIPLIER, Embedding, Encoder, Family, NetworkConfig, Plan, ResampleFilter,
     Variant,
@@ -20,6 +21,10 @@ pub(super) struct Named<'a> {
 const MOST_LEVELS: usize = 16;
 const MOST_BLOCKS: usize = 100;
 
+/// How the groups of tensors in a training state begin.
+const WEIGHT: &str = "weight/";
+const AVERAGE: &str = "average/";
+
 /// The name by which the start of all others is found.
 const LANDMARK: &str = "map_layer0.weight";
 
@@ -27,6 +32,9 @@ impl Checkpoint {
     /// The file's tensors by official name. Files of the bare network, or of one wrapped for several GPUs, have another
     /// start.
     pub(super) fn named(&self) -> Named<'_> {
+        if let Some(named) = self.named_state() {
+            return named;
+        }
         if let Some(named) = self.named_latent() {
             return named;
         }
@@ -45,6 +53,24 @@ impl Checkpoint {
         Named {
             tensors: tensors.collect(),
         }
+    }
+
+    /// The weights in a training state, averaged if it averages them; `None` in another file.
+    fn named_state(&self) -> Option<Named<'_>> {
+        card_of_state(self.metadata.get(CARD)?)?;
+        let averaged = !self.raw && self.tensors.keys().any(|name| name.starts_with(AVERAGE));
+        let group = if averaged { AVERAGE } else { WEIGHT };
+        let tensors = self.tensors.iter().filter_map(|(name, info)| {
+            let official = name.strip_prefix(group)?;
+            // Averages are stored flat.
+            let weight = self.tensors.get(&format!("{WEIGHT}{official}"));
+            let weight = weight.filter(|weight| weight.count() == info.count());
+            let shape = weight.unwrap_or(info).shape.as_slice();
+            Some((official.to_string(), (name.as_str(), shape)))
+        });
+        Some(Named {
+            tensors: tensors.collect(),
+        })
     }
 
     /// The network that the file is for.

@@ -1,10 +1,13 @@
 //! Training a teacher from images, for people who have data but no weights. [EDM Sec. 5]
 
+mod change;
+mod learning;
 mod recipe;
 
+pub use change::TeacherChange;
 pub use recipe::TeacherRecipe;
 
-use crate::checkpoint::{Card, Kind, Model, Progress, State, recipe_json};
+use crate::checkpoint::{Card, Kind, Model, Progress, State, recipe_json, same_data};
 use crate::data::Dataset;
 use crate::denoiser::{Condition, Preconditioned, one_hot};
 use crate::network::{Dropout, Gathered, Network, add_gradients, gather, replace, shapes};
@@ -25,6 +28,8 @@ pub struct Trainer {
     round: u64,
     /// SHA-256 of the file whose weights it started from, if any.
     parent: Option<String>,
+    /// The digest of its images, once they are known.
+    data: Option<String>,
     device: Device,
 }
 
@@ -134,6 +139,7 @@ impl Trainer {
             average,
             round: 0,
             parent,
+            data: None,
             device,
             recipe,
         }
@@ -161,6 +167,7 @@ impl Trainer {
         }
         let shown = first + batch;
         let learning_rate = self.recipe.learning_rate_at(first);
+        self.optimizer.configure(self.recipe.adam_at(self.round));
         let network = self.model.network.clone();
         self.model.network = self.optimizer.step(network, sum, learning_rate);
         self.average
@@ -261,6 +268,19 @@ impl Trainer {
         Ok(())
     }
 
+    /// Notes which images the run is trained on: states that are taken from now on say so, and go on with the same only.
+    ///
+    /// # Errors
+    /// [`Error::Incompatible`] if the run was begun with others.
+    pub fn with_data(self, data: &Dataset) -> Result<Self, Error> {
+        let digest = data.digest();
+        same_data(self.data.as_deref(), &digest)?;
+        Ok(Self {
+            data: Some(digest),
+            ..self
+        })
+    }
+
     /// Rounds done.
     pub fn rounds(&self) -> u64 {
         self.round
@@ -288,19 +308,23 @@ impl Trainer {
     pub fn model(&self) -> Result<Model, Error> {
         let network: Network = self.average.apply(self.model.network.valid());
         Ok(Model {
-            card: Card {
-                format: 1,
-                kind: Kind::Teacher,
-                network: self.recipe.network.clone(),
-                preconditioning: self.recipe.sigma_data.into(),
-                sampling: self.recipe.sampling.clone(),
-                recipe: recipe_json(&self.recipe)?,
-                trained_on: self.round * self.recipe.batch as u64,
-                parent: self.parent.clone(),
-                version: env!("CARGO_PKG_VERSION").into(),
-            },
+            card: self.card(recipe_json(&self.recipe)?),
             denoiser: Preconditioned::new(network, self.recipe.sigma_data),
         })
+    }
+
+    fn card(&self, recipe: serde_json::Value) -> Card {
+        Card {
+            format: 1,
+            kind: Kind::Teacher,
+            network: self.recipe.network.clone(),
+            preconditioning: self.recipe.sigma_data.into(),
+            sampling: self.recipe.sampling.clone(),
+            recipe,
+            trained_on: self.round * self.recipe.batch as u64,
+            parent: self.parent.clone(),
+            version: env!("CARGO_PKG_VERSION").into(),
+        }
     }
 
     /// Everything that the next round depends on.
@@ -312,6 +336,8 @@ impl Trainer {
             round: self.round,
             recipe: recipe_json(&self.recipe)?,
             parent: self.parent.clone(),
+            data: self.data.clone(),
+            card: Some(self.card(serde_json::Value::Null)),
         };
         Ok(State::gather(
             progress,
@@ -333,6 +359,7 @@ impl Trainer {
             state.restore(network, &mut trainer.optimizer, Some(&mut trainer.average))?;
         trainer.round = state.progress.round;
         trainer.parent = state.progress.parent.clone();
+        trainer.data = state.progress.data.clone();
         Ok(trainer)
     }
 }

@@ -1,5 +1,6 @@
 //! The settings of a teacher's training.
 
+use super::TeacherChange;
 use crate::Error;
 use crate::checkpoint::Sampling;
 use crate::error::positive;
@@ -50,6 +51,9 @@ pub struct TeacherRecipe {
     pub network: NetworkConfig,
     /// How to sample from the result; goes into its card.
     pub sampling: Sampling,
+    /// What was [changed](Self::changed) on the way, in the order of rounds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<TeacherChange>,
 }
 
 fn level_mean() -> f64 {
@@ -70,22 +74,15 @@ impl TeacherRecipe {
     /// # Errors
     /// [`Error::InvalidValue`] naming the key, its value and the allowed range, or [`Error::Incompatible`].
     pub fn check(&self) -> Result<(), Error> {
-        positive("images", self.images as f64)?;
         positive("batch", self.batch as f64)?;
         positive("micro-batch", self.micro_batch.unwrap_or(1) as f64)?;
-        positive("learning-rate", self.learning_rate)?;
         positive("average-half-life", self.average_half_life)?;
         positive("level-deviation", self.level_deviation)?;
         positive("sigma-data", self.sigma_data)?;
         if !self.level_mean.is_finite() {
             return Err(Error::invalid("level-mean", self.level_mean, "finite"));
         }
-        if self.decay_from.is_some_and(|d| d >= self.images) {
-            let value = self.decay_from.unwrap_or_default();
-            let range = format!("below `images`, {}", self.images);
-            return Err(Error::invalid("decay-from", value, range));
-        }
-        self.adam.check()?;
+        self.check_learning()?;
         self.sampling.check()?;
         if self.network.context_width().is_some() {
             return Err(Error::Incompatible {
@@ -97,26 +94,15 @@ impl TeacherRecipe {
         self.network.check()
     }
 
-    /// Updates in the whole run.
-    pub fn rounds(&self) -> u64 {
-        self.images.div_ceil(self.batch as u64)
+    /// Images in the whole run, as the last of its changes has it.
+    pub fn length(&self) -> u64 {
+        let said = self.changes.iter().rev().find_map(|c| c.images);
+        said.unwrap_or(self.images)
     }
 
-    /// The learning rate after `images` images.
-    pub fn learning_rate_at(&self, images: u64) -> f64 {
-        let rise = if images < self.warmup {
-            (images + self.batch as u64) as f64 / self.warmup as f64
-        } else {
-            1.0
-        };
-        let fall = match self.decay_from {
-            Some(start) if images > start => {
-                let part = (images - start) as f64 / (self.images - start) as f64;
-                (libm::cos(part.min(1.0) * std::f64::consts::PI) + 1.0) / 2.0
-            }
-            _ => 1.0,
-        };
-        self.learning_rate * rise.min(1.0) * fall
+    /// Updates in the whole run.
+    pub fn rounds(&self) -> u64 {
+        self.length().div_ceil(self.batch as u64)
     }
 
     /// How much of the average an update keeps. Early on the half-life is at most a twentieth of the images

@@ -36,7 +36,6 @@ pub const CIRCLES: &[(&str, &str)] = &[
     ("src/data/mod.rs", "src/data/folder.rs"),
     ("src/data/mod.rs", "src/data/idx.rs"),
     ("src/distill/mod.rs", "src/distill/rollout.rs"),
-    ("src/distill/recipe.rs", "src/distill/schedule.rs"),
     ("src/golden/case.rs", "src/golden/network.rs"),
     ("src/golden/compvis.rs", "src/golden/pickle.rs"),
     ("src/golden/latent.rs", "src/golden/network.rs"),

@@ -72,6 +72,7 @@ pub(super) fn dry_run(
             steps,
             variable_steps: None,
             prompts: None,
+            changes: Vec::new(),
             // No round that is measured is the last, which prepares no other.
             trajectories: recipe.trajectories.max(16 * batch as u64),
             ..recipe.clone()

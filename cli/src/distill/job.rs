@@ -27,6 +27,15 @@ impl Job for DistillJob<'_> {
         "distances"
     }
 
+    fn label(&self) -> String {
+        let recipe = self.distiller.recipe();
+        if recipe.variable_steps.is_some() {
+            return "distance at the end".into();
+        }
+        let steps: Vec<_> = (1..=recipe.steps).map(|step| step.to_string()).collect();
+        format!("distance after step {}:", steps.join(", "))
+    }
+
     fn batch(&self) -> u64 {
         self.distiller.recipe().batch as u64
     }

@@ -132,11 +132,16 @@ fn of_safetensors(file: &Checkpoint) -> anyhow::Result<Facts> {
         }
     } else if let Some(Value::Object(card)) = card {
         if kind == "training state" {
-            for (name, value) in state_facts(&card["recipe"]) {
+            for (name, value) in state_facts(&Value::Object(card.clone())) {
                 put(name, value);
             }
         }
-        for (name, value) in card.into_iter().filter(|(name, _)| name != "kind") {
+        // What the card of the model says is in there already.
+        let told = ["kind", "card"];
+        for (name, value) in card
+            .into_iter()
+            .filter(|(name, _)| !told.contains(&name.as_str()))
+        {
             put(&name, value);
         }
     } else {
@@ -264,11 +269,13 @@ fn kind_of(card: Option<&Value>) -> &'static str {
     kind_name(card).unwrap_or("safetensors file with an unknown card")
 }
 
-/// What a training state's recipe says of the model that is made.
-fn state_facts(recipe: &Value) -> Vec<(&'static str, Value)> {
+/// What a training state says of the model that is made: its card, or in one of old its recipe.
+fn state_facts(state: &Value) -> Vec<(&'static str, Value)> {
     let mut facts = Vec::new();
-    if recipe["network"].is_object() {
-        facts.push(("network", recipe["network"].clone()));
+    let (recipe, card) = (&state["recipe"], &state["card"]);
+    let networks = [&card["network"], &recipe["network"]];
+    if let Some(network) = networks.into_iter().find(|network| network.is_object()) {
+        facts.push(("network", network.clone()));
     }
     for sampling in [&recipe["sampling"], recipe] {
         let [smallest, largest] = ["sigma-min", "sigma-max"].map(|key| sampling[key].clone());
@@ -344,12 +351,15 @@ mod tests {
     fn a_state_tells_the_range_of_its_model() {
         let teacher =
             json!({"network": {"kind": "x"}, "sampling": {"sigma-min": 1.0, "sigma-max": 2.0}});
-        let facts = state_facts(&teacher);
+        let facts = state_facts(&json!({"recipe": teacher}));
         assert_eq!(facts[0], ("network", json!({"kind": "x"})));
         assert_eq!(facts[1], ("sigma-range", json!([1.0, 2.0])));
         let student = json!({"sigma-min": 3.0, "sigma-max": 4.0});
-        assert_eq!(state_facts(&student), [("sigma-range", json!([3.0, 4.0]))]);
-        assert!(state_facts(&json!({"size": 3})).is_empty());
+        assert_eq!(
+            state_facts(&json!({"recipe": student})),
+            [("sigma-range", json!([3.0, 4.0]))]
+        );
+        assert!(state_facts(&json!({"recipe": {"size": 3}})).is_empty());
     }
 
     #[test]

@@ -165,6 +165,9 @@ impl Sweep<'_> {
             overwrite: self.overwrite,
             tick: Tick::Rounds(rounds.div_ceil(TICKS).max(1)),
             stop_after: None,
+            restart_schedule: false,
+            snapshots: None,
+            keep: None,
         }
     }
 

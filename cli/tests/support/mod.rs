@@ -5,6 +5,7 @@
 use assert_cmd::Command;
 use std::collections::BTreeMap;
 use std::fs;
+use std::hash::{BuildHasher, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::OnceLock;
@@ -166,6 +167,20 @@ impl World {
         assert!(output.status.success(), "{arguments}: {error}");
         String::from_utf8(output.stdout).unwrap()
     }
+}
+
+/// Everything that ends a process: its name for `kill`, and the exit status of who catches it.
+pub const SIGNALS: [(&str, Option<i32>); 4] = [
+    ("KILL", None),
+    ("TERM", Some(143)),
+    ("HUP", Some(129)),
+    ("INT", Some(130)),
+];
+
+/// A number in [0, 1) that is another one in every run.
+pub fn random() -> f64 {
+    let bits = std::hash::RandomState::new().build_hasher().finish();
+    (bits >> 11) as f64 / (1u64 << 53) as f64
 }
 
 /// Sends a signal to a process: `INT`, `KILL`...

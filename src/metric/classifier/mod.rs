@@ -9,7 +9,7 @@ pub use recipe::ClassifierRecipe;
 use super::features::load;
 use super::network::{FeatureConfig, FeatureNetwork};
 use crate::Error;
-use crate::checkpoint::{Progress, State};
+use crate::checkpoint::{Progress, State, same_data};
 use crate::data::Dataset;
 use crate::denoiser::one_hot;
 use crate::noise::epoch_index;
@@ -35,6 +35,8 @@ pub struct ClassifierTrainer {
     moments: Vec<AdamState<1>>,
     step: u64,
     steps: u64,
+    /// The digest of the images.
+    data: String,
     /// With autodiff.
     device: Device,
 }
@@ -64,6 +66,7 @@ impl ClassifierTrainer {
             moments: Vec::new(),
             step: 0,
             steps: recipe.steps(data),
+            data: data.digest(),
             recipe,
             config,
             device,
@@ -164,7 +167,8 @@ impl ClassifierTrainer {
         let progress = Progress {
             round: self.step,
             recipe,
-            parent: None,
+            data: Some(self.data.clone()),
+            ..Progress::default()
         };
         State::new(progress, tensors)
     }
@@ -172,7 +176,7 @@ impl ClassifierTrainer {
     /// Goes on where `state` was taken, with the same recipe and data.
     ///
     /// # Errors
-    /// Those of [`ClassifierTrainer::new`]; [`Error::Weights`] if the state is of another network, [`Error::Malformed`]
+    /// Those of [`ClassifierTrainer::new`]; [`Error::Incompatible`] for other images; [`Error::Weights`] if the state is of another network, [`Error::Malformed`]
     /// if it is incomplete.
     pub fn resume(
         state: &State,
@@ -181,6 +185,7 @@ impl ClassifierTrainer {
         device: &Device,
     ) -> Result<Self, Error> {
         let mut trainer = Self::new(recipe, data, device)?;
+        same_data(state.progress.data.as_deref(), &trainer.data)?;
         let path = state.path();
         let weights = state.group("weight");
         let names: Vec<(String, usize)> = trainer
@@ -327,6 +332,10 @@ mod tests {
         }
         assert_eq!((trainer.steps_done(), trainer.is_finished()), (30, true));
         assert_eq!(trainer.network().tensors(), whole.tensors());
+        let others =
+            ClassifierTrainer::resume(&trainer.state(json.clone()), RECIPE, &bars(2, 40), &device);
+        let error = others.err().unwrap();
+        assert!(error.to_string().contains("the run's images"), "{error}");
         // A state of another network says so.
         let state = State::read(&path).unwrap();
         let other = ClassifierRecipe {

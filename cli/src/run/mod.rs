@@ -1,10 +1,12 @@
 //! The loop of every training: rounds, ticks, checkpoints, and what asks it to stop.
 
+pub mod change;
+pub mod lock;
+
 use crate::command_line::resuming;
 use crate::folder::{Folder, metrics_line};
 use crate::progress::{Progress, Reporter, figure};
 use crate::signal;
-use anyhow::Context as _;
 use fewstep::Error;
 use fewstep::checkpoint::State;
 use serde_json::json;
@@ -30,6 +32,14 @@ pub trait Job {
     fn unit(&self) -> &'static str;
     /// The name of what is measured.
     fn measure(&self) -> &'static str;
+    /// The same, as a bar shows it.
+    fn label(&self) -> String {
+        self.measure().into()
+    }
+    /// How to go on where the numbers run away.
+    fn advice(&self) -> &'static str {
+        "--resume --set learning-rate=RATE goes on from there with a smaller rate"
+    }
     /// Units a round.
     fn batch(&self) -> u64;
     /// Units of the first `rounds` rounds.
@@ -88,6 +98,10 @@ pub struct Options {
     pub tick: Tick,
     /// Leave off after this many rounds.
     pub stop_after: Option<u64>,
+    /// Keep the states of every so many rounds.
+    pub snapshots: Option<u64>,
+    /// Keep so many of them; all if not given.
+    pub keep: Option<usize>,
 }
 
 /// How a run ended.
@@ -189,8 +203,8 @@ pub fn drive(
     if folder.resumes {
         reporter.say(found(folder, job.rounds(), job.total()));
     }
-    if job.rounds() == 0 {
-        // An unwritable folder shows now, not after the first hour.
+    if job.rounds() == 0 || folder.changed {
+        // An unwritable folder shows now, not after the first hour; and what is changed holds whatever comes.
         job.state()?.write(&folder.state())?;
     }
     signal::catch("round")?;
@@ -205,17 +219,14 @@ pub fn drive(
     let mut window = Window::new();
     let mut previews = Previews::default();
     while job.rounds() < job.total() {
-        let measure = job.round().with_context(|| {
-            let state = folder.state();
-            format!(
-                "stopped; {} holds round {saved}, the last good checkpoint",
-                state.display()
-            )
-        })?;
+        let measure = job
+            .round()
+            .map_err(|error| failed(job, folder, saved, error))?;
         window.add(&measure);
         let note: Vec<_> = measure.values.iter().map(|v| figure(*v)).collect();
-        let note = format!("{} {}", job.measure(), note.join(" "));
+        let note = format!("{} {}", job.label(), note.join(" "));
         progress.set(job.units(job.rounds()), &note);
+        keep(job, folder, options)?;
         let interrupted = signal::asked();
         let enough = options
             .stop_after
@@ -246,6 +257,31 @@ pub fn drive(
     progress.finish();
     job.write(&product)?;
     Ok(Outcome::Finished)
+}
+
+/// Why a round failed, and what there is to go on from.
+fn failed(job: &dyn Job, folder: &Folder, saved: u64, error: Error) -> anyhow::Error {
+    let advice = match error {
+        Error::Diverged { .. } => format!("; {}", job.advice()),
+        _ => String::new(),
+    };
+    let state = folder.state();
+    anyhow::Error::new(error).context(format!(
+        "stopped; {} holds round {saved}, the last good checkpoint{advice}",
+        state.display()
+    ))
+}
+
+/// Writes a snapshot if this round is one of those to keep.
+fn keep(job: &dyn Job, folder: &Folder, options: Options) -> anyhow::Result<()> {
+    let round = job.rounds();
+    if options.snapshots.is_some_and(|every| round % every == 0) {
+        job.state()?.write(&folder.snapshot(round))?;
+        if let Some(count) = options.keep {
+            folder.keep_snapshots(count)?;
+        }
+    }
+    Ok(())
 }
 
 /// What `--resume` found.
@@ -300,7 +336,9 @@ fn checkpoint(
 /// A picture is a comfort, not a result: the run goes on without it.
 fn preview(job: &mut dyn Job, folder: &Folder, progress: &Progress) {
     let path = folder.preview(job.rounds());
-    if let Err(error) = job.preview(&path) {
+    if let Err(error) = job.preview(&path)
+        && !error.is::<signal::Stopped>()
+    {
         progress.say(&format!(
             "warning: no preview: {}",
             crate::failure::one_line(&error)
