@@ -126,10 +126,10 @@ pub struct RunArgs {
     #[arg(long, requires = "resume")]
     pub restart_schedule: bool,
     /// Keep the state of every so many rounds (state-0001000.safetensors); `sample` and `evaluate` take it as a model
-    #[arg(long, value_name = "ROUNDS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "ROUNDS", value_parser = whole::<u64>(1..))]
     pub snapshots: Option<u64>,
     /// Keep only the last few of them
-    #[arg(long, value_name = "N", requires = "snapshots", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", requires = "snapshots", value_parser = whole::<u16>(1..=65_535))]
     pub keep: Option<u16>,
 }
 
@@ -254,6 +254,7 @@ mod tests {
     fn what_is_no_number_is_answered_with_the_range() {
         let numbers = [
             TypeId::of::<u64>(),
+            TypeId::of::<u16>(),
             TypeId::of::<u32>(),
             TypeId::of::<usize>(),
             TypeId::of::<NonZeroUsize>(),

@@ -98,7 +98,7 @@ fn prompts_begin_with_a_dash_and_weights_are_warned_of_once() {
     let world = World::new();
     latent::diffusers(&world);
     let sample = |words: &[&str]| {
-        let mut command = world.run("sample sd --latents --steps 2 --out latents");
+        let mut command = world.run("sample sd --latents --steps 2 --overwrite --out latents");
         let output = command.args(words).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success(), "{words:?}: {said}");
@@ -195,7 +195,7 @@ fn what_is_no_data_set_is_called_by_its_name() {
         fs::write(world.path(name), bytes).unwrap();
         for command in [
             format!("evaluate {name} --write-statistics s.safetensors"),
-            format!("evaluate teacher.safetensors --reference {name} --images 2"),
+            format!("evaluate data --reference {name} --images 2"),
             format!("train teacher.toml --data {name}"),
             format!("train features.toml --data {name}"),
         ] {
@@ -214,9 +214,7 @@ fn what_is_no_data_set_is_called_by_its_name() {
         ("x.txt", "a text file"),
         ("data", "a folder"),
     ] {
-        let sweep = format!(
-            "title = 'x'\nrecipe = 'student.toml'\nteacher = 'teacher.safetensors'\nreference = '{name}'\nseeds = [0]\n"
-        );
+        let sweep = format!("title = 'x'\nrecipe = 'demo'\nreference = '{name}'\nseeds = [0]\n");
         fs::write(world.path("x.toml"), sweep + "[grid]\nbatch = [8]\n").unwrap();
         world.says("sweep x.toml", 2, word);
         world.says("sweep x.toml", 2, "made of images here");
@@ -226,7 +224,7 @@ fn what_is_no_data_set_is_called_by_its_name() {
         b"version https://git-lfs.github.com/spec/v1\noid",
     )
     .unwrap();
-    let command = "evaluate teacher.safetensors --reference z.safetensors --images 2";
+    let command = "evaluate data --reference z.safetensors --images 2";
     world.says(command, 2, "git lfs pull");
     world.says(command, 2, "z.safetensors is not a valid statistics file");
 }

@@ -20,6 +20,12 @@ impl Count for u64 {
     }
 }
 
+impl Count for u16 {
+    fn of(number: u64) -> Option<Self> {
+        number.try_into().ok()
+    }
+}
+
 impl Count for u32 {
     fn of(number: u64) -> Option<Self> {
         number.try_into().ok()
