@@ -5,14 +5,43 @@ mod counting;
 #[path = "support/foreign.rs"]
 mod foreign;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, TensorData};
 use counting::{Counting, peak};
+use fewstep::checkpoint::File;
 use fewstep::import::{Checkpoint, Export, Layout, open};
 use fewstep::network::{NetworkConfig, SongUNetConfig};
 use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
+
+/// The same tensors in four files, and the index of them.
+fn shards(folder: &Path, whole: &Checkpoint) -> PathBuf {
+    let mut map = serde_json::Map::new();
+    for number in 1..=4 {
+        let name = format!("x-{number:05}-of-00004.safetensors");
+        let own = whole.tensors().iter().skip(number - 1).step_by(4);
+        let tensors = own.map(|(tensor, info)| {
+            let values = whole.values(tensor).unwrap();
+            (tensor.clone(), TensorData::new(values, info.shape.clone()))
+        });
+        let file = File {
+            tensors: tensors.collect(),
+            ..File::default()
+        };
+        file.write(&folder.join(&name)).unwrap();
+        map.extend(
+            file.tensors
+                .keys()
+                .map(|t| (t.clone(), name.clone().into())),
+        );
+    }
+    let index = folder.join("x.safetensors.index.json");
+    let text = serde_json::json!({ "weight_map": map });
+    std::fs::write(&index, text.to_string()).unwrap();
+    index
+}
 
 #[test]
 fn loading_and_converting() {
@@ -66,4 +95,13 @@ fn loading_and_converting() {
     });
     println!("converting it took {used}");
     assert!(used < len / 4, "{used}");
+
+    let index = shards(folder.path(), &Checkpoint::read(&path).unwrap());
+    let (checkpoint, used) = peak(|| Checkpoint::read(&index).unwrap());
+    println!("opening the same in shards took {used}");
+    assert!(used < len / 10, "{used}");
+    drop(checkpoint);
+    let (_, used) = peak(|| open(&index, &Device::flex()).unwrap());
+    println!("loading them took {used}");
+    assert!(used as f64 <= 2.2 * len as f64, "{used} for {len}");
 }

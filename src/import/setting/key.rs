@@ -219,6 +219,9 @@ pub(in crate::import) const SCHEDULER: Table = &[
     ("trained_betas", Only(&["null"])),
     ("rescale_betas_zero_snr", Only(&["false"])),
     ("prediction_type", Only(&["\"epsilon\""])),
+    ("predict_epsilon", Only(&["true"])),
+    ("timestep_values", Only(&["null"])),
+    ("tensor_format", Any(KIND)),
     ("timestep_type", Only(&["\"discrete\""])),
     // Otherwise the network predicts variances as well.
     (
