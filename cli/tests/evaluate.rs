@@ -112,7 +112,7 @@ fn figures_say_by_which_features_they_are() {
     world.prints(
         "train teacher.toml --data data --set network.channels=3 --set images=16 --out colour",
     );
-    let colour = "evaluate colour/teacher.safetensors --images 30000000 --reference data";
+    let colour = "evaluate colour/teacher.safetensors --images 9000000 --reference data";
     let features = "--features net/features.safetensors";
     world.says(
         &format!("{colour} {features}"),

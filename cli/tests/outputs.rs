@@ -77,7 +77,7 @@ const WORK: &[&str] = &[
     "sweep sweep.toml --out good --cache OUT",
     "evaluate teacher.safetensors --images 9000000 --features net.safetensors --write-statistics OUT",
     "bench teacher.safetensors --write-model OUT",
-    "bench teacher.safetensors --write-results OUT --batch 100000",
+    "bench teacher.safetensors --write-results OUT --batch 60000",
     "convert teacher.safetensors OUT",
     "convert sd OUT --to diffusers",
     "demo --out OUT",
