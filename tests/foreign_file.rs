@@ -1,7 +1,6 @@
 //! Files that people have and that are no model to be read here are named in one line, wherever they are given.
 
 #[path = "support/foreign.rs"]
-#[allow(dead_code)]
 mod foreign;
 #[path = "support/latent.rs"]
 #[allow(dead_code)]
@@ -41,7 +40,7 @@ fn what_is_no_file_of_weights_is_named() {
     teacher(true).write(&whole).unwrap();
     let whole = fs::read(&whole).unwrap();
     let tensor = ("a".to_string(), vec![64], vec![1.0; 64]);
-    let zip = torch::zip(&[tensor.clone()], "little");
+    let zip = torch::zip(std::slice::from_ref(&tensor), "little");
     let legacy = torch::legacy(&[tensor]);
     let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 4265380512\n";
     for (bytes, word) in [

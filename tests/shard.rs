@@ -1,7 +1,6 @@
 //! Weights in several files with an index, as diffusers and transformers write large ones.
 
 #[path = "support/foreign.rs"]
-#[allow(dead_code)]
 mod foreign;
 #[path = "support/latent.rs"]
 #[allow(dead_code)]
