@@ -12,10 +12,7 @@ impl Dataset {
     /// each. Where they came from, and what their classes are called, does not count. It takes far less time than reading them
     /// did.
     pub fn digest(&self) -> String {
-        let parts = self
-            .pixels
-            .par_chunks(PART)
-            .map(|part| Sha256::digest(part));
+        let parts = self.pixels.par_chunks(PART).map(Sha256::digest);
         let parts: Vec<_> = parts.collect();
         let mut digest = Sha256::new();
         for number in self.shape {

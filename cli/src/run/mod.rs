@@ -275,7 +275,10 @@ fn failed(job: &dyn Job, folder: &Folder, saved: u64, error: Error) -> anyhow::E
 /// Writes a snapshot if this round is one of those to keep.
 fn keep(job: &dyn Job, folder: &Folder, options: Options) -> anyhow::Result<()> {
     let round = job.rounds();
-    if options.snapshots.is_some_and(|every| round % every == 0) {
+    if options
+        .snapshots
+        .is_some_and(|every| round.is_multiple_of(every))
+    {
         job.state()?.write(&folder.snapshot(round))?;
         if let Some(count) = options.keep {
             folder.keep_snapshots(count)?;
