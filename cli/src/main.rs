@@ -8,6 +8,7 @@ mod asset;
 mod bench;
 mod command_line;
 mod convert;
+mod dataset;
 mod demo;
 mod device;
 mod distill;

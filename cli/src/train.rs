@@ -1,6 +1,7 @@
 //! `fewstep train`: a teacher or a feature network, from images.
 
 use crate::args::{RecipeArg, RunArgs};
+use crate::dataset::{DataArgs, classes};
 use crate::device::Context;
 use crate::estimate::{Calibration, Extent, Need, Training, print_estimate};
 use crate::failure::wrong;
@@ -16,7 +17,7 @@ use crate::train_features;
 use anyhow::Context as _;
 use clap::Args;
 use fewstep::checkpoint::State;
-use fewstep::data::{Dataset, Options, Padding, Split};
+use fewstep::data::{Dataset, Split};
 use fewstep::teacher::{TeacherRecipe, Trainer};
 use fewstep::{Device, Error, import};
 use std::path::{Path, PathBuf};
@@ -46,84 +47,6 @@ pub struct Verb {
     from: Option<PathBuf>,
     #[command(flatten)]
     run: RunArgs,
-}
-
-/// Which images to train on.
-#[derive(Args, Clone, Debug)]
-pub struct DataArgs {
-    /// Images: MNIST-style IDX files, a folder (a sub-folder for each class, or none), or a zip of one
-    #[arg(long, value_name = "PATH")]
-    pub data: PathBuf,
-    /// Cut and scale images to the network's size instead of padding them
-    #[arg(long)]
-    pub resize: bool,
-    /// Leave out images that cannot be read
-    #[arg(long)]
-    pub skip_unreadable: bool,
-}
-
-impl DataArgs {
-    /// Reads the images for a network of `size` and `channels`.
-    pub fn open(
-        &self,
-        size: usize,
-        channels: usize,
-        split: Split,
-        context: &Context,
-    ) -> anyhow::Result<Dataset> {
-        let padding = if self.resize {
-            Padding::Resize
-        } else {
-            Padding::Pad
-        };
-        let options = Options {
-            padding,
-            split,
-            skip_unreadable: self.skip_unreadable,
-            ..Options::new(size, channels)
-        };
-        let data = Dataset::open(&self.data, &options)?;
-        for skipped in data.skipped() {
-            let name = skipped.name.display();
-            context
-                .reporter
-                .warn(format!("left out {name}: {}", skipped.reason));
-        }
-        Ok(data)
-    }
-
-    /// Says if the images of a run that goes on cannot be compared with those that it was begun with.
-    pub fn compare(&self, folder: &Folder, state: &State, context: &Context) {
-        if state.progress.data.is_none() {
-            context.reporter.say(format!(
-                "{}: begun by an earlier version, which did not note its images; nobody knows whether {} still holds them",
-                folder.path().display(),
-                self.data.display()
-            ));
-        }
-    }
-
-    /// What a run says that was begun with other images.
-    pub fn others(&self, folder: &Folder) -> String {
-        let (run, data) = (folder.path().display(), self.data.display());
-        format!("{run} cannot go on with what {data} holds now")
-    }
-
-    /// Reads the test images, where there are any.
-    pub fn open_test(
-        &self,
-        size: usize,
-        channels: usize,
-        context: &Context,
-    ) -> anyhow::Result<Option<Dataset>> {
-        match self.open(size, channels, Split::Test, context) {
-            Ok(data) => Ok(Some(data)),
-            Err(error) if matches!(error.downcast_ref(), Some(Error::InvalidValue { .. })) => {
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
 }
 
 /// Runs the verb.
@@ -264,13 +187,9 @@ fn dry_run(
         ),
         (
             "images",
-            format!(
-                "{} in {}, {} shown",
-                data.len(),
-                data.classes().len().max(1),
-                recipe.length()
-            ),
+            format!("{}, {} shown", data.len(), recipe.length()),
         ),
+        ("classes", classes(data)),
     ];
     print_estimate(text, &facts, recipe.rounds(), recipe.rounds(), &calibration);
     Ok(ExitCode::SUCCESS)

@@ -1,6 +1,7 @@
 //! `fewstep train` with a recipe for a feature network.
 
 use crate::args::RunArgs;
+use crate::dataset::{DataArgs, classes};
 use crate::device::Context;
 use crate::failure::wrong;
 use crate::folder::{Folder, default_folder, recipe_json};
@@ -8,7 +9,6 @@ use crate::output::Outputs;
 use crate::recipe::{Kind, Source, settings, to_toml};
 use crate::run::{Job, Measure, Outcome, drive};
 use crate::say::say;
-use crate::train::DataArgs;
 use anyhow::Context as _;
 use fewstep::checkpoint::State;
 use fewstep::data::{Dataset, Split};
@@ -59,7 +59,8 @@ pub fn run(
     }
     let images = data.open(sized.size, sized.channels, Split::Train, context)?;
     if args.dry_run {
-        say!("{}\n# steps: {}", text.trim_end(), recipe.steps(&images));
+        say!("{}\n# classes: {}", text.trim_end(), classes(&images));
+        say!("# steps: {}", recipe.steps(&images));
         return Ok(ExitCode::SUCCESS);
     }
     let json = recipe_json(&sized)?;

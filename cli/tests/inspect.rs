@@ -25,6 +25,7 @@ sampling        12 steps of DPM-Solver++(3M)
   levels        80, 51.16, 31.73, 19, 10.93, 5.994, 3.107, 1.505, 0.6699, 0.2683, 0.09361, 0.0271, 0.006
   guidance      none
   spacing       kind = polynomial, rho = 7
+class-names     none in the file; `sample --class` takes a number, 0 to 9
 trained-on      400,000 images
 recipe
   adam.beta1        0.9

@@ -217,6 +217,9 @@ pub struct Card {
     pub recipe: serde_json::Value,
     /// Images (a teacher) or trajectories (a student) it was trained on.
     pub trained_on: u64,
+    /// Names of the classes, in the order of their numbers; empty where nobody has given any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub class_names: Vec<String>,
     /// SHA-256 of the file it was distilled, or converted, from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
@@ -262,6 +265,12 @@ impl Card {
         card.network
             .check()
             .map_err(|e| malformed(format!("its network cannot be built: {e}")))?;
+        let (names, classes) = (card.class_names.len(), card.network.classes());
+        if names > 0 && names != classes {
+            return Err(malformed(format!(
+                "its card names {names} classes, but its network has {classes}"
+            )));
+        }
         if card.sampling.step_condition && !card.network.has_step_branch() {
             return Err(malformed(
                 "its card has `step-condition` = true, but its network has no step branch".into(),

@@ -4,6 +4,7 @@
 //! header's metadata, key `fewstep`. Nothing in a file is ever executed.
 
 mod card;
+mod class;
 mod file;
 mod fold;
 mod state;

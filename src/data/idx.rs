@@ -1,7 +1,7 @@
 //! The IDX format of MNIST and its kin: two zero bytes, the type (8 for bytes), the number of dimensions, each
 //! dimension as a big-endian u32, then the values, last dimension fastest.
 
-use super::{Dataset, Options, Split, fit};
+use super::{Options, Split, fit};
 use crate::Error;
 use flate2::read::GzDecoder;
 use rayon::prelude::*;
@@ -21,8 +21,11 @@ pub(super) fn find(folder: &Path, split: Split) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// Reads an image file, and the label file beside it if there is one.
-pub(super) fn open(images: &Path, options: &Options) -> Result<Dataset, Error> {
+/// Reads an image file, and the label file beside it if there is one: fitted pixels, and a class for each image.
+pub(super) fn open(
+    images: &Path,
+    options: &Options,
+) -> Result<(Vec<u8>, Option<Vec<usize>>), Error> {
     let ([count, height, width], bytes) = self::images(images)?;
     let fitted = bytes.par_chunks_exact(height * width).map(|image| {
         let grey = image::GrayImage::from_raw(width as u32, height as u32, image.to_vec());
@@ -38,18 +41,7 @@ pub(super) fn open(images: &Path, options: &Options) -> Result<Dataset, Error> {
         Some(path) => Some(labels(&path, count)?),
         None => None,
     };
-    let classes = labels
-        .iter()
-        .flatten()
-        .max()
-        .map_or(0, |highest| highest + 1);
-    Ok(Dataset {
-        pixels,
-        shape: [options.channels, options.size, options.size],
-        labels,
-        classes: (0..classes).map(|class| class.to_string()).collect(),
-        skipped: Vec::new(),
-    })
+    Ok((pixels, labels))
 }
 
 /// Number, height and width of the images of a file, and their bytes.
@@ -130,6 +122,7 @@ fn read(path: &Path) -> Result<(Vec<usize>, Vec<u8>), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Dataset;
     use burn::tensor::Device;
     use std::io::Write;
 

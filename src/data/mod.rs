@@ -1,102 +1,34 @@
 //! Images and labels from files, held in memory as bytes.
 //!
 //! [`Dataset::open`] reads what people have: MNIST-style IDX files (gzipped or not), a folder of pictures with a
-//! sub-folder for each class or none at all, or a zip archive of such a folder.
+//! sub-folder for each class or none at all, a data set of EDM or StyleGAN with its `dataset.json`, or a zip archive of
+//! such a folder.
 
-mod archive;
+mod decode;
 mod digest;
 mod fit;
-mod folder;
 pub(crate) mod foreign;
 mod idx;
+mod kind;
+mod list;
+mod options;
+mod report;
 mod stream;
 
+pub use kind::SHEET;
+pub use list::layout::LabelSource;
+pub use options::{Options, Padding, Split};
+pub use report::{LeftOut, Report, Skipped};
 pub use stream::{Pictures, Plain};
 
 use crate::{Error, Images};
 use burn::tensor::{Device, TensorData};
-use serde::{Deserialize, Serialize};
+use fit::Fitted;
+use list::listing::{Found, Listing};
 use std::path::{Path, PathBuf};
 
-/// The sheet of all pictures in a folder of samples. In a folder or archive that is read as data, a file of this name is
-/// left out.
-pub const SHEET: &str = "grid.png";
-
-/// What images are read from.
-const ACCEPTED: &str = "Images are read from IDX files (as MNIST has them), from a folder of pictures, or from a zip archive of one";
-
-/// How images of another size are brought to the network's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Padding {
-    /// Keep the pixels and put black around them; an image that is too large is an error.
-    #[default]
-    Pad,
-    /// Cut out the largest centred square and scale it.
-    Resize,
-}
-
-/// Which part of a data set, where it has parts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Split {
-    /// `train-images...`, the sub-folder `train`, or everything where there are no parts.
-    #[default]
-    Train,
-    /// `t10k-images...` or `test-images...`, or the sub-folder `test`.
-    Test,
-}
-
-/// How to read a data set.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// Height and width of the result, 1 to 4096 pixels.
-    pub size: usize,
-    /// 1 for grey, 3 for RGB.
-    pub channels: usize,
-    /// What to do with images of another size.
-    pub padding: Padding,
-    /// Which part to read.
-    pub split: Split,
-    /// Leave out images that cannot be read (see [`Dataset::skipped`]) instead of failing at the first.
-    pub skip_unreadable: bool,
-}
-
-impl Options {
-    /// The training part, padded, in which every image must be readable.
-    pub fn new(size: usize, channels: usize) -> Self {
-        Self {
-            size,
-            channels,
-            padding: Padding::Pad,
-            split: Split::Train,
-            skip_unreadable: false,
-        }
-    }
-
-    fn check(&self) -> Result<(), Error> {
-        if !(1..=4096).contains(&self.size) {
-            return Err(Error::invalid("size", self.size, "1 to 4096 pixels"));
-        }
-        if ![1, 3].contains(&self.channels) {
-            let expected = "1 (grey) or 3 (RGB)";
-            return Err(Error::invalid("channels", self.channels, expected));
-        }
-        Ok(())
-    }
-}
-
-/// An image that was left out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Skipped {
-    /// The file, or the name inside the archive.
-    pub name: PathBuf,
-    /// Why it could not be used.
-    pub reason: String,
-}
-
-/// The class of an image, if it is in a class folder, and its fitted bytes.
-type Item = (Option<String>, Result<Vec<u8>, Skipped>);
+/// Images read at a time, so that an archive is never in memory as a whole.
+const CHUNK: usize = 256;
 
 /// Images of one size, perhaps with a class each.
 #[derive(Clone, Debug)]
@@ -106,76 +38,116 @@ pub struct Dataset {
     labels: Option<Vec<usize>>,
     classes: Vec<String>,
     skipped: Vec<Skipped>,
+    report: Report,
 }
 
 impl Dataset {
     /// Reads IDX files (a folder that holds them under their standard names, or the image file itself), a folder of
-    /// pictures, or a zip archive of pictures. Pictures are PNG, JPEG, WebP or BMP; other files are passed over.
+    /// pictures, or a zip archive of pictures. Pictures are PNG, JPEG, WebP, TIFF, GIF, BMP, PNM or QOI by their content;
+    /// what was passed over, and what was done to pictures, stands in [`report`](Self::report).
+    ///
+    /// Folders around the data are looked through, `train` and `test` are parts, and a `dataset.json` gives the classes;
+    /// else sub-folders do, in the order of their names, or as numbers where all names are numbers. docs/pictures.md says
+    /// more.
     ///
     /// # Errors
     /// [`Error::InvalidValue`] for options out of range, or a test part where there is none; [`Error::File`] for what
-    /// cannot be opened; [`Error::Malformed`], naming the file, for a truncated or foreign file, an unreadable image
-    /// (unless `skip_unreadable`), an image too large to pad, no image at all, or labels that do not match the images.
+    /// cannot be opened; [`Error::Malformed`], naming the file, for a truncated or foreign file, an unreadable image or a
+    /// link that leads nowhere (unless `skip_unreadable`), an image too large to pad, no image at all, or labels that do
+    /// not match the images.
     pub fn open(path: &Path, options: &Options) -> Result<Self, Error> {
         options.check()?;
-        let metadata = std::fs::metadata(path).map_err(Error::file("read", path))?;
-        if metadata.is_dir() {
-            match idx::find(path, options.split) {
-                Some(images) => idx::open(&images, options),
-                None => folder::open(path, options),
+        let listing = match list::find(path, options.split)? {
+            Found::Idx { images, taken } => {
+                let (pixels, labels) = idx::open(&images, options)?;
+                return Ok(Self::of_idx(pixels, labels, taken, options));
             }
-        } else if let Some(kind) = foreign::kind(path) {
-            let reason = format!("it is {kind}. {ACCEPTED}");
-            Err(Error::malformed(path, "image data set", reason))
-        } else if path
-            .extension()
-            .is_some_and(|e| e.eq_ignore_ascii_case("zip"))
-        {
-            archive::open(path, options)
-        } else {
-            idx::open(path, options)
+            Found::Files(listing) => listing,
+        };
+        let all: Vec<usize> = (0..listing.len()).collect();
+        let mut images = Vec::with_capacity(all.len());
+        for chunk in all.chunks(CHUNK) {
+            images.extend(listing.read(chunk, &|name, file| fit::read(name, file, options)));
+        }
+        Self::assemble(path, options, listing, images)
+    }
+
+    fn of_idx(
+        pixels: Vec<u8>,
+        labels: Option<Vec<usize>>,
+        taken: PathBuf,
+        options: &Options,
+    ) -> Self {
+        let highest = labels.iter().flatten().max();
+        let classes = highest.map_or(0, |highest| highest + 1);
+        let source = match labels {
+            Some(_) => LabelSource::Idx,
+            None => LabelSource::None,
+        };
+        Self {
+            pixels,
+            shape: [options.channels, options.size, options.size],
+            labels,
+            classes: (0..classes).map(|class| class.to_string()).collect(),
+            skipped: Vec::new(),
+            report: Report {
+                taken,
+                labels: source,
+                ..Report::default()
+            },
         }
     }
 
-    /// Puts together fitted images (`shape` bytes each) and the class name of each; classes are numbered in the order
-    /// of their names.
-    fn assemble(path: &Path, options: &Options, images: Vec<Item>) -> Result<Self, Error> {
-        let all = images.len();
-        let mut classes: Vec<String> = images.iter().filter_map(|(c, _)| c.clone()).collect();
-        classes.sort();
-        classes.dedup();
+    /// Puts together the images of a layout, in its order.
+    fn assemble(
+        path: &Path,
+        options: &Options,
+        listing: Listing,
+        images: Vec<Result<Fitted, Skipped>>,
+    ) -> Result<Self, Error> {
+        let mut report = listing.report();
+        let layout = listing.into_layout();
         let (mut pixels, mut labels, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
-        for (class, image) in images {
+        // What could not be followed comes after all pictures, and has no label.
+        let labelled = layout.items.iter().map(|(_, label)| *label);
+        let labelled = labelled.chain(std::iter::repeat(None));
+        for (label, image) in labelled.zip(images) {
             match image {
                 Ok(image) => {
-                    pixels.extend(image);
-                    labels.extend(class.and_then(|c| classes.binary_search(&c).ok()));
+                    pixels.extend(image.pixels);
+                    labels.extend(label);
+                    report.transparent += usize::from(image.transparent);
+                    report.turned += usize::from(image.turned);
+                    report.moving += usize::from(image.moving);
+                    report.coloured += usize::from(image.coloured);
                 }
                 Err(unreadable) if options.skip_unreadable => skipped.push(unreadable),
                 Err(Skipped { name, reason }) => {
+                    let reason = format!("{reason}; --skip-unreadable leaves such files out");
                     return Err(Error::malformed(name, "image", reason));
                 }
             }
         }
-        if skipped.len() == all {
-            let reason = match skipped.first() {
+        if pixels.is_empty() {
+            let left_out: Vec<String> = report.left_out.iter().map(ToString::to_string).collect();
+            let mut reason = match skipped.first() {
                 Some(Skipped { name, reason }) => {
                     format!("no image is readable; {}: {reason}", name.display())
                 }
-                None => "it holds no image (PNG, JPEG, WebP or BMP)".into(),
+                None => format!("it holds no image ({})", kind::READ),
             };
-            return Err(Error::malformed(path, "image data set", reason));
-        }
-        if !classes.is_empty() && labels.len() != all - skipped.len() {
-            let reason = "some images are in class folders and some are not";
+            if !left_out.is_empty() {
+                reason += &format!("; it holds {}", left_out.join(", "));
+            }
             return Err(Error::malformed(path, "image data set", reason));
         }
         Ok(Self {
             pixels,
             shape: [options.channels, options.size, options.size],
-            labels: (!classes.is_empty()).then_some(labels),
-            classes,
+            labels: (!layout.classes.is_empty()).then_some(labels),
+            classes: layout.classes,
             skipped,
+            report,
         })
     }
 
@@ -212,6 +184,7 @@ impl Dataset {
             classes: labels.as_ref().map_or(Vec::new(), |_| classes),
             labels,
             skipped: Vec::new(),
+            report: Report::default(),
         })
     }
 
@@ -243,6 +216,11 @@ impl Dataset {
     /// The images that were left out, at most as many as `skip_unreadable` allowed.
     pub fn skipped(&self) -> &[Skipped] {
         &self.skipped
+    }
+
+    /// What was seen while the data set was read; nothing of one from memory.
+    pub fn report(&self) -> &Report {
+        &self.report
     }
 
     /// The bytes of one image, `[channels, height, width]`.

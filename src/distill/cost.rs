@@ -101,6 +101,7 @@ mod tests {
             sampling: recipe.sampling(),
             recipe: serde_json::Value::Null,
             trained_on: 0,
+            class_names: Vec::new(),
             parent: None,
             version: String::new(),
         }

@@ -160,6 +160,7 @@ pub(super) mod tests {
                 sampling: Recipe::default().sampling(),
                 recipe: serde_json::Value::Null,
                 trained_on: 0,
+                class_names: Vec::new(),
                 parent: None,
                 version: String::new(),
             },

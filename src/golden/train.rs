@@ -140,6 +140,7 @@ fn model(
             sampling,
             recipe: Value::Null,
             trained_on: 0,
+            class_names: Vec::new(),
             parent: None,
             version: String::new(),
         },

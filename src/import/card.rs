@@ -63,6 +63,7 @@ impl Checkpoint {
             sampling,
             recipe: self.provenance(),
             trained_on: 0,
+            class_names: Vec::new(),
             parent: None,
             version: env!("CARGO_PKG_VERSION").into(),
         })

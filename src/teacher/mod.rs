@@ -30,6 +30,8 @@ pub struct Trainer {
     parent: Option<String>,
     /// The digest of its images, once they are known.
     data: Option<String>,
+    /// Of the data, if the network knows classes.
+    class_names: Vec<String>,
     device: Device,
 }
 
@@ -140,16 +142,20 @@ impl Trainer {
             round: 0,
             parent,
             data: None,
+            class_names: Vec::new(),
             device,
             recipe,
         }
     }
 
-    /// One update on the next batch of `data`, micro-batch by micro-batch.
+    /// One update on the next batch of `data`, micro-batch by micro-batch. The names of its classes go into the model's card.
     ///
     /// # Errors
     /// [`Error::Diverged`] for a non-finite loss or gradient; the run is then as before the round.
     pub fn round(&mut self, data: &Dataset) -> Result<TeacherRound, Error> {
+        if self.recipe.network.classes() == data.classes().len() && self.class_names.is_empty() {
+            self.class_names = data.classes().to_vec();
+        }
         let recipe = &self.recipe;
         let batch = recipe.batch as u64;
         let first = self.round * batch;
@@ -322,6 +328,7 @@ impl Trainer {
             sampling: self.recipe.sampling.clone(),
             recipe,
             trained_on: self.round * self.recipe.batch as u64,
+            class_names: self.class_names.clone(),
             parent: self.parent.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
         }
@@ -360,6 +367,8 @@ impl Trainer {
         trainer.round = state.progress.round;
         trainer.parent = state.progress.parent.clone();
         trainer.data = state.progress.data.clone();
+        let card = state.progress.card.as_ref();
+        trainer.class_names = card.map_or(Vec::new(), |card| card.class_names.clone());
         Ok(trainer)
     }
 }

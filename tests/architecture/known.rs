@@ -16,7 +16,6 @@ pub const CIRCLES: &[(&str, &str)] = &[
     ("cli/src/args.rs", "cli/src/verify.rs"),
     ("cli/src/distill.rs", "cli/src/distill/dry_run.rs"),
     ("cli/src/distill.rs", "cli/src/distill/job.rs"),
-    ("cli/src/train.rs", "cli/src/train_features.rs"),
     (
         "kernels/src/attention.rs",
         "kernels/src/attention/backward.rs",
@@ -32,9 +31,6 @@ pub const CIRCLES: &[(&str, &str)] = &[
     ("src/autoencoder/mod.rs", "src/autoencoder/decoder.rs"),
     ("src/autoencoder/mod.rs", "src/autoencoder/encoder.rs"),
     ("src/autoencoder/mod.rs", "src/autoencoder/tile.rs"),
-    ("src/data/mod.rs", "src/data/archive.rs"),
-    ("src/data/mod.rs", "src/data/folder.rs"),
-    ("src/data/mod.rs", "src/data/idx.rs"),
     ("src/distill/mod.rs", "src/distill/rollout.rs"),
     ("src/golden/case.rs", "src/golden/network.rs"),
     ("src/golden/compvis.rs", "src/golden/pickle.rs"),

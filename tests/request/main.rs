@@ -57,6 +57,7 @@ fn pixels(classes: usize) -> Model {
         sampling: Recipe::default().sampling(),
         recipe: serde_json::Value::Null,
         trained_on: 0,
+        class_names: Vec::new(),
         parent: None,
         version: "test".into(),
     };

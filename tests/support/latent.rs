@@ -60,6 +60,7 @@ pub fn teacher_of(text: Option<usize>) -> Model {
         sampling: Recipe::default().sampling(),
         recipe: serde_json::Value::Null,
         trained_on: 0,
+        class_names: Vec::new(),
         parent: None,
         version: "test".into(),
     };

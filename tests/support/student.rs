@@ -44,6 +44,7 @@ pub fn teacher(classes: usize) -> Model {
             sampling: Recipe::default().sampling(),
             recipe: serde_json::Value::Null,
             trained_on: 0,
+            class_names: Vec::new(),
             parent: None,
             version: "test".into(),
         },

@@ -1,5 +1,6 @@
 //! What `fewstep evaluate` is told.
 
+use crate::dataset::ReadArgs;
 use crate::failure::wrong;
 use crate::feature_set::sensible;
 use crate::latent::{PartArgs, PromptArgs};
@@ -66,12 +67,8 @@ pub struct Verb {
     /// Which part of FILE, if it is a data set with parts
     #[arg(long, value_name = "train|test", default_value = "train", value_parser = split)]
     pub split: Split,
-    /// Cut and scale images of another size instead of padding them
-    #[arg(long)]
-    pub resize: bool,
-    /// Leave out images that cannot be read
-    #[arg(long)]
-    pub skip_unreadable: bool,
+    #[command(flatten)]
+    pub read: ReadArgs,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

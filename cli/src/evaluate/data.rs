@@ -2,12 +2,12 @@
 
 use super::args::Verb;
 use crate::asset::Asset;
+use crate::dataset::DataArgs;
 use crate::device::Context;
 use crate::failure::wrong;
 use crate::feature_set::{Collector, FeatureSet, pick, shuffled};
 use crate::measure::read_into;
 use crate::score::Reference;
-use crate::train::DataArgs;
 use fewstep::data::{Dataset, Split};
 use fewstep::metric::{Features, Moments};
 use std::path::Path;
@@ -71,8 +71,7 @@ fn open(
     let network = &features.card.network;
     let data = DataArgs {
         data: path.into(),
-        resize: verb.resize,
-        skip_unreadable: verb.skip_unreadable,
+        read: verb.read.clone(),
     };
     data.open(network.size, network.channels, split, context)
 }

@@ -313,6 +313,16 @@ fn model_facts(file: &Checkpoint, card: &Card) -> anyhow::Result<Vec<(&'static s
         ("evaluations", evaluations),
         ("sampling", json(serde_json::to_value(sampling))?),
     ];
+    let classes = card.network.classes();
+    if !card.class_names.is_empty() {
+        facts.push((table::CLASSES, json!(card.class_names)));
+    } else if classes > 0 {
+        let none = format!(
+            "none in the file; `sample --class` takes a number, 0 to {}",
+            classes - 1
+        );
+        facts.push((table::CLASSES, json!(none)));
+    }
     let from = if file.has_card() {
         facts.push(("trained-on", json!(card.trained_on)));
         facts.push(("recipe", card.recipe.clone()));

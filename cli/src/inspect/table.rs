@@ -5,6 +5,8 @@ use fewstep::checkpoint::Sampling;
 use fewstep::network::NetworkConfig;
 use serde_json::{Map, Value};
 
+/// The names of classes, which stand beside their numbers.
+pub(super) const CLASSES: &str = "class-names";
 /// Columns before a value.
 const INDENT: usize = 16;
 /// Numbers of a list that are shown before its end is left out.
@@ -61,6 +63,12 @@ fn described(name: &str, value: &Value, facts: &[(String, Value)]) -> Described 
             let said = |key: &str| facts.iter().any(|(name, _)| name == key);
             recipe.retain(|key, _| !said(key));
             (String::new(), flat(&Value::Object(recipe)))
+        }
+        (CLASSES, Value::Array(names)) => {
+            let named = names.iter().enumerate();
+            let mut named = named.map(|(i, name)| format!("{i} {}", text(name)));
+            let head = named.next().unwrap_or_default();
+            (head, named.map(|line| (String::new(), line)).collect())
         }
         (_, Value::Array(none)) if none.is_empty() => plain("none".into()),
         (_, Value::Array(lines)) if lines.iter().all(Value::is_string) => {

@@ -17,7 +17,7 @@ use crate::typed::whole;
 use album::{Album, Content};
 use anyhow::Context as _;
 use clap::Args;
-use fewstep::checkpoint::hash_file;
+use fewstep::checkpoint::{Card, hash_file};
 use fewstep::import::Checkpoint;
 use origin::Origin;
 use serde_json::json;
@@ -30,6 +30,7 @@ const EXAMPLES: &str = "\
 Examples:
   fewstep sample student.safetensors --seeds 0-63 --out images --grid
   fewstep sample student.safetensors --seeds 7,100-107 --class 3
+  fewstep sample student.safetensors --class circles
   fewstep sample several.safetensors --nfe 4
   fewstep sample edm-cifar10-32x32-uncond-vp.pkl --seeds 0-15
   fewstep sample teacher.safetensors --seeds 0-15 --solver heun --steps 10 --denoise-to-zero
@@ -59,9 +60,10 @@ pub struct Verb {
     /// Images computed at once [default: 32; of a latent model 1]
     #[arg(long, value_name = "N", value_parser = whole::<NonZeroUsize>(1..))]
     batch: Option<NonZeroUsize>,
-    /// The class of all images [default: one drawn by each seed]
-    #[arg(long, value_name = "K", value_parser = whole::<usize>(0..))]
-    class: Option<usize>,
+    /// The class of all images, by its name or its number (`fewstep inspect FILE` lists them) [default: one drawn by each
+    /// seed]
+    #[arg(long, value_name = "NAME|NUMBER")]
+    class: Option<String>,
     /// Throw away what the folder holds of these seeds
     #[arg(long)]
     overwrite: bool,
@@ -90,6 +92,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     let checkpoint = Checkpoint::read(&verb.file)?;
     let (card, hash) = checkpoint.described()?;
     let sampling = verb.sampling.apply(&card)?;
+    let class = class(verb, &card)?;
     let latent = is_latent(&card);
     if !latent {
         let given = [(verb.latents, "--latents"), (verb.size.is_some(), "--size")];
@@ -127,7 +130,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         "model": hash,
         "sampling": sampling,
         "noise": verb.sampling.noise.to_string(),
-        "class": verb.class,
+        "class": class,
         "denoise-to-zero": verb.denoise_to_zero,
         "shape": shape,
         "prompts": texts.as_ref().map(Texts::digest),
@@ -148,7 +151,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     let task = Task {
         file: &verb.file,
         batch: verb.batch,
-        class: verb.class,
+        class,
         denoise_to_zero: verb.denoise_to_zero,
         noise: verb.sampling.noise,
         seeds: seeds(verb, texts.as_ref()),
@@ -217,6 +220,20 @@ fn kept(
         "{} holds {there} of {all}{latents}; go on from there with `{command}`",
         verb.out.display()
     ))
+}
+
+/// The class that was typed.
+fn class(verb: &Verb, card: &Card) -> anyhow::Result<Option<usize>> {
+    let typed = verb.class.as_deref();
+    let class = typed.map(|typed| {
+        let refused = match card.network.classes() {
+            0 => "knows no classes".into(),
+            _ => format!("has classes {}", card.class_list()),
+        };
+        let class = card.class(typed);
+        class.map_err(|_| wrong(format!("--class {typed}: this model {refused}")))
+    });
+    class.transpose()
 }
 
 /// The seeds to draw.

@@ -82,6 +82,8 @@ impl Task<'_> {
                 ("noise", self.noise.to_string()),
             ];
             texts.extend(classes.map(|classes| ("class", classes[i].to_string())));
+            let name = classes.and_then(|classes| self.card.class_name(classes[i]));
+            texts.extend(name.map(|name| ("class-name", name.to_string())));
             if let Some(told) = &self.texts {
                 texts.push(("prompt", told.of(*seed).to_string()));
                 texts.extend(told.negative().map(|text| ("negative", text.to_string())));

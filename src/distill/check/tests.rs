@@ -25,6 +25,7 @@ fn card(kind: Kind, sampling: Sampling) -> Card {
         sampling,
         recipe: serde_json::Value::Null,
         trained_on: 0,
+        class_names: Vec::new(),
         parent: None,
         version: String::new(),
     }
