@@ -69,7 +69,7 @@ impl Dataset {
         for chunk in all.chunks(CHUNK) {
             images.extend(listing.read(chunk, &|name, file| fit::read(name, file, options)));
         }
-        Self::assemble(path, options, listing, images)
+        Self::assemble(path, options, *listing, images)
     }
 
     fn of_idx(

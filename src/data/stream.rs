@@ -28,7 +28,7 @@ pub struct Pictures {
 
 #[derive(Debug)]
 enum Source {
-    Files(Listing),
+    Files(Box<Listing>),
     Idx { shape: [usize; 3], bytes: Vec<u8> },
 }
 

@@ -35,7 +35,12 @@ pub(super) fn find(path: &Path, split: Split) -> Result<Found, Error> {
         archive,
         entries,
     };
-    Ok(Found::Files(Listing::new(place, names, layout, Vec::new())))
+    Ok(Found::Files(Box::new(Listing::new(
+        place,
+        names,
+        layout,
+        Vec::new(),
+    ))))
 }
 
 #[cfg(test)]

@@ -89,12 +89,12 @@ pub(super) fn find(folder: &Path, split: Split) -> Result<Found, Error> {
     let broken = broken.into_iter();
     let broken = broken.filter(|skipped| skipped.name.starts_with(&taken));
     let broken = broken.collect();
-    Ok(Found::Files(Listing::new(
+    Ok(Found::Files(Box::new(Listing::new(
         Place::Folder(folder.to_owned()),
         names,
         layout,
         broken,
-    )))
+    ))))
 }
 
 /// IDX files in a folder further inside, as torchvision keeps them: `FashionMNIST/raw/train-images-idx3-ubyte`.

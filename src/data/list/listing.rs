@@ -17,7 +17,7 @@ pub(in crate::data) enum Found {
         images: PathBuf,
         taken: PathBuf,
     },
-    Files(Listing),
+    Files(Box<Listing>),
 }
 
 /// All files, sorted into pictures and others with their kinds.
@@ -60,6 +60,9 @@ pub(in crate::data) struct Listing {
     broken: Vec<Skipped>,
 }
 
+/// What is made of a file, by its name and its content.
+type Decode<'a, T> = dyn Fn(&Path, &[u8]) -> Result<T, String> + Sync + 'a;
+
 impl Listing {
     pub(super) fn new(place: Place, names: Names, layout: Layout, broken: Vec<Skipped>) -> Self {
         Self {
@@ -95,7 +98,7 @@ impl Listing {
     pub(in crate::data) fn read<T: Send>(
         &self,
         indices: &[usize],
-        decode: &(dyn Fn(&Path, &[u8]) -> Result<T, String> + Sync),
+        decode: &Decode<'_, T>,
     ) -> Vec<Result<T, Skipped>> {
         let read = |name: PathBuf, file: Result<Vec<u8>, String>| {
             let decoded = file.and_then(|file| decode(&name, &file));
