@@ -3,50 +3,26 @@
 //! Exit status: 0 done, 1 the run failed, 2 the command or recipe was wrong, 130 interrupted, 143 terminated,
 //! 129 hung up (and resumable).
 
-mod args;
-mod asset;
-mod bench;
-mod command_line;
-mod convert;
-mod dataset;
-mod demo;
-mod device;
-mod distill;
-mod embedded;
-mod estimate;
-mod evaluate;
-mod failure;
-mod feature_set;
-mod fetch;
-mod folder;
-mod generate;
-mod inspect;
-mod latent;
-mod lettering;
-mod levels;
-mod map;
+mod bundle;
+mod command;
+mod context;
 mod measure;
+mod model;
 mod output;
-mod progress;
-mod recipe;
+mod picture;
 mod run;
-mod sample;
-mod sampling;
-mod say;
-mod schedule;
-mod score;
-mod seeds;
-mod sheet;
-mod signal;
-mod sweep;
-mod train;
-mod train_features;
+mod screen;
 mod typed;
-mod verify;
+mod verb;
 
-use args::{Cli, Command};
-use say::tell;
+use command::{Cli, Command};
+use screen::say::tell;
+use screen::{command_line, failure, say, signal};
 use std::process::ExitCode;
+use verb::{
+    bench, convert, demo, devices, distill, evaluate, fetch, inspect, sample, schedule, sweep,
+    train, verify,
+};
 
 /// Without memory, a line and status 1 instead of an abort.
 #[global_allocator]
@@ -92,7 +68,7 @@ fn go_on(command: &Command) -> String {
 
 fn execute(cli: &Cli) -> anyhow::Result<ExitCode> {
     fewstep::OrExit::advise(cli.command.less_memory());
-    let context = device::Context::new(&cli.global)?;
+    let context = context::Context::new(&cli.global)?;
     match &cli.command {
         Command::Demo(verb) => demo::run(verb, &context),
         Command::Fetch(verb) => fetch::run(verb, &context),
@@ -106,7 +82,7 @@ fn execute(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Inspect(verb) => inspect::run(verb),
         Command::Verify(verb) => verify::run(verb, &context),
         Command::Bench(verb) => bench::run(verb, &context),
-        Command::Devices(verb) => device::run(verb),
-        Command::Completions { shell } => args::completions(*shell),
+        Command::Devices(verb) => devices::run(verb),
+        Command::Completions { shell } => command::completions(*shell),
     }
 }

@@ -1,6 +1,6 @@
 //! Places to write to, tried before there is anything to write.
 
-use crate::failure::wrong;
+use crate::screen::failure::wrong;
 use fewstep::Error;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -109,7 +109,7 @@ fn plain(error: std::io::Error) -> std::io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::{exit_code, one_line};
+    use crate::screen::failure::{exit_code, one_line};
 
     #[test]
     fn what_can_be_written_leaves_no_trace() {

@@ -2,20 +2,6 @@
 
 /// Imports that close a circle of files: the first uses the second.
 pub const CIRCLES: &[(&str, &str)] = &[
-    ("cli/src/args.rs", "cli/src/bench.rs"),
-    ("cli/src/args.rs", "cli/src/convert.rs"),
-    ("cli/src/args.rs", "cli/src/demo.rs"),
-    ("cli/src/args.rs", "cli/src/device.rs"),
-    ("cli/src/args.rs", "cli/src/distill.rs"),
-    ("cli/src/args.rs", "cli/src/evaluate/args.rs"),
-    ("cli/src/args.rs", "cli/src/fetch/mod.rs"),
-    ("cli/src/args.rs", "cli/src/sample/mod.rs"),
-    ("cli/src/args.rs", "cli/src/schedule.rs"),
-    ("cli/src/args.rs", "cli/src/sweep/mod.rs"),
-    ("cli/src/args.rs", "cli/src/train.rs"),
-    ("cli/src/args.rs", "cli/src/verify.rs"),
-    ("cli/src/distill.rs", "cli/src/distill/dry_run.rs"),
-    ("cli/src/distill.rs", "cli/src/distill/job.rs"),
     (
         "kernels/src/attention.rs",
         "kernels/src/attention/backward.rs",
@@ -109,7 +95,6 @@ pub const UPWARDS: &[(&str, &str)] = &[];
 
 /// Folders with more files beside each other than they may have, and how many they may have until then.
 pub const CROWDED: &[(&str, usize)] = &[
-    ("cli/src", 40),
     ("kernels/src", 18),
     ("src/golden", 23),
     ("src/import", 21),
@@ -124,7 +109,6 @@ pub const BESIDE: &[&str] = &[
     "src/network/law.rs",
     "src/noise.rs",
     "src/workload.rs",
-    "cli/src/distill.rs",
     "kernels/src/attention.rs",
     "kernels/src/conv.rs",
     "kernels/src/gradient.rs",

@@ -42,6 +42,13 @@ const ORDER: [&str; 23] = [
     "workload",
 ];
 
+/// The tool's folders and files from the bottom up. `screen` is all that is said at a terminal; a verb may use what the
+/// verbs have in common, and no verb another.
+const TOOL: [&str; 11] = [
+    "screen", "bundle", "typed", "output", "context", "picture", "model", "run", "measure", "verb",
+    "command",
+];
+
 /// The crates whose files are looked at.
 const CRATES: [&str; 3] = ["src", "cli/src", "kernels/src"];
 
@@ -145,6 +152,34 @@ fn modules_use_only_what_is_below_them() {
     };
     let wrong = check_exceptions(&files, graph, UPWARDS, &upwards);
     assert!(wrong.is_empty(), "against the order of modules: {wrong:#?}");
+}
+
+#[test]
+fn the_tool_uses_only_what_is_below_and_no_verb_another() {
+    let (files, graph) = uses("cli/src");
+    let place = |i: usize| {
+        let folder = files[i].module.first()?;
+        let found = TOOL.iter().position(|name| name == folder);
+        assert!(
+            found.is_some(),
+            "cli/src/{folder} has no place in the order"
+        );
+        found
+    };
+    let upwards = |_: &Graph, from: usize, to: usize| {
+        let verb = TOOL.iter().position(|name| *name == "verb");
+        let (a, b) = (&files[from].module, &files[to].module);
+        let other = a.len() > 1 && b.len() > 1 && a.get(1) != b.get(1);
+        match (place(from), place(to)) {
+            (Some(from), Some(to)) => from < to || (Some(from) == verb && from == to && other),
+            _ => false,
+        }
+    };
+    let wrong = check_exceptions(&files, graph.clone(), &[], &upwards);
+    assert!(
+        wrong.is_empty(),
+        "against the order of the tool: {wrong:#?}"
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What `--set` changes in a run that goes on.
 
-use crate::folder::Folder;
-use crate::progress::Reporter;
+use crate::run::folder::Folder;
+use crate::screen::progress::Reporter;
 use anyhow::Context as _;
 use fewstep::Error;
 use fewstep::checkpoint::State;

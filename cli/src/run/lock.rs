@@ -1,8 +1,8 @@
 //! One process a run: a lock in the run's folder, which the system takes back when its process dies.
 
-use crate::command_line::typed;
-use crate::failure::wrong;
-use crate::progress::Reporter;
+use crate::screen::command_line::typed;
+use crate::screen::failure::wrong;
+use crate::screen::progress::Reporter;
 use anyhow::Context as _;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};

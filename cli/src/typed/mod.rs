@@ -3,7 +3,9 @@
 mod definition;
 mod number;
 mod phrase;
+mod value;
 
 pub use definition::{matches, prepared};
 pub use number::{real, whole};
 pub use phrase::Phrase;
+pub use value::value;

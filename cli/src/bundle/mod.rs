@@ -1,0 +1,4 @@
+//! Recipes, assets and golden cases inside the program.
+
+pub mod asset;
+pub mod embedded;

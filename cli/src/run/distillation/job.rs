@@ -1,0 +1,86 @@
+//! A distillation as the loop of every training sees it.
+
+use super::preview::Preview;
+use crate::run::drive::{Job, Measure};
+use fewstep::Error;
+use fewstep::checkpoint::State;
+use fewstep::distill::{Distiller, TrajectorySource};
+use std::path::Path;
+
+/// The file that a distillation makes.
+pub const PRODUCT: &str = fewstep::checkpoint::Kind::Student.file_name();
+
+/// A distillation.
+pub(super) struct DistillJob<'a> {
+    pub(super) distiller: Distiller,
+    pub(super) source: TrajectorySource,
+    pub(super) preview: Preview<'a>,
+}
+
+impl Job for DistillJob<'_> {
+    fn product(&self) -> &'static str {
+        PRODUCT
+    }
+
+    fn unit(&self) -> &'static str {
+        "trajectories"
+    }
+
+    fn measure(&self) -> &'static str {
+        "distances"
+    }
+
+    fn label(&self) -> String {
+        let recipe = self.distiller.recipe();
+        if recipe.variable_steps.is_some() {
+            return "distance at the end".into();
+        }
+        let steps: Vec<_> = (1..=recipe.steps).map(|step| step.to_string()).collect();
+        format!("distance after step {}:", steps.join(", "))
+    }
+
+    fn batch(&self) -> u64 {
+        self.distiller.recipe().batch as u64
+    }
+
+    fn units(&self, rounds: u64) -> u64 {
+        self.distiller.recipe().trajectories_after(rounds)
+    }
+
+    fn rounds(&self) -> u64 {
+        self.distiller.rounds()
+    }
+
+    fn total(&self) -> u64 {
+        self.distiller.recipe().rounds()
+    }
+
+    fn round(&mut self) -> Result<Measure, Error> {
+        let round = self.distiller.advance(&self.source)?;
+        // Steps of different numbers of steps are not comparable; their ends are.
+        let several = self.distiller.recipe().variable_steps.is_some();
+        let shown = if several {
+            round.distances.len() - 1
+        } else {
+            0
+        };
+        Ok(Measure {
+            values: round.distances[shown..].to_vec(),
+            learning_rate: round.learning_rate,
+        })
+    }
+
+    fn state(&self) -> Result<State, Error> {
+        self.distiller.state()
+    }
+
+    fn write(&self, path: &Path) -> Result<(), Error> {
+        self.distiller.model()?.write(path)
+    }
+
+    fn preview(&mut self, path: &Path) -> anyhow::Result<()> {
+        let student = self.distiller.model()?;
+        let student = (student, self.distiller.rounds());
+        self.preview.write(self.distiller.recipe(), student, path)
+    }
+}

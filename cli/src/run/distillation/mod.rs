@@ -1,0 +1,156 @@
+//! A distillation, from its recipe to the student's file.
+
+mod job;
+mod preview;
+
+pub use job::PRODUCT;
+
+use crate::context::Context;
+use crate::model::latent::Parts;
+use crate::model::levels::list;
+use crate::run::args::RunArgs;
+use crate::run::change;
+use crate::run::drive::{Outcome, drive};
+use crate::run::folder::{Folder, STATE, recipe_json};
+use crate::run::recipe::{Kind, to_toml};
+use crate::screen::progress::bytes;
+use fewstep::checkpoint::{Model, State};
+use fewstep::distill::{Distiller, Perceptual, Recipe, TrajectoryCache, TrajectorySource, Usage};
+use job::DistillJob;
+use preview::Preview;
+use std::path::Path;
+
+/// What a distillation starts from.
+pub struct Start<'a> {
+    /// The settings.
+    pub recipe: Recipe,
+    /// The teacher.
+    pub teacher: Model,
+    /// SHA-256 of the teacher's file.
+    pub hash: String,
+    /// The network of a perceptual distance.
+    pub perceptual: Option<Perceptual>,
+    /// What a latent teacher needs besides.
+    pub parts: Parts,
+    /// Where trajectories are kept between runs.
+    pub cache: Option<&'a Path>,
+    /// The run's folder.
+    pub path: &'a Path,
+}
+
+impl Start<'_> {
+    /// Runs, or goes on; the folder is still held for what is done with the student.
+    pub fn run(self, args: &RunArgs, context: &Context) -> anyhow::Result<(Outcome, Folder)> {
+        let device = &context.device;
+        let mut recipe = self.recipe;
+        let reporter = context.reporter;
+        // What is wrong with the state, or that it is of another run, is said when the folder is opened.
+        if args.resume
+            && let Ok(earlier) = State::read(&self.path.join(STATE)).and_then(|s| s.recipe())
+        {
+            recipe = recipe.with_levels_of(&earlier);
+        }
+        // What depends on the teacher and on its texts belongs to the recipe that a checkpoint is compared with.
+        let mut recipe = recipe.for_teacher(&self.teacher.card)?;
+        let contexts = match &self.parts.texts {
+            Some(texts) => Some(texts.contexts(recipe.teacher_guidance != 1.0, device)?),
+            None => None,
+        };
+        if let Some(contexts) = &contexts {
+            // Before anything is written.
+            TrajectorySource::new(&recipe, &self.teacher, device)?
+                .with_contexts(contexts.clone())?;
+            recipe.prompts = Some(contexts.digest());
+        }
+        let (mut folder, mut state) = Folder::open(self.path, args.policy(), PRODUCT, reporter)?;
+        recipe = match &mut state {
+            Some(state) => {
+                let typed = recipe_json(&recipe)?;
+                let wish = args.wish(change::DISTILLATION);
+                change::go_on(&mut folder, state, &typed, wish, Recipe::changed, reporter)?
+            }
+            None => searched(recipe, &self.teacher, context)?,
+        };
+        let text = to_toml(Kind::Distillation, &recipe)?;
+        // The student first: it starts from the weights of the file, which are not needed after that where the teacher's are
+        // held in half.
+        let (now, hash) = (recipe.clone(), self.hash.clone());
+        let distiller = match state {
+            Some(state) => Distiller::resume(&state, &self.teacher, hash, device)?,
+            None => Distiller::new(now, &self.teacher, hash, device)?,
+        };
+        let teacher = recipe.teacher(&self.teacher)?;
+        drop(self.teacher);
+        let mut source = TrajectorySource::new(&recipe, &teacher, device)?;
+        if let Some(contexts) = contexts {
+            source = source.with_contexts(contexts)?;
+        }
+        if let Some(folder) = self.cache {
+            source = source.with_cache(TrajectoryCache::open(folder, &self.hash)?);
+            let (what, size) = cached(&source)?;
+            context.reporter.say(format!("{what}: {size}"));
+        }
+        let distiller = match self.perceptual {
+            Some(perceptual) => distiller.with_perceptual(perceptual)?,
+            None => distiller,
+        };
+        folder.write_recipe(&text)?;
+        self.parts.note.write(self.path)?;
+        let mut job = DistillJob {
+            distiller,
+            source,
+            preview: Preview::new(&teacher, &self.parts, device),
+        };
+        let outcome = drive(&mut job, &folder, args.options(), context.reporter)?;
+        if let Some(cache) = job.source.cache() {
+            context.reporter.say(used(&cache.usage()));
+        }
+        Ok((outcome, folder))
+    }
+}
+
+/// What is in the folder of trajectories, and how large it will be.
+pub fn cached(source: &TrajectorySource) -> anyhow::Result<(&'static str, String)> {
+    let cached = source.cached()?;
+    let folder = source.cache().map(|cache| cache.folder().display());
+    let folder = folder.map_or_else(String::new, |folder| format!(" in {folder}"));
+    let (there, batches) = (cached.there, cached.batches);
+    Ok((
+        "trajectory cache",
+        format!(
+            "{there} of {batches} batches are there{folder}; {} for all of them",
+            bytes(cached.bytes)
+        ),
+    ))
+}
+
+/// What the folder of trajectories was good for.
+fn used(usage: &Usage) -> String {
+    let mut text = format!("trajectory cache: {} batches read", usage.read);
+    for (count, what) in [(usage.written, "written"), (usage.broken, "were broken")] {
+        if count > 0 {
+            text += &format!(", {count} {what}");
+        }
+    }
+    if let Some(trouble) = &usage.trouble {
+        text += &format!("; warning: nothing more was kept: {trouble}");
+    }
+    text
+}
+
+/// Finds the levels of a recipe that wants them searched for.
+fn searched(recipe: Recipe, teacher: &Model, context: &Context) -> anyhow::Result<Recipe> {
+    let Some(search) = recipe.spacing.to_search() else {
+        return Ok(recipe);
+    };
+    let reporter = context.reporter;
+    let total = search.trajectories as u64;
+    let mut progress = reporter.start("searching levels", 0, total);
+    let found = recipe.searched(teacher, &context.device, &mut |done| {
+        progress.set(done as u64, "");
+    })?;
+    progress.finish();
+    let grid = found.sampling().grid()?;
+    reporter.say(format!("levels found: {}", list(grid.levels())));
+    Ok(found)
+}

@@ -1,0 +1,185 @@
+//! `fewstep convert`: foreign models to our file, ours to what PyTorch loads, and a student of several step counts to a
+//! plain network of one.
+
+use crate::context::Context;
+use crate::output::Outputs;
+use crate::screen::failure::wrong;
+use crate::screen::say::say;
+use crate::typed::{real, whole};
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use fewstep::checkpoint::{Card, write_atomically};
+use fewstep::import::{
+    self, Checkpoint, DIFFUSERS_FILE, DIFFUSERS_SETTINGS, Export, Layout, Scalar,
+    diffusers_settings,
+};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use tempfile::NamedTempFile;
+
+const EXAMPLES: &str = "\
+Examples:
+  fewstep convert edm-cifar10-32x32-uncond-vp.pkl teacher.safetensors
+  fewstep convert network-snapshot-000200.pkl student.safetensors --dtype f16
+  fewstep convert student.safetensors official.safetensors --to pytorch
+  fewstep convert student.safetensors nfe3.safetensors --nfe 3
+  fewstep convert student.safetensors sd-student --to diffusers
+  fewstep convert model.ckpt tensors.safetensors --to tensors
+
+Nothing in a foreign file is executed, and every number stays what it was unless --dtype says otherwise.";
+
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Verb {
+    /// A model file: ours, an EDM, SFD, CompVis or PyTorch one, or a folder of the diffusers library
+    input: PathBuf,
+    /// The safetensors file to write; with --to diffusers the folder, which gets a sub-folder `unet`
+    output: PathBuf,
+    /// What to write
+    #[arg(long, value_name = "WHAT", default_value = "fewstep")]
+    to: Target,
+    /// Type of the numbers: f32, f16 or bf16 [default: as in the file]
+    #[arg(long, value_name = "TYPE")]
+    dtype: Option<Type>,
+    /// With --to pytorch: add a step branch of zeros, for the official SFD network, which always has one
+    #[arg(long)]
+    step_branch: bool,
+    /// Dropout rate of the network in training, for files that do not say it (PyTorch files and safetensors)
+    #[arg(long, value_name = "RATE", value_parser = real(0.0, 0.999))]
+    dropout: Option<f64>,
+    /// Fold the step condition of a student of several step counts into its weights, for so many network calls an image
+    #[arg(long, value_name = "N", value_parser = whole::<usize>(1..=100_000))]
+    nfe: Option<usize>,
+    /// Replace the output if it exists
+    #[arg(long)]
+    overwrite: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Target {
+    /// A model file for this program
+    Fewstep,
+    /// A state dict that the official network loads with strict=True; this program reads it, too
+    Pytorch,
+    /// The U-Net of a Stable Diffusion folder of the diffusers library
+    Diffusers,
+    /// All tensors as they are, for files of anything else
+    Tensors,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Type {
+    F32,
+    F16,
+    Bf16,
+}
+
+/// Runs the verb.
+pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
+    if verb.step_branch && verb.to != Target::Pytorch {
+        return Err(wrong("--step-branch is for --to pytorch only"));
+    }
+    let output = match verb.to {
+        Target::Diffusers => verb.output.join("unet").join(DIFFUSERS_FILE),
+        _ => verb.output.clone(),
+    };
+    if let Some(ending) = foreign_ending(&output) {
+        let path = verb.output.display();
+        return Err(wrong(format!(
+            "{path}: what is written is safetensors, which nothing would look for in a .{ending} file; name it .safetensors"
+        )));
+    }
+    if output.exists() && !verb.overwrite {
+        let path = output.display();
+        return Err(wrong(format!(
+            "{path} exists already; name another file, or add --overwrite"
+        )));
+    }
+    let mut outputs = Outputs::default();
+    outputs.file(&output)?;
+    let folded = folded(verb, context)?;
+    let input = folded.as_ref().map_or(&*verb.input, |file| file.path());
+    let checkpoint = Checkpoint::read(input)?;
+    let card = match verb.to {
+        Target::Tensors => None,
+        _ => Some(card(verb, &checkpoint)?),
+    };
+    let export = Export {
+        layout: match verb.to {
+            Target::Fewstep => Layout::Model,
+            Target::Pytorch => Layout::StateDict {
+                step_branch: verb.step_branch,
+            },
+            Target::Diffusers => Layout::Diffusers,
+            Target::Tensors => Layout::Tensors,
+        },
+        scalar: verb.dtype.map(|t| match t {
+            Type::F32 => Scalar::F32,
+            Type::F16 => Scalar::F16,
+            Type::Bf16 => Scalar::BF16,
+        }),
+    };
+    let count = checkpoint.tensors().len();
+    let (path, format) = (verb.input.display(), checkpoint.format);
+    context
+        .reporter
+        .say(format!("{path}: {format}, {count} tensors"));
+    export.write(&checkpoint, card.as_ref(), &output)?;
+    if let (Target::Diffusers, Some(card)) = (verb.to, &card) {
+        let settings = serde_json::to_vec_pretty(&diffusers_settings(&card.network)?)?;
+        write_atomically(&output.with_file_name(DIFFUSERS_SETTINGS), &settings)?;
+    }
+    say!("{}", output.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The ending of a name that promises another format.
+fn foreign_ending(output: &Path) -> Option<&str> {
+    let ending = output.extension()?.to_str()?;
+    ["pt", "pth", "ckpt", "pkl", "bin"]
+        .contains(&ending)
+        .then_some(ending)
+}
+
+/// The input as a plain network for one number of calls, if that is asked for.
+fn folded(verb: &Verb, context: &Context) -> anyhow::Result<Option<NamedTempFile>> {
+    let Some(nfe) = verb.nfe else {
+        return Ok(None);
+    };
+    if verb.to == Target::Tensors {
+        return Err(wrong(
+            "--nfe makes a model, and --to tensors none; leave one of them out",
+        ));
+    }
+    let (model, hash) = import::open(&verb.input, &context.device)?;
+    let file = tempfile::Builder::new()
+        .suffix(".safetensors")
+        .tempfile()
+        .context("cannot create a temporary file")?;
+    model.fold(nfe, hash)?.write(file.path())?;
+    Ok(Some(file))
+}
+
+/// The card of the input, with the dropout rate that was typed.
+fn card(verb: &Verb, checkpoint: &Checkpoint) -> anyhow::Result<Card> {
+    let (mut card, _) = checkpoint.described()?;
+    let Some(rate) = verb.dropout else {
+        return Ok(card);
+    };
+    let mut network = serde_json::to_value(&card.network).context("cannot write the card")?;
+    let said = network
+        .get("dropout")
+        .and_then(Value::as_f64)
+        .unwrap_or(0.0);
+    if said != 0.0 && said != rate {
+        let path = verb.input.display();
+        return Err(wrong(format!(
+            "--dropout {rate}: {path} says itself that it is {said}"
+        )));
+    }
+    network["dropout"] = json!(rate);
+    card.network = serde_json::from_value(network).context("cannot write the card")?;
+    card.network.check()?;
+    Ok(card)
+}

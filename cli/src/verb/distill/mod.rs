@@ -1,0 +1,139 @@
+//! `fewstep distill`: a few-step student of a teacher.
+
+mod args;
+mod dry_run;
+
+pub use args::Verb;
+
+use crate::context::Context;
+use crate::model::latent::Parts;
+use crate::output::Outputs;
+use crate::run::distillation::{PRODUCT, Start};
+use crate::run::drive::Outcome;
+use crate::run::estimate::{Need, Training};
+use crate::run::folder::default_folder;
+use crate::run::recipe::{Kind, Source};
+use crate::screen::failure::wrong;
+use crate::screen::say::say;
+use dry_run::dry_run;
+use fewstep::distill::{Distance, Perceptual, Recipe};
+use fewstep::import::Checkpoint;
+use fewstep::network::{NetworkConfig, Precision};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Runs the verb.
+pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
+    let source = Source::read(verb.recipe.typed())?;
+    if source.kind != Kind::Distillation {
+        let name = &source.name;
+        return Err(wrong(format!(
+            "{name} is a recipe for `fewstep train`, not for `distill`"
+        )));
+    }
+    let recipe: Recipe = source.resolve(&verb.run.set)?;
+    recipe.check()?;
+    let file = Checkpoint::read(&verb.teacher)?;
+    let (card, hash) = file.described()?;
+    let mut recipe = recipe.for_teacher(&card)?;
+    let path = verb
+        .run
+        .out
+        .clone()
+        .unwrap_or_else(|| default_folder(&source.name));
+    let mut outputs = Outputs::default();
+    if !verb.run.dry_run {
+        outputs.folder(&path)?;
+        for folder in verb.cache.iter().chain(verb.texts.folder()) {
+            outputs.folder(folder)?;
+        }
+    }
+    let perceptual = perceptual(&mut recipe, &verb.perceptual, context)?;
+    if !verb.run.dry_run {
+        check_memory(&recipe, &card.network, context)?;
+    }
+    // Before the teacher: its text encoder is gone when it comes.
+    let parts = match verb.run.dry_run {
+        true => Parts::default(),
+        false => (verb.texts).equip((&verb.teacher, &path), &recipe, &card, context)?,
+    };
+    let teacher = file.model(card, &context.device)?;
+    if verb.run.dry_run {
+        return dry_run(
+            (verb, &path),
+            &recipe,
+            (teacher, &hash),
+            perceptual.as_ref(),
+            context,
+        );
+    }
+    context.reporter.say(distances(&recipe));
+    let start = Start {
+        recipe,
+        teacher,
+        hash,
+        perceptual,
+        parts,
+        cache: verb.cache.as_deref(),
+        path: &path,
+    };
+    let (outcome, _) = start.run(&verb.run, context)?;
+    if outcome == Outcome::Finished {
+        say!("{}", path.join(PRODUCT).display());
+    }
+    Ok(outcome.code())
+}
+
+/// Compares what the run needs, as far as sizes tell, with what there is.
+fn check_memory(recipe: &Recipe, network: &NetworkConfig, context: &Context) -> anyhow::Result<()> {
+    let training = Training {
+        micro: recipe.micro_batch.unwrap_or(recipe.batch),
+        checkpointing: recipe.gradient_checkpointing,
+        average: recipe.average_half_life.is_some(),
+        teacher: Some(match recipe.teacher_precision {
+            Precision::F32 => 4,
+            _ => 2,
+        }),
+    };
+    let less = "lower micro-batch, or set gradient-checkpointing=true or teacher-precision=bf16 (--dry-run measures)";
+    Need::training(network, training).check(less, context.ignore_memory, context.reporter)
+}
+
+/// What the numbers in the bar are.
+fn distances(recipe: &Recipe) -> String {
+    let free = match (recipe.analytic_first_step, recipe.variable_steps) {
+        (true, None) => "; the first step asks no network and is not trained",
+        _ => "",
+    };
+    let place = match recipe.variable_steps {
+        Some(_) => "at the end",
+        None => "after each of its steps",
+    };
+    format!(
+        "distances: how far the student is from the teacher {place}, summed over all pixels of an image; they should fall{free}"
+    )
+}
+
+/// The network of the recipe's perceptual distance; the recipe then names its weights.
+fn perceptual(
+    recipe: &mut Recipe,
+    files: &[PathBuf],
+    context: &Context,
+) -> anyhow::Result<Option<Perceptual>> {
+    match (recipe.distance == Distance::L1Lpips, files.is_empty()) {
+        (false, true) => Ok(None),
+        (false, false) => Err(wrong(
+            "--perceptual does not go with a recipe without a perceptual distance; set distance = \"l1-lpips\"",
+        )),
+        (true, true) => Err(wrong(
+            "distance = \"l1-lpips\" needs weights of VGG16 and of the LPIPS heads: `fewstep fetch vgg16` and `fewstep fetch \
+             lpips-vgg` get them; name both with --perceptual",
+        )),
+        (true, false) => {
+            let config = recipe.perceptual.clone().unwrap_or_default();
+            let read = Perceptual::read(files, &config, &context.device)?;
+            recipe.perceptual = Some(read.config().clone());
+            Ok(Some(read))
+        }
+    }
+}

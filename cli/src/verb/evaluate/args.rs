@@ -1,0 +1,111 @@
+//! What `fewstep evaluate` is told.
+
+use crate::measure::feature_set::sensible;
+use crate::measure::score::Metric;
+use crate::model::latent::{PartArgs, PromptArgs};
+use crate::model::sampling::SamplingArgs;
+use crate::run::dataset::ReadArgs;
+use crate::screen::failure::wrong;
+use crate::typed::whole;
+use clap::Args;
+use fewstep::data::Split;
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  fewstep evaluate student.safetensors --reference assets/fashion-mnist-statistics.safetensors
+  fewstep evaluate teacher.safetensors --reference fashion-mnist/ --solver dpm-solver-pp --steps 5
+  fewstep evaluate student.safetensors --paired teacher.safetensors --images 500
+  fewstep evaluate fashion-mnist/ --split test --reference fashion-mnist/ --json
+  fewstep evaluate student.safetensors --reference fashion-mnist/ --metrics frechet,kernel,prdc
+  fewstep evaluate fashion-mnist/ --write-statistics statistics.safetensors
+  fewstep evaluate sd-student.safetensors --prompts captions.csv --reference photos/ --features features.safetensors
+
+Pictures of latent models are decoded before they are measured; with --prompts, seed i shows prompt i.";
+
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Verb {
+    /// A model file (.safetensors, .pkl, .pt, .pth, .ckpt) or a folder of diffusers, or images: IDX files, a folder, or a
+    /// zip of one
+    pub file: PathBuf,
+    /// What to compare with: statistics (a .safetensors file), or images
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["paired", "write_statistics"])]
+    pub reference: Option<PathBuf>,
+    /// What to measure; all but frechet need a reference of images [default: frechet]
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        requires = "reference"
+    )]
+    pub metrics: Option<Vec<Metric>>,
+    /// How many images to draw, or to take from a data set [default: 10000; all of a data set]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>(1..=MOST_IMAGES))]
+    pub images: Option<u64>,
+    /// The first seed; the others follow. For a data set: which images --images takes
+    #[arg(long, value_name = "SEED", default_value_t = 0, value_parser = whole::<u64>(0..))]
+    pub seeds: u64,
+    /// How many images to take from the reference, at random [default: all]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>(1..=MOST_IMAGES))]
+    pub reference_images: Option<u64>,
+    /// Blocks of seeds to show the spread over; 0 or 1 for none
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = whole::<usize>(0..=1000))]
+    pub blocks: usize,
+    /// Which nearest neighbour the radii of precision, recall, density and coverage reach to
+    #[arg(long, value_name = "K", default_value_t = 5, value_parser = whole::<usize>(1..))]
+    pub nearest: usize,
+    /// The network whose features are compared [default: the bundled one for Fashion-MNIST]
+    #[arg(long, value_name = "FILE")]
+    pub features: Option<PathBuf>,
+    /// Compare with this model's images of the same seeds, too
+    #[arg(long, value_name = "TEACHER")]
+    pub paired: Option<PathBuf>,
+    /// Keep the moments of the images' features
+    #[arg(long, value_name = "FILE")]
+    pub write_statistics: Option<PathBuf>,
+    /// Which part of FILE, if it is a data set with parts
+    #[arg(long, value_name = "train|test", default_value = "train", value_parser = split)]
+    pub split: Split,
+    #[command(flatten)]
+    pub read: ReadArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub prompts: PromptArgs,
+    #[command(flatten)]
+    pub parts: PartArgs,
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+}
+
+fn split(text: &str) -> Result<Split, String> {
+    match text {
+        "train" => Ok(Split::Train),
+        "test" => Ok(Split::Test),
+        _ => Err("write train or test".into()),
+    }
+}
+
+/// Images drawn from a model if nobody says how many.
+const IMAGES: u64 = 10_000;
+/// More than anybody wants by accident.
+const MOST_IMAGES: u64 = 10_000_000;
+
+impl Verb {
+    /// The seeds to draw.
+    pub fn seeds(&self) -> anyhow::Result<Vec<u64>> {
+        let end = self.seeds.checked_add(self.images.unwrap_or(IMAGES));
+        let end = end.ok_or_else(|| wrong("--seeds and --images go beyond the largest seed"))?;
+        Ok((self.seeds..end).collect())
+    }
+
+    /// How many blocks of so many images to look at.
+    pub fn blocks(&self, images: usize) -> usize {
+        match self.reference {
+            Some(_) => sensible(self.blocks, images, self.nearest),
+            None => 0,
+        }
+    }
+}

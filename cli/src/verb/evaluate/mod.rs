@@ -1,0 +1,170 @@
+//! `fewstep evaluate`: how far a model's images, or those of a data set, are from a reference.
+
+mod args;
+mod data;
+mod model;
+mod used;
+
+pub use args::Verb;
+
+use crate::context::Context;
+use crate::measure::draw::too_few;
+use crate::measure::score::{Metric, Reference, lines, record, score};
+use crate::output::Outputs;
+use crate::screen::failure::wrong;
+use crate::screen::say::say;
+use anyhow::Context as _;
+use data::{is_safetensors, of_data, read_reference, unpaired};
+use fewstep::checkpoint::hash_file;
+use model::{Subject, is_model, of_model};
+use serde_json::{Map, Value, json};
+use std::process::ExitCode;
+use used::Used;
+
+/// Runs the verb.
+pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
+    let metrics = verb.metrics.clone().unwrap_or(vec![Metric::Frechet]);
+    let keep = metrics.iter().any(|metric| metric.needs_images());
+    check_reference(verb, &metrics)?;
+    let mut outputs = Outputs::default();
+    outputs.file_if(verb.write_statistics.as_deref())?;
+    if let Some(folder) = &verb.prompts.embeddings {
+        outputs.folder(folder)?;
+    }
+    let subject = match is_model(&verb.file) {
+        true => Some(Subject::open(verb)?),
+        false => None,
+    };
+    let features = features(verb, subject.as_ref(), context)?;
+    // Before the images, which take longer.
+    let reference = match (&verb.reference, &features) {
+        (Some(path), Some(features)) => Some(read_reference(
+            verb,
+            path,
+            keep,
+            features.network(),
+            context,
+        )?),
+        _ => None,
+    };
+    let mut facts = Map::new();
+    facts.insert("file".into(), json!(verb.file.display().to_string()));
+    if let Some(features) = &features {
+        features.record(&mut facts);
+    }
+    let network = features.as_ref().map(Used::network);
+    let found = match (subject, network) {
+        (Some(subject), network) => of_model(verb, subject, keep, network, &mut facts, context)?,
+        (None, Some(network)) => Some(of_data(verb, keep, network, context)?),
+        (None, None) => return Err(unpaired()),
+    };
+    let mut scores = Vec::new();
+    if let (Some(found), Some(network)) = (&found, network) {
+        let images = found.moments.count;
+        facts.insert("images".into(), json!(images));
+        if let Some(reference) = &reference {
+            if metrics.contains(&Metric::Frechet)
+                && let Some(warning) = too_few(images, network.card.network.features)
+            {
+                context.reporter.warn(warning);
+            }
+            if let Reference::Images(set) = reference {
+                facts.insert("reference_images".into(), json!(set.moments.count));
+            }
+            if metrics.contains(&Metric::Prdc) {
+                facts.insert("nearest".into(), json!(verb.nearest));
+            }
+            let scored = score(&metrics, reference, found, verb.nearest, context.reporter)?;
+            record(&scored, images, &mut facts);
+            scores = lines(&scored, images);
+        }
+    }
+    // What was found first: what was asked for besides can still fail.
+    print(verb, &facts, &scores)?;
+    if let (Some(path), Some(found)) = (&verb.write_statistics, &found) {
+        found.moments.write(path)?;
+        if !verb.json {
+            let hash = hash_file(path)?;
+            say!("statistics        {} (SHA-256 {hash})", path.display());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The network whose features are compared, if any are: pixels need none.
+fn features(
+    verb: &Verb,
+    subject: Option<&Subject<'_>>,
+    context: &Context,
+) -> anyhow::Result<Option<Used>> {
+    if verb.reference.is_none() && verb.write_statistics.is_none() {
+        if let Some(path) = &verb.features {
+            let path = path.display();
+            context.reporter.warn(format!(
+                "--features {path} is not used: --paired compares pixels; --reference is what features are for"
+            ));
+        }
+        return Ok(None);
+    }
+    let used = Used::read(verb.features.as_deref(), &context.device)?;
+    if let Some(subject) = subject {
+        used.check(&verb.file, subject.pictures())?;
+    }
+    Ok(Some(used))
+}
+
+/// Refuses statistics where images are needed, before anything takes time.
+fn check_reference(verb: &Verb, metrics: &[Metric]) -> anyhow::Result<()> {
+    let Some(path) = verb
+        .reference
+        .as_deref()
+        .filter(|path| is_safetensors(path))
+    else {
+        return Ok(());
+    };
+    let path = path.display();
+    if let Some(metric) = metrics.iter().find(|metric| metric.needs_images()) {
+        return Err(wrong(format!(
+            "--metrics {} compares image by image, but {path} holds only the mean and covariance of its images; give \
+             the images themselves as --reference: a data set, or a folder that `fewstep sample` wrote",
+            metric.name()
+        )));
+    }
+    if verb.reference_images.is_some() {
+        return Err(wrong(format!(
+            "--reference-images takes images from a data set, but {path} holds only their mean and covariance"
+        )));
+    }
+    Ok(())
+}
+
+fn print(verb: &Verb, facts: &Map<String, Value>, scores: &[String]) -> anyhow::Result<()> {
+    if verb.json {
+        say!(
+            "{}",
+            serde_json::to_string_pretty(facts).context("cannot print")?
+        );
+        return Ok(());
+    }
+    let number = |key: &str| facts.get(key).and_then(Value::as_f64);
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+    if let (Some(file), Some(hash)) = (facts.get("features_file"), facts.get("features")) {
+        say!("features          {} (SHA-256 {})", text(file), text(hash));
+    }
+    say!("images            {}", facts["images"]);
+    if let Some(rate) = number("images_per_second") {
+        say!("images/s          {rate:.1}");
+    }
+    for score in scores {
+        say!("{score}");
+    }
+    if let Some(pair) = facts.get("paired") {
+        say!(
+            "paired distance   rms {:.4}, l1 {:.4} (pixels, to {})",
+            pair["rms"].as_f64().unwrap_or(f64::NAN),
+            pair["l1"].as_f64().unwrap_or(f64::NAN),
+            text(&pair["to"]["file"])
+        );
+    }
+    Ok(())
+}

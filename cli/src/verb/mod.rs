@@ -1,0 +1,15 @@
+//! What each verb does: one file or folder for each.
+
+pub mod bench;
+pub mod convert;
+pub mod demo;
+pub mod devices;
+pub mod distill;
+pub mod evaluate;
+pub mod fetch;
+pub mod inspect;
+pub mod sample;
+pub mod schedule;
+pub mod sweep;
+pub mod train;
+pub mod verify;

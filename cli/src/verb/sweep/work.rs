@@ -1,0 +1,191 @@
+//! One run of a sweep: trained, sampled from and measured.
+
+use super::curve;
+use super::measured::{Identity, Measured, Sample};
+use super::setup::Sweep;
+use super::trial::{Trial, Work};
+use crate::measure::draw::{apart, batches, draw};
+use crate::model::generate::Generator;
+use crate::model::latent::Parts;
+use crate::run::args::RunArgs;
+use crate::run::distillation::{PRODUCT, Start};
+use crate::run::drive::{Outcome, Tick};
+use crate::run::folder::Folder;
+use anyhow::Context as _;
+use fewstep::checkpoint::{Model, Sampling};
+use fewstep::distill::{Recipe, direction_cosines};
+use fewstep::metric::frechet_distance;
+use std::time::Instant;
+
+/// Points of a training curve.
+const TICKS: u64 = 20;
+
+/// A student that is done.
+struct Trained {
+    student: Model,
+    /// SHA-256 of its file.
+    hash: String,
+    teacher: Model,
+    recipe: Recipe,
+    /// Of training.
+    seconds: f64,
+    /// Held until it is measured.
+    _folder: Folder,
+}
+
+impl Sweep<'_> {
+    /// What makes a result worth keeping.
+    pub(super) fn identity(&self, trial: &Trial, seed: u64) -> anyhow::Result<Identity> {
+        Ok(Identity {
+            work: self.plan.identity(trial, &self.teacher.card, seed)?,
+            teacher: self.teacher_hash.clone(),
+            features: self.features.hash.clone(),
+            reference: self.reference_hash.clone(),
+            images: self.plan.images,
+            pairs: self.plan.pairs,
+            directions: self.plan.directions,
+        })
+    }
+
+    /// Trains if there is something to train, and measures; `None` if it was interrupted.
+    pub(super) fn measure(
+        &self,
+        trial: &Trial,
+        seed: u64,
+        identity: Identity,
+    ) -> anyhow::Result<Option<Measured>> {
+        let mut measured = Measured {
+            identity,
+            samples: Vec::new(),
+            directions: Vec::new(),
+            curve: Vec::new(),
+            forwards: 0,
+            seconds: 0.0,
+        };
+        match &trial.work {
+            Work::Sample(rows) => {
+                for row in rows {
+                    let sampling = row.apply(&self.teacher.card)?;
+                    measured.samples.push(self.sample(&self.teacher, sampling)?);
+                }
+            }
+            Work::Distil { evaluations, .. } => {
+                let Some(trained) = self.distil(trial, seed)? else {
+                    return Ok(None);
+                };
+                let student = &trained.student;
+                measured.forwards = trained.recipe.cost(&trained.teacher.card)?.forwards();
+                measured.seconds = trained.seconds;
+                measured.curve = curve::read(&self.folder.join(trial.place(seed)))?;
+                measured.directions = self.directions(&trained)?;
+                let evaluations = match evaluations.as_slice() {
+                    [] => vec![student.card.sampling.evaluations()?],
+                    several => several.to_vec(),
+                };
+                for evaluations in evaluations {
+                    let sampling = student.card.sampling_with(evaluations)?;
+                    measured.samples.push(self.sample(student, sampling)?);
+                }
+            }
+        }
+        Ok(Some(measured))
+    }
+
+    /// Trains the student, or goes on with it, or finds that it is done; `None` if it was interrupted. A folder that holds
+    /// a run of other settings is an error.
+    fn distil(&self, trial: &Trial, seed: u64) -> anyhow::Result<Option<Trained>> {
+        let Work::Distil { recipe, after, .. } = &trial.work else {
+            return Ok(None);
+        };
+        let device = &self.context.device;
+        let (teacher, hash) = match after {
+            None => (self.teacher.clone(), self.teacher_hash.clone()),
+            // Its result may be known without its file being there.
+            Some(name) => match self.distil(self.plan.trial(name)?, seed)? {
+                None => return Ok(None),
+                Some(first) => (first.student, first.hash),
+            },
+        };
+        let recipe = Recipe {
+            seed,
+            ..self.plan.at_cost(recipe.clone(), &teacher.card)?
+        };
+        let recipe = recipe.for_teacher(&teacher.card)?;
+        let args = self.run_args(recipe.rounds());
+        let path = self.folder.join(trial.place(seed));
+        let start = Start {
+            recipe: recipe.clone(),
+            teacher: teacher.clone(),
+            hash,
+            perceptual: None,
+            parts: Parts::default(),
+            cache: self.cache,
+            path: &path,
+        };
+        let begun = Instant::now();
+        let (outcome, folder) = start.run(&args, self.context)?;
+        if outcome != Outcome::Finished {
+            return Ok(None);
+        }
+        let seconds = folder.seconds_before + begun.elapsed().as_secs_f64();
+        let (student, hash) = Model::read(&path.join(PRODUCT), device)?;
+        Ok(Some(Trained {
+            student,
+            hash,
+            teacher,
+            recipe,
+            seconds,
+            _folder: folder,
+        }))
+    }
+
+    /// The cosines of the student's directions to the teacher's, where the sweep wants them.
+    fn directions(&self, trained: &Trained) -> anyhow::Result<Vec<[f64; 2]>> {
+        if self.plan.directions == 0 {
+            return Ok(Vec::new());
+        }
+        let (student, device) = (&trained.student, &self.context.device);
+        // The levels may have been searched for.
+        let recipe = Recipe {
+            spacing: student.card.sampling.spacing.clone(),
+            ..trained.recipe.clone()
+        };
+        let trajectories = self.plan.directions;
+        let found = direction_cosines(student, &recipe, &trained.teacher, trajectories, device)?;
+        Ok(found)
+    }
+
+    /// Regular metrics, so that runs can be compared along the way.
+    fn run_args(&self, rounds: u64) -> RunArgs {
+        RunArgs {
+            out: None,
+            set: Vec::new(),
+            dry_run: false,
+            resume: !self.overwrite,
+            overwrite: self.overwrite,
+            tick: Tick::Rounds(rounds.div_ceil(TICKS).max(1)),
+            stop_after: None,
+            restart_schedule: false,
+            snapshots: None,
+            keep: None,
+        }
+    }
+
+    fn sample(&self, model: &Model, sampling: Sampling) -> anyhow::Result<Sample> {
+        let (device, reporter) = (&self.context.device, self.context.reporter);
+        let generator = Generator::new(model, sampling, device)?;
+        let seeds: Vec<u64> = (0..self.plan.images).collect();
+        let drawn = draw(&generator, &seeds, &self.features, reporter)?;
+        let pairs = &seeds[..self.plan.pairs.min(self.plan.images) as usize];
+        if self.pairs.get().is_none() {
+            let teacher = Generator::of(&self.teacher, device)?;
+            let _ = self.pairs.set(batches(&teacher, pairs, reporter)?);
+        }
+        let theirs = self.pairs.get().context("the teacher's images")?;
+        Ok(Sample {
+            evaluations: generator.evaluations(),
+            frechet: frechet_distance(&drawn, &self.reference)?,
+            paired: apart(theirs, &generator, pairs)?.rms,
+        })
+    }
+}
