@@ -108,12 +108,33 @@ fn figures_say_by_which_features_they_are() {
         format!("features          net/features.safetensors (SHA-256 {hash})")
     );
     assert_eq!(facts["features_file"], "net/features.safetensors");
+    // Nor do features of grey pictures say anything of the colour in others.
+    std::fs::create_dir(world.path("colours")).unwrap();
+    for i in 0..30u8 {
+        let red = |x: u32, y: u32| image::Rgb([(x * 30) as u8, (y * 30) as u8, i]);
+        let picture = image::RgbImage::from_fn(8, 8, red);
+        picture
+            .save(world.path(format!("colours/{i}.png")))
+            .unwrap();
+    }
+    let features = "--features net/features.safetensors";
+    let word = "colours: 30 of 30 images have colour";
+    world.says(
+        &format!("evaluate colours --reference data {features}"),
+        2,
+        word,
+    );
+    world.says(
+        &format!("evaluate data --reference colours {features}"),
+        2,
+        word,
+    );
+    world.says("evaluate colours --reference colours", 2, word);
     // Of pictures of another shape there are none.
     world.prints(
         "train teacher.toml --data data --set network.channels=3 --set images=16 --out colour",
     );
     let colour = "evaluate colour/teacher.safetensors --images 9000000 --reference data";
-    let features = "--features net/features.safetensors";
     world.says(
         &format!("{colour} {features}"),
         2,

@@ -73,7 +73,17 @@ fn open(
         data: path.into(),
         read: verb.read.clone(),
     };
-    data.open(network.size, network.channels, split, context)
+    let data = data.open(network.size, network.channels, split, context)?;
+    let coloured = data.report().coloured;
+    if network.channels == 1 && coloured > 0 {
+        return Err(wrong(format!(
+            "{}: {coloured} of {} images have colour, and these features were made for grey ones: name others with --features \
+             (`fewstep train` makes them, by a recipe of kind = \"features\")",
+            path.display(),
+            data.len()
+        )));
+    }
+    Ok(data)
 }
 
 /// The reference: moments, or the features of images.
