@@ -60,6 +60,8 @@ pub enum Domain {
     Test = 12,
     /// The text of a training sample.
     Context = 13,
+    /// Candidates of a search for settings.
+    Search = 14,
 }
 
 /// One endless sequence of random numbers.

@@ -223,5 +223,6 @@ fn what_leaves_the_range_of_half_precision_is_reported() {
     let (target, condition) = source.round(0).unwrap();
     let mut distiller = Distiller::new(recipe, &large, String::new(), &device).unwrap();
     let error = distiller.round(&target, &condition).unwrap_err();
-    assert!(matches!(error, Error::Diverged { .. }), "{error}");
+    // It computes in half as well, and comes first.
+    assert!(matches!(error, Error::BrokenTeacher { .. }), "{error}");
 }

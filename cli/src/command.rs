@@ -5,7 +5,7 @@ use crate::screen::say::say;
 use crate::typed::{matches, prepared};
 use crate::verb::{
     bench, convert, demo, devices, distill, evaluate, fetch, inspect, sample, schedule, sweep,
-    train, verify,
+    train, tune, verify,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
@@ -67,6 +67,8 @@ pub enum Command {
     Schedule(schedule::Verb),
     /// Run many distillations and samplers, measure them alike, and rank them
     Sweep(sweep::Verb),
+    /// Find the recipe of a distillation by short ones: levels, substeps, learning rate
+    Tune(tune::Verb),
     /// Measure a model's images, or a data set: Frechet and kernel distance, precision and recall
     Evaluate(evaluate::Verb),
     /// Write a model file for PyTorch, a foreign one as ours, or a student of several step counts for one

@@ -21,7 +21,7 @@ use screen::{command_line, failure, say, signal};
 use std::process::ExitCode;
 use verb::{
     bench, convert, demo, devices, distill, evaluate, fetch, inspect, sample, schedule, sweep,
-    train, verify,
+    train, tune, verify,
 };
 
 /// Without memory, a line and status 1 instead of an abort.
@@ -59,7 +59,7 @@ fn go_on(command: &Command) -> String {
             "the student is kept; measure it with",
             command_line::resuming(),
         ),
-        Command::Sweep(_) => ("go on with", command_line::again()),
+        Command::Sweep(_) | Command::Tune(_) => ("go on with", command_line::again()),
         Command::Sample(_) => ("what is drawn is kept; go on with", command_line::again()),
         _ => ("nothing is kept; begin anew with", command_line::again()),
     };
@@ -77,6 +77,7 @@ fn execute(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Sample(verb) => sample::run(verb, &context),
         Command::Schedule(verb) => schedule::run(verb, &context),
         Command::Sweep(verb) => sweep::run(verb, &context),
+        Command::Tune(verb) => tune::run(verb, &context),
         Command::Evaluate(verb) => evaluate::run(verb, &context),
         Command::Convert(verb) => convert::run(verb, &context),
         Command::Inspect(verb) => inspect::run(verb),

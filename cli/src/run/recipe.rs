@@ -58,7 +58,11 @@ impl Source {
             .collect()
     }
 
-    fn parse(name: String, text: &str) -> anyhow::Result<Self> {
+    /// Reads a text; `name` is for messages.
+    ///
+    /// # Errors
+    /// It is not TOML, or does not say what it makes.
+    pub fn parse(name: String, text: &str) -> anyhow::Result<Self> {
         let mut table: Table = toml::from_str(text).map_err(|e| {
             let before = e.span().map_or(0, |s| s.start.min(text.len()));
             let line = text.as_bytes()[..before]

@@ -111,7 +111,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         teacher: teacher.clone(),
         hash: hash.clone(),
         perceptual: None,
-        parts: Parts::default(),
+        parts: &Parts::default(),
         cache: None,
         path: &verb.out,
     };

@@ -12,4 +12,5 @@ pub mod sample;
 pub mod schedule;
 pub mod sweep;
 pub mod train;
+pub mod tune;
 pub mod verify;

@@ -31,7 +31,7 @@ pub struct Start<'a> {
     /// The network of a perceptual distance.
     pub perceptual: Option<Perceptual>,
     /// What a latent teacher needs besides.
-    pub parts: Parts,
+    pub parts: &'a Parts,
     /// Where trajectories are kept between runs.
     pub cache: Option<&'a Path>,
     /// The run's folder.
@@ -99,7 +99,7 @@ impl Start<'_> {
         let mut job = DistillJob {
             distiller,
             source,
-            preview: Preview::new(&teacher, &self.parts, device),
+            preview: Preview::new(&teacher, self.parts, device),
         };
         let outcome = drive(&mut job, &folder, args.options(), context.reporter)?;
         if let Some(cache) = job.source.cache() {

@@ -73,7 +73,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         teacher,
         hash,
         perceptual,
-        parts,
+        parts: &parts,
         cache: verb.cache.as_deref(),
         path: &path,
     };

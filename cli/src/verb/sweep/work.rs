@@ -118,7 +118,7 @@ impl Sweep<'_> {
             teacher: teacher.clone(),
             hash,
             perceptual: None,
-            parts: Parts::default(),
+            parts: &Parts::default(),
             cache: self.cache,
             path: &path,
         };
