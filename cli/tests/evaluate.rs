@@ -118,18 +118,14 @@ fn figures_say_by_which_features_they_are() {
             .unwrap();
     }
     let features = "--features net/features.safetensors";
-    let word = "colours: 30 of 30 images have colour";
-    world.says(
-        &format!("evaluate colours --reference data {features}"),
-        2,
-        word,
-    );
-    world.says(
-        &format!("evaluate data --reference colours {features}"),
-        2,
-        word,
-    );
-    world.says("evaluate colours --reference colours", 2, word);
+    let word =
+        "error: colours: 30 of 30 images have colour, and these features were made for grey ones";
+    for sets in ["colours --reference data", "data --reference colours"] {
+        let said = world.fails(&format!("evaluate {sets} {features}"), 2);
+        assert!(said.contains(word) && said.contains("--features"), "{said}");
+    }
+    let said = world.fails("evaluate colours --reference colours", 2);
+    assert!(said.contains(word), "{said}");
     // Of pictures of another shape there are none.
     world.prints(
         "train teacher.toml --data data --set network.channels=3 --set images=16 --out colour",
