@@ -1,13 +1,14 @@
 //! The parts that encoder and decoder are made of.
 
 use super::norm::{Norm, Scope};
-use crate::network::{Conv2d, Resample, ResampleFilter};
+use crate::layer::{Conv2d, Resample, ResampleFilter};
+use crate::parameter::Site;
 use burn::module::Module;
-use burn::tensor::ops::{ConvOptions, PadMode};
-use burn::tensor::{DType, Device, Tensor, activation, module};
+use burn::tensor::ops::PadMode;
+use burn::tensor::{DType, Tensor, activation};
 
-pub(super) fn conv(input: usize, output: usize, kernel: usize, device: &Device) -> Conv2d {
-    Conv2d::new(input, output, kernel, Resample::Keep, device)
+pub(super) fn conv(input: usize, output: usize, kernel: usize, site: &Site<'_>) -> Conv2d {
+    Conv2d::new(input, output, kernel, Resample::Keep, site)
 }
 
 /// Two times norm, SiLU and 3x3 convolution, around which the input is carried.
@@ -21,13 +22,14 @@ pub(super) struct ResidualBlock {
 }
 
 impl ResidualBlock {
-    pub(super) fn new(input: usize, output: usize, device: &Device) -> Self {
+    pub(super) fn new(input: usize, output: usize, site: &Site<'_>) -> Self {
         Self {
-            norm1: Norm::new(input, device),
-            conv1: conv(input, output, 3, device),
-            norm2: Norm::new(output, device),
-            conv2: conv(output, output, 3, device),
-            nin_shortcut: (input != output).then(|| conv(input, output, 1, device)),
+            norm1: Norm::new(input, &site.at("norm1")),
+            conv1: conv(input, output, 3, &site.at("conv1")),
+            norm2: Norm::new(output, &site.at("norm2")),
+            conv2: conv(output, output, 3, &site.at("conv2")),
+            nin_shortcut: (input != output)
+                .then(|| conv(input, output, 1, &site.at("nin_shortcut"))),
         }
     }
 
@@ -58,14 +60,14 @@ pub(super) struct Attention {
 const SCORES: usize = 1 << 22;
 
 impl Attention {
-    pub(super) fn new(channels: usize, device: &Device) -> Self {
-        let conv = || conv(channels, channels, 1, device);
+    pub(super) fn new(channels: usize, site: &Site<'_>) -> Self {
+        let conv = |name| conv(channels, channels, 1, &site.at(name));
         Self {
-            norm: Norm::new(channels, device),
-            q: conv(),
-            k: conv(),
-            v: conv(),
-            proj_out: conv(),
+            norm: Norm::new(channels, &site.at("norm")),
+            q: conv("q"),
+            k: conv("k"),
+            v: conv("v"),
+            proj_out: conv("proj_out"),
         }
     }
 
@@ -106,31 +108,23 @@ pub(super) struct Resampler {
 }
 
 impl Resampler {
-    pub(super) fn halving(channels: usize, device: &Device) -> Self {
+    pub(super) fn halving(channels: usize, site: &Site<'_>) -> Self {
         Self {
-            conv: conv(channels, channels, 3, device),
+            conv: conv(channels, channels, 3, &site.at("conv")),
         }
     }
 
-    pub(super) fn doubling(channels: usize, device: &Device) -> Self {
+    pub(super) fn doubling(channels: usize, site: &Site<'_>) -> Self {
         let up = Resample::Up(ResampleFilter::Box);
         Self {
-            conv: Conv2d::new(channels, channels, 3, up, device),
+            conv: Conv2d::new(channels, channels, 3, up, &site.at("conv")),
         }
     }
 
     /// A row and a column of zeros at the bottom and on the right only, then stride 2 without padding.
     pub(super) fn halve(&self, images: Tensor<4>) -> Tensor<4> {
-        let dtype = images.dtype();
         let images = images.pad((0, 1, 0, 1), PadMode::Constant(0.0));
-        let options = ConvOptions::new([2, 2], [0, 0], [1, 1], 1);
-        let (weight, bias) = (&self.conv.weight, &self.conv.bias);
-        module::conv2d(
-            images,
-            weight.val().cast(dtype),
-            Some(bias.val().cast(dtype)),
-            options,
-        )
+        self.conv.forward_strided(images, 2, 0)
     }
 
     /// Each pixel four times, then the convolution.
@@ -148,11 +142,11 @@ pub(super) struct Middle {
 }
 
 impl Middle {
-    pub(super) fn new(channels: usize, device: &Device) -> Self {
+    pub(super) fn new(channels: usize, site: &Site<'_>) -> Self {
         Self {
-            block_1: ResidualBlock::new(channels, channels, device),
-            attn_1: Attention::new(channels, device),
-            block_2: ResidualBlock::new(channels, channels, device),
+            block_1: ResidualBlock::new(channels, channels, &site.at("block_1")),
+            attn_1: Attention::new(channels, &site.at("attn_1")),
+            block_2: ResidualBlock::new(channels, channels, &site.at("block_2")),
         }
     }
 
@@ -183,7 +177,8 @@ pub(super) fn chain(
 mod tests {
     use super::*;
     use crate::noise::{Domain, Stream};
-    use burn::tensor::TensorData;
+    use crate::parameter::{Draw, build};
+    use burn::tensor::{Device, TensorData};
 
     fn random<const D: usize>(shape: [usize; D], index: u64) -> Tensor<D> {
         let values = Stream::new(1, Domain::Test, index).normals(shape.iter().product());
@@ -211,7 +206,8 @@ mod tests {
     #[test]
     fn halving_pads_at_the_bottom_and_on_the_right() {
         let device = Device::flex();
-        let mut sampler = Resampler::halving(3, &device);
+        let halving = |site: &Site<'_>| Resampler::halving(3, site);
+        let (mut sampler, _) = build("", Draw::Normal, &device, halving);
         sampler.conv.weight = burn::module::Param::from_tensor(random([3, 3, 3, 3], 3));
         for (h, w) in [(6, 8), (7, 5)] {
             let images = random([1, 3, h, w], 4);

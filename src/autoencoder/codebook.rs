@@ -1,7 +1,8 @@
 //! The table of a VQ autoencoder.
 
+use crate::parameter::Site;
 use burn::module::{Module, Param};
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Tensor, TensorData};
 use rayon::prelude::*;
 
 /// Rows that latent pixels are replaced by.
@@ -19,10 +20,10 @@ struct Table {
 const PIXELS: usize = 256;
 
 impl Codebook {
-    pub(super) fn new(codes: usize, channels: usize, device: &Device) -> Self {
+    pub(super) fn new(codes: usize, channels: usize, site: &Site<'_>) -> Self {
         Self {
             embedding: Table {
-                weight: Param::from_tensor(Tensor::zeros([codes, channels], device)),
+                weight: site.at("embedding").weight([codes, channels]),
             },
         }
     }

@@ -1,9 +1,7 @@
 //! Sizes of an autoencoder, and the published ones.
 
-use super::Autoencoder;
+use super::norm::GROUPS;
 use crate::Error;
-use crate::network::tree;
-use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 /// What lies between encoder and decoder.
@@ -20,7 +18,7 @@ pub enum Bottleneck {
     },
 }
 
-/// Sizes of an [`Autoencoder`].
+/// Sizes of an [`Autoencoder`](super::Autoencoder).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct AutoencoderConfig {
@@ -102,8 +100,8 @@ impl AutoencoderConfig {
             within("channel-multipliers", *multiplier, 64)?;
         }
         within("model-channels", self.model_channels, 4096)?;
-        if !self.model_channels.is_multiple_of(super::norm::GROUPS) {
-            let expected = format!("a multiple of {}", super::norm::GROUPS);
+        if !self.model_channels.is_multiple_of(GROUPS) {
+            let expected = format!("a multiple of {}", GROUPS);
             return Err(Error::invalid(
                 "model-channels",
                 self.model_channels,
@@ -196,31 +194,5 @@ impl AutoencoderConfig {
             Bottleneck::Normal {} => 2 * channels,
             Bottleneck::Codebook { .. } => channels,
         }
-    }
-
-    /// Builds the autoencoder with all weights zero and norms one, for weights that are loaded.
-    ///
-    /// # Errors
-    /// [`Error::InvalidValue`] for sizes out of range.
-    pub fn blank(&self, device: &Device) -> Result<Autoencoder, Error> {
-        self.check()?;
-        Ok(Autoencoder::new(self, device))
-    }
-
-    /// Builds the autoencoder with random weights, a function of the seed: for tests and timings, as it is not trained
-    /// here.
-    ///
-    /// # Errors
-    /// [`Error::InvalidValue`] for sizes out of range.
-    pub fn init(&self, seed: u64, device: &Device) -> Result<Autoencoder, Error> {
-        Ok(tree::draw(self.blank(device)?, seed, device))
-    }
-
-    /// Official name, without `first_stage_model.`, and dimensions of every parameter.
-    ///
-    /// # Errors
-    /// [`Error::InvalidValue`] for sizes out of range.
-    pub fn keys(&self) -> Result<Vec<(String, Vec<usize>)>, Error> {
-        Ok(tree::paths(&self.blank(&Device::flex())?))
     }
 }

@@ -1,11 +1,12 @@
 //! From latents up to pictures.
 
-use super::AutoencoderConfig;
 use super::block::{Attention, Middle, Resampler, ResidualBlock, chain, conv};
+use super::config::AutoencoderConfig;
 use super::norm::{Norm, Scope};
-use crate::network::Conv2d;
+use crate::layer::Conv2d;
+use crate::parameter::Site;
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 
 #[derive(Module, Debug)]
 pub(super) struct Decoder {
@@ -25,15 +26,16 @@ struct Level {
 }
 
 impl Decoder {
-    pub(super) fn new(config: &AutoencoderConfig, device: &Device) -> Self {
+    pub(super) fn new(config: &AutoencoderConfig, site: &Site<'_>) -> Self {
         let deepest = config.width(config.levels() - 1);
         let mut width = deepest;
         let mut up = Vec::new();
         for level in (0..config.levels()).rev() {
+            let site = site.at("up").at(level);
             let output = config.width(level);
             let mut block = Vec::new();
-            for _ in 0..=config.blocks {
-                block.push(ResidualBlock::new(width, output, device));
+            for i in 0..=config.blocks {
+                block.push(ResidualBlock::new(width, output, &site.at("block").at(i)));
                 width = output;
             }
             let attention = if config.attends(level) {
@@ -44,18 +46,18 @@ impl Decoder {
             up.push(Level {
                 block,
                 attn: (0..attention)
-                    .map(|_| Attention::new(width, device))
+                    .map(|i| Attention::new(width, &site.at("attn").at(i)))
                     .collect(),
-                upsample: (level > 0).then(|| Resampler::doubling(width, device)),
+                upsample: (level > 0).then(|| Resampler::doubling(width, &site.at("upsample"))),
             });
         }
         up.reverse();
         Self {
-            conv_in: conv(config.inner_channels, deepest, 3, device),
-            mid: Middle::new(deepest, device),
+            conv_in: conv(config.inner_channels, deepest, 3, &site.at("conv_in")),
+            mid: Middle::new(deepest, &site.at("mid")),
             up,
-            norm_out: Norm::new(width, device),
-            conv_out: conv(width, config.channels, 3, device),
+            norm_out: Norm::new(width, &site.at("norm_out")),
+            conv_out: conv(width, config.channels, 3, &site.at("conv_out")),
         }
     }
 

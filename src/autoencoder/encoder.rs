@@ -1,11 +1,12 @@
 //! From pictures down to latents.
 
-use super::AutoencoderConfig;
 use super::block::{Attention, Middle, Resampler, ResidualBlock, chain, conv};
+use super::config::AutoencoderConfig;
 use super::norm::{Norm, Scope};
-use crate::network::Conv2d;
+use crate::layer::Conv2d;
+use crate::parameter::Site;
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 
 #[derive(Module, Debug)]
 pub(super) struct Encoder {
@@ -24,14 +25,15 @@ struct Level {
 }
 
 impl Encoder {
-    pub(super) fn new(config: &AutoencoderConfig, device: &Device) -> Self {
+    pub(super) fn new(config: &AutoencoderConfig, site: &Site<'_>) -> Self {
         let mut width = config.model_channels;
         let mut down = Vec::new();
         for level in 0..config.levels() {
+            let site = site.at("down").at(level);
             let output = config.width(level);
             let mut block = Vec::new();
-            for _ in 0..config.blocks {
-                block.push(ResidualBlock::new(width, output, device));
+            for i in 0..config.blocks {
+                block.push(ResidualBlock::new(width, output, &site.at("block").at(i)));
                 width = output;
             }
             let attention = if config.attends(level) {
@@ -43,18 +45,23 @@ impl Encoder {
             down.push(Level {
                 block,
                 attn: (0..attention)
-                    .map(|_| Attention::new(width, device))
+                    .map(|i| Attention::new(width, &site.at("attn").at(i)))
                     .collect(),
-                downsample: (!last).then(|| Resampler::halving(width, device)),
+                downsample: (!last).then(|| Resampler::halving(width, &site.at("downsample"))),
             });
         }
         let output = config.moments(config.inner_channels);
         Self {
-            conv_in: conv(config.channels, config.model_channels, 3, device),
+            conv_in: conv(
+                config.channels,
+                config.model_channels,
+                3,
+                &site.at("conv_in"),
+            ),
             down,
-            mid: Middle::new(width, device),
-            norm_out: Norm::new(width, device),
-            conv_out: conv(width, output, 3, device),
+            mid: Middle::new(width, &site.at("mid")),
+            norm_out: Norm::new(width, &site.at("norm_out")),
+            conv_out: conv(width, output, 3, &site.at("conv_out")),
         }
     }
 

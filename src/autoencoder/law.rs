@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::noise::{Domain, Stream};
-use burn::tensor::{Tensor, TensorData};
+use crate::{Error, Images};
+use burn::tensor::{Device, Tensor, TensorData};
 
 /// Two levels, small enough for tests.
 fn small(bottleneck: Bottleneck) -> AutoencoderConfig {

@@ -1,7 +1,8 @@
 //! Group normalisation of a whole picture, or of a part of it by the statistics of the whole.
 
+use crate::parameter::Site;
 use burn::module::{Module, Param};
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Tensor, TensorData};
 use fewstep_kernels as kernels;
 use std::ops::Range;
 
@@ -20,11 +21,9 @@ pub(super) struct Norm {
 }
 
 impl Norm {
-    pub(super) fn new(channels: usize, device: &Device) -> Self {
-        Self {
-            weight: Param::from_tensor(Tensor::ones([channels], device)),
-            bias: Param::from_tensor(Tensor::zeros([channels], device)),
-        }
+    pub(super) fn new(channels: usize, site: &Site<'_>) -> Self {
+        let (weight, bias) = site.norm(channels);
+        Self { weight, bias }
     }
 
     pub(super) fn forward(&self, images: Tensor<4>, silu: bool, scope: &mut Scope) -> Tensor<4> {

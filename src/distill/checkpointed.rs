@@ -2,7 +2,7 @@
 //! their gradients are computed. [Chen et al. 2016]
 
 use super::Distiller;
-use super::rollout::MicroBatch;
+use super::part::MicroBatch;
 use crate::Images;
 use crate::denoiser::Call;
 use crate::network::{Dropout, Gathered, Recorded};

@@ -8,6 +8,7 @@ mod cost;
 mod direction;
 mod distance;
 mod learning;
+mod part;
 mod perceptual;
 mod recipe;
 mod rollout;
@@ -25,8 +26,8 @@ pub use target::{Cached, TrajectorySource};
 
 use crate::checkpoint::{Card, Kind, Model, Progress, State, recipe_json};
 use crate::denoiser::{Condition, Preconditioned};
+use crate::learner::{Learner, Trained};
 use crate::network::{Gathered, add_step_branch};
-use crate::optimizer::{Adam, Average, finite};
 use crate::sampler::Trajectory;
 use crate::{Error, Images};
 use burn::module::Module;
@@ -48,9 +49,7 @@ pub struct Distiller {
     parent: String,
     /// With autodiff; missing only while it is updated.
     student: Option<Preconditioned>,
-    optimizer: Adam,
-    /// The averaged weights, where the recipe asks for them.
-    average: Option<Average>,
+    learner: Learner,
     criterion: Criterion,
     round: u64,
 }
@@ -98,7 +97,7 @@ impl Distiller {
             (card.network, network) = add_step_branch(&card.network, network, seed, init)?;
         }
         let averaged = recipe.average_half_life.is_some();
-        let average = averaged.then(|| Average::new(&network));
+        let learner = Learner::new(recipe.adam, Trained::all(&network), &network, averaged);
         let network = network.to_device(&device.clone().autodiff()).train();
         Ok(Self {
             student: Some(Preconditioned {
@@ -106,8 +105,7 @@ impl Distiller {
                 preconditioning: teacher.denoiser.preconditioning.clone(),
                 compute: recipe.compute(teacher),
             }),
-            optimizer: Adam::new(recipe.adam),
-            average,
+            learner,
             criterion: Criterion {
                 distance: recipe.distance,
                 huber_scale: recipe.huber_scale,
@@ -188,7 +186,7 @@ impl Distiller {
             ..condition.clone()
         };
         let learning_rate = self.recipe.learning_rate_at(self.round);
-        self.optimizer.configure(self.recipe.adam_at(self.round));
+        self.learner.configure(self.recipe.adam_at(self.round));
         let mut parts = self.split(&target.states[0], &condition);
         let mut distances = Vec::with_capacity(target.grid.steps());
         for index in 0..target.grid.steps() {
@@ -213,27 +211,24 @@ impl Distiller {
             }
             distances.push(distance);
             report(StepReport {
-                images: &|| rollout::images(&parts),
+                images: &|| part::images(&parts),
                 gradients: sum.as_deref(),
             });
             if let Some(gradients) = sum {
-                if !finite(&gradients) {
+                let Some(checked) = self.learner.check(gradients) else {
                     return Err(diverged);
-                }
+                };
                 // Taken out, not copied: the new parameters can have the memory of the old.
+                let learner = &mut self.learner;
                 self.student = self.student.take().map(|student| Preconditioned {
-                    network: self
-                        .optimizer
-                        .step(student.network, gradients, learning_rate),
+                    network: learner.update(student.network, checked, learning_rate),
                     ..student
                 });
             }
         }
-        let decay = self.recipe.average_decay_at(self.round);
-        if let (Some(average), Some(student), Some(decay)) =
-            (&mut self.average, &self.student, decay)
-        {
-            average.update(&student.network, decay);
+        if let Some(student) = &self.student {
+            let decay = self.recipe.average_decay_at(self.round);
+            self.learner.follow(&student.network, decay);
         }
         self.round += 1;
         Ok(Round {
@@ -272,10 +267,7 @@ impl Distiller {
         Ok(Model {
             card: self.student_card(recipe_json(&self.recipe)?),
             denoiser: Preconditioned {
-                network: match &self.average {
-                    Some(average) => average.apply(network),
-                    None => network,
-                },
+                network: self.learner.averaged(network),
                 // As it will be read back: only training computes in less.
                 compute: DType::F32,
                 ..self.student().clone()
@@ -307,12 +299,7 @@ impl Distiller {
             data: None,
             card: Some(self.student_card(serde_json::Value::Null)),
         };
-        Ok(State::gather(
-            progress,
-            &self.student().network,
-            &self.optimizer,
-            self.average.as_ref(),
-        ))
+        Ok(self.learner.state(progress, &self.student().network))
     }
 
     /// Goes on where `state` was taken, with the same teacher.
@@ -337,10 +324,9 @@ impl Distiller {
             });
         }
         let mut distiller = Self::new(state.recipe()?, teacher, parent, device)?;
-        let average = distiller.average.as_mut();
         if let Some(student) = &mut distiller.student {
             let network = student.network.clone();
-            student.network = state.restore(network, &mut distiller.optimizer, average)?;
+            student.network = distiller.learner.restore(state, network)?;
         }
         distiller.round = state.progress.round;
         Ok(distiller)

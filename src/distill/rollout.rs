@@ -1,5 +1,6 @@
 //! The student's way through one round, micro-batch by micro-batch.
 
+use super::part::MicroBatch;
 use super::target::slice;
 use super::{Distiller, Target};
 use crate::Images;
@@ -7,23 +8,7 @@ use crate::denoiser::Condition;
 use crate::network::{Dropout, Gathered, add_gradients};
 use crate::sampler::Trajectory;
 use crate::solver::{Euler, Evaluation, Solver, Step};
-use burn::tensor::Tensor;
 use std::ops::Range;
-
-/// Where the student is with the samples that fit into memory together.
-pub(super) struct MicroBatch {
-    samples: Range<usize>,
-    pub(super) condition: Condition,
-    images: Images,
-    /// Where each step so far started.
-    pub(super) starts: Vec<Images>,
-}
-
-/// The images of the whole batch.
-pub(super) fn images(parts: &[MicroBatch]) -> Images {
-    let images = parts.iter().map(|p| p.images.clone());
-    Tensor::cat(images.collect(), 0)
-}
 
 impl Distiller {
     /// The batch in parts, each at its noise.

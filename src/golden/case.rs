@@ -1,8 +1,7 @@
 //! Reading a golden case: nothing in the file is trusted.
 
-use super::measure::Problem;
-use super::network::LARGEST;
 use crate::checkpoint::File;
+use crate::golden::measure::Problem;
 use crate::network::NetworkConfig;
 use crate::{Error, Images};
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -11,14 +10,17 @@ use std::path::{Path, PathBuf};
 
 /// What one file says about itself, before its tensors are looked at.
 #[derive(Debug)]
-pub(super) struct Case {
+pub(crate) struct Case {
     /// Such as `schedule`, `network` or `weights`.
-    pub(super) kind: String,
+    pub(crate) kind: String,
     /// The file, for messages.
     path: PathBuf,
     description: Value,
     file: File,
 }
+
+/// Attention takes the fourth power of this.
+pub(crate) const LARGEST: usize = 64;
 
 /// A count above this is a broken file: the largest true one is a list of a thousand numbers.
 const MANY: u64 = 1_000_000;
@@ -28,7 +30,7 @@ impl Case {
     ///
     /// # Errors
     /// [`Error::File`], or [`Error::Malformed`] if it is not safetensors or has no description.
-    pub(super) fn read(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Self, Error> {
+    pub(crate) fn read(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Self, Error> {
         let malformed = |reason: String| Error::malformed(path, "golden case", reason);
         let metadata = File::read_metadata(path)?;
         let text = metadata
@@ -55,17 +57,17 @@ impl Case {
     }
 
     /// The settings of the case.
-    pub(super) fn config(&self) -> &Value {
+    pub(crate) fn config(&self) -> &Value {
         &self.description["config"]
     }
 
     /// A file that the case names, in the case's own folder.
-    pub(super) fn companion(&self, name: &str) -> Result<Self, Problem> {
+    pub(crate) fn companion(&self, name: &str) -> Result<Self, Problem> {
         Ok(Self::read(&self.beside(name)?, |_| true)?)
     }
 
     /// The path of a file in the case's own folder.
-    pub(super) fn beside(&self, name: &str) -> Result<PathBuf, Problem> {
+    pub(crate) fn beside(&self, name: &str) -> Result<PathBuf, Problem> {
         let plain = Path::new(name).file_name().is_some_and(|n| n == name);
         if !plain {
             return Err(self.malformed(format!("{name:?} is not the name of a file beside it")));
@@ -74,7 +76,7 @@ impl Case {
     }
 
     /// Every tensor whose name starts with `prefix`, without the prefix.
-    pub(super) fn tensors<'a>(
+    pub(crate) fn tensors<'a>(
         &'a self,
         prefix: &'a str,
     ) -> impl Iterator<Item = (&'a str, &'a TensorData)> {
@@ -85,17 +87,17 @@ impl Case {
     }
 
     /// Where the case came from.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// An error that names this file.
-    pub(super) fn malformed(&self, reason: impl ToString) -> Problem {
+    pub(crate) fn malformed(&self, reason: impl ToString) -> Problem {
         Problem::Error(Error::malformed(&self.path, "golden case", reason))
     }
 
     /// The tolerance of a measure, for cases that have one for the whole file.
-    pub(super) fn tolerance(&self, measure: &str) -> Result<f64, Problem> {
+    pub(crate) fn tolerance(&self, measure: &str) -> Result<f64, Problem> {
         self.number(&self.description["tolerance"], measure)
     }
 
@@ -105,27 +107,27 @@ impl Case {
     }
 
     /// A finite number.
-    pub(super) fn number(&self, of: &Value, key: &str) -> Result<f64, Problem> {
+    pub(crate) fn number(&self, of: &Value, key: &str) -> Result<f64, Problem> {
         let number = of[key].as_f64().filter(|n| n.is_finite());
         number.ok_or_else(|| self.wrong(of, key, "a number"))
     }
 
     /// A whole number from 0 to a million.
-    pub(super) fn count(&self, of: &Value, key: &str) -> Result<usize, Problem> {
+    pub(crate) fn count(&self, of: &Value, key: &str) -> Result<usize, Problem> {
         let count = of[key].as_u64().filter(|n| *n <= MANY);
         let count = count.and_then(|n| usize::try_from(n).ok());
         count.ok_or_else(|| self.wrong(of, key, "a count"))
     }
 
     /// A text.
-    pub(super) fn text<'a>(&self, of: &'a Value, key: &str) -> Result<&'a str, Problem> {
+    pub(crate) fn text<'a>(&self, of: &'a Value, key: &str) -> Result<&'a str, Problem> {
         of[key]
             .as_str()
             .ok_or_else(|| self.wrong(of, key, "a text"))
     }
 
     /// True or false; what is not there is false.
-    pub(super) fn flag(&self, of: &Value, key: &str) -> Result<bool, Problem> {
+    pub(crate) fn flag(&self, of: &Value, key: &str) -> Result<bool, Problem> {
         match &of[key] {
             Value::Null => Ok(false),
             Value::Bool(flag) => Ok(*flag),
@@ -134,13 +136,13 @@ impl Case {
     }
 
     /// A list.
-    pub(super) fn list<'a>(&self, of: &'a Value, key: &str) -> Result<&'a [Value], Problem> {
+    pub(crate) fn list<'a>(&self, of: &'a Value, key: &str) -> Result<&'a [Value], Problem> {
         let list = of[key].as_array().map(Vec::as_slice);
         list.ok_or_else(|| self.wrong(of, key, "a list"))
     }
 
     /// A list of counts, none above a million.
-    pub(super) fn counts(&self, of: &Value, key: &str) -> Result<Vec<usize>, Problem> {
+    pub(crate) fn counts(&self, of: &Value, key: &str) -> Result<Vec<usize>, Problem> {
         let counts = self.list(of, key)?.iter().map(|n| {
             let count = n.as_u64().filter(|n| *n <= MANY)?;
             usize::try_from(count).ok()
@@ -150,7 +152,7 @@ impl Case {
     }
 
     /// A list of texts.
-    pub(super) fn texts<'a>(&self, of: &'a Value, key: &str) -> Result<Vec<&'a str>, Problem> {
+    pub(crate) fn texts<'a>(&self, of: &'a Value, key: &str) -> Result<Vec<&'a str>, Problem> {
         let texts = self.list(of, key)?.iter().map(Value::as_str);
         let texts: Option<Vec<&str>> = texts.collect();
         texts.ok_or_else(|| self.wrong(of, key, "a list of texts"))
@@ -161,18 +163,18 @@ impl Case {
     }
 
     /// A tensor as it is stored.
-    pub(super) fn data(&self, name: &str) -> Result<&TensorData, Problem> {
+    pub(crate) fn data(&self, name: &str) -> Result<&TensorData, Problem> {
         let data = self.file.tensors.get(name);
         data.ok_or_else(|| self.malformed(format!("there is no tensor {name}")))
     }
 
     /// All numbers of a tensor, row-major.
-    pub(super) fn values(&self, name: &str) -> Result<Vec<f64>, Problem> {
+    pub(crate) fn values(&self, name: &str) -> Result<Vec<f64>, Problem> {
         Ok(self.data(name)?.iter::<f64>().collect())
     }
 
     /// A tensor with `D` dimensions, none of them 0, on a device.
-    pub(super) fn tensor<const D: usize>(
+    pub(crate) fn tensor<const D: usize>(
         &self,
         name: &str,
         device: &Device,
@@ -192,7 +194,7 @@ impl Case {
     }
 
     /// Images `[batch, channels, height, width]` that fit a network.
-    pub(super) fn images(
+    pub(crate) fn images(
         &self,
         name: &str,
         network: &NetworkConfig,
@@ -211,7 +213,7 @@ impl Case {
 
     /// The tokens of each image's text, `[batch, tokens, width]`, under the tensor's name that `of[key]` gives, or `None`
     /// where it is null.
-    pub(super) fn text_tokens(
+    pub(crate) fn text_tokens(
         &self,
         of: &Value,
         key: &str,
@@ -234,7 +236,7 @@ impl Case {
 
     /// A row for each image under the tensor's name that `of[key]` gives, or `None` where it is null. `columns` are
     /// what the network takes.
-    pub(super) fn rows(
+    pub(crate) fn rows(
         &self,
         of: &Value,
         key: &str,

@@ -1,15 +1,15 @@
 //! The training loss of a teacher.
 
-use super::Report;
-use super::case::Case;
-use super::gradient::{Gradients, error};
-use super::measure::{Measure, Problem, normalised_each, relative, worse};
-use super::network::{condition, denoiser, numbers, trainable};
+use crate::golden::case::Case;
+use crate::golden::gradient::{Gradients, error};
+use crate::golden::measure::Report;
+use crate::golden::measure::{Measure, Problem, normalised_each, relative, worse};
+use crate::golden::model::{condition, denoiser, numbers, trainable};
 use crate::teacher::edm_loss;
 use burn::tensor::Device;
 
 /// Rows: noise levels, weights, answers, losses and gradients.
-pub(super) fn run(case: &Case, device: &Device, report: Report<'_>) -> Result<(), Problem> {
+pub(crate) fn run(case: &Case, device: &Device, report: Report<'_>) -> Result<(), Problem> {
     let config = case.config();
     let (net, model) = denoiser(case, config, device)?;
     let device = device.clone().autodiff();

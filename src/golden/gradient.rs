@@ -1,23 +1,23 @@
 //! Gradients of a network's parameters against stored ones.
 
-use super::case::Case;
-use super::measure::{KeyBias, Problem, norm, normalised, relative, worse};
+use crate::golden::case::Case;
+use crate::golden::measure::{KeyBias, Problem, norm, normalised, relative, worse};
 use crate::network::{Gathered, Network, NetworkConfig, gradients};
 use burn::tensor::DType;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The gradient of each parameter by official name, `None` where it has none.
-pub(super) struct Gradients {
+pub(crate) struct Gradients {
     named: BTreeMap<String, Option<Vec<f64>>>,
     heads: KeyBias,
 }
 
 impl Gradients {
-    pub(super) fn read(network: &Network, tape: &burn::tensor::Gradients) -> Self {
+    pub(crate) fn read(network: &Network, tape: &burn::tensor::Gradients) -> Self {
         Self::from_gathered(&gradients(network, tape))
     }
 
-    pub(super) fn from_gathered(gathered: &[Gathered]) -> Self {
+    pub(crate) fn from_gathered(gathered: &[Gathered]) -> Self {
         let values = |g: &Gathered| {
             let data = g.tensor.as_ref()?.clone().into_data_dtype(DType::F32);
             Some(data.iter::<f64>().collect::<Vec<f64>>())
@@ -30,7 +30,7 @@ impl Gradients {
     }
 
     /// With the attention heads of this network.
-    pub(super) fn of_heads(self, network: &NetworkConfig) -> Self {
+    pub(crate) fn of_heads(self, network: &NetworkConfig) -> Self {
         Self {
             heads: KeyBias::of(network),
             ..self
@@ -38,7 +38,7 @@ impl Gradients {
     }
 
     /// The gradient of a parameter, empty if it has none.
-    pub(super) fn of(&self, name: &str) -> &[f64] {
+    pub(crate) fn of(&self, name: &str) -> &[f64] {
         self.named
             .get(name)
             .and_then(|g| g.as_deref())
@@ -46,7 +46,7 @@ impl Gradients {
     }
 
     /// The norm of a gradient without key biases; `None` if there is none.
-    pub(super) fn norm(&self, name: &str) -> Option<f64> {
+    pub(crate) fn norm(&self, name: &str) -> Option<f64> {
         let values = self.named.get(name)?.clone()?;
         Some(norm(&self.heads.leave_out(name, values)))
     }
@@ -60,7 +60,7 @@ impl Gradients {
 
 /// Compares with `grad/`, and with `gradhead/` and `gradnorm/` where only those are stored. A gradient that should not
 /// be there, or is missing, is an infinite error.
-pub(super) fn error(case: &Case, got: &Gradients, none: &[&str]) -> Result<f64, Problem> {
+pub(crate) fn error(case: &Case, got: &Gradients, none: &[&str]) -> Result<f64, Problem> {
     let mut worst = 0.0;
     let mut stored = BTreeSet::new();
     for (name, want) in case.tensors("grad/") {

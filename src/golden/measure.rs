@@ -5,15 +5,21 @@ use crate::network::{LatentAttention, LatentUNetConfig, NetworkConfig};
 
 /// Why there is no error to compare with a tolerance.
 #[derive(Debug)]
-pub(super) enum Problem {
+pub(crate) enum Problem {
     /// The case is about something that is not built yet.
     Unsupported(String),
     /// The case cannot be read, or cannot be run.
     Error(Error),
 }
 
+/// What a kind of case calls for each of its comparisons.
+pub(crate) type Report<'a> = &'a mut dyn FnMut(&str, Result<Measure, Problem>);
+
+/// What f64 values may be off by, as the set's description says.
+pub(crate) const EXACT: f64 = 1e-9;
+
 impl Problem {
-    pub(super) fn unsupported(what: impl Into<String>) -> Self {
+    pub(crate) fn unsupported(what: impl Into<String>) -> Self {
         Self::Unsupported(what.into())
     }
 }
@@ -26,17 +32,17 @@ impl From<Error> for Problem {
 
 /// An error and what it may be.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Measure {
-    pub(super) error: f64,
-    pub(super) tolerance: f64,
+pub(crate) struct Measure {
+    pub(crate) error: f64,
+    pub(crate) tolerance: f64,
     /// The tensor that is off by so much, where the measure is of several.
-    pub(super) tensor: Option<String>,
+    pub(crate) tensor: Option<String>,
     /// Whether a larger error is a failure; a few runs only document a quirk of the reference.
-    pub(super) required: bool,
+    pub(crate) required: bool,
 }
 
 impl Measure {
-    pub(super) fn new(error: f64, tolerance: f64) -> Self {
+    pub(crate) fn new(error: f64, tolerance: f64) -> Self {
         Self {
             error,
             tolerance,
@@ -46,17 +52,17 @@ impl Measure {
     }
 
     /// The same with the tensor that it is about.
-    pub(super) fn of_tensor(self, tensor: Option<String>) -> Self {
+    pub(crate) fn of_tensor(self, tensor: Option<String>) -> Self {
         Self { tensor, ..self }
     }
 
     /// The error as a part of the tolerance.
-    pub(super) fn ratio(&self) -> f64 {
+    pub(crate) fn ratio(&self) -> f64 {
         ratio(self.error, self.tolerance)
     }
 
     /// The one of two that is nearer to its tolerance, or further above it.
-    pub(super) fn or_worse(self, other: Self) -> Self {
+    pub(crate) fn or_worse(self, other: Self) -> Self {
         let (mine, its) = (self.ratio(), other.ratio());
         if mine.is_nan() || mine >= its {
             self
@@ -68,14 +74,14 @@ impl Measure {
 
 /// The largest error of several tensors so far, and whose it is.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Named {
-    pub(super) error: f64,
-    pub(super) tensor: Option<String>,
+pub(crate) struct Named {
+    pub(crate) error: f64,
+    pub(crate) tensor: Option<String>,
 }
 
 impl Named {
     /// Keeps the error of one tensor if it is the largest.
-    pub(super) fn keep(&mut self, tensor: &str, error: f64) {
+    pub(crate) fn keep(&mut self, tensor: &str, error: f64) {
         let larger = worse(self.error, error);
         // Not `larger != self.error`, which is true for what was not a number already.
         if !self.error.is_nan() && (larger.is_nan() || larger > self.error) {
@@ -85,7 +91,7 @@ impl Named {
     }
 
     /// Keeps the [`relative`] errors of one number for each tensor.
-    pub(super) fn relative<'a>(
+    pub(crate) fn relative<'a>(
         &mut self,
         tensors: impl Iterator<Item = &'a str>,
         got: &[f64],
@@ -102,23 +108,23 @@ impl Named {
 }
 
 /// Error divided by tolerance; no error is no part of anything.
-pub(super) fn ratio(error: f64, tolerance: f64) -> f64 {
+pub(crate) fn ratio(error: f64, tolerance: f64) -> f64 {
     if error == 0.0 { 0.0 } else { error / tolerance }
 }
 
 /// The larger error, where not being a number is the largest.
-pub(super) fn worse(a: f64, b: f64) -> f64 {
+pub(crate) fn worse(a: f64, b: f64) -> f64 {
     if a.is_nan() || a >= b { a } else { b }
 }
 
 /// max |got - want| / rms(want), the measure of images and gradients. Infinite if the numbers of values differ.
-pub(super) fn normalised(got: &[f64], want: &[f64]) -> f64 {
+pub(crate) fn normalised(got: &[f64], want: &[f64]) -> f64 {
     let root = (want.iter().map(|w| w * w).sum::<f64>() / want.len() as f64).sqrt();
     largest(got, want, |g, w| (g - w).abs() / root)
 }
 
 /// As [`normalised`], of the worst of the samples that both lists are cut into.
-pub(super) fn normalised_each(got: &[f64], want: &[f64], samples: usize) -> f64 {
+pub(crate) fn normalised_each(got: &[f64], want: &[f64], samples: usize) -> f64 {
     let size = want.len() / samples.max(1);
     if got.len() != want.len() || size == 0 || !want.len().is_multiple_of(size) {
         return f64::INFINITY;
@@ -128,12 +134,12 @@ pub(super) fn normalised_each(got: &[f64], want: &[f64], samples: usize) -> f64 
 }
 
 /// max |got / want - 1|. Infinite if the numbers of values differ.
-pub(super) fn relative(got: &[f64], want: &[f64]) -> f64 {
+pub(crate) fn relative(got: &[f64], want: &[f64]) -> f64 {
     largest(got, want, |g, w| ((g - w) / w).abs())
 }
 
 /// The largest error over pairs; equal values have none, whatever they are divided by.
-pub(super) fn largest(got: &[f64], want: &[f64], error: impl Fn(f64, f64) -> f64) -> f64 {
+pub(crate) fn largest(got: &[f64], want: &[f64], error: impl Fn(f64, f64) -> f64) -> f64 {
     if got.len() != want.len() {
         return f64::INFINITY;
     }
@@ -144,7 +150,7 @@ pub(super) fn largest(got: &[f64], want: &[f64], error: impl Fn(f64, f64) -> f64
 
 /// Which entries of an attention bias belong to keys.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct KeyBias {
+pub(crate) struct KeyBias {
     /// How many entries of q, of k and of v follow each other.
     run: usize,
 }
@@ -157,7 +163,7 @@ impl Default for KeyBias {
 }
 
 impl KeyBias {
-    pub(super) fn of(network: &NetworkConfig) -> Self {
+    pub(crate) fn of(network: &NetworkConfig) -> Self {
         match network {
             NetworkConfig::LatentUnet(LatentUNetConfig {
                 attention: LatentAttention::Pixels { head_channels },
@@ -171,7 +177,7 @@ impl KeyBias {
 
     /// Leaves the entries out of a bias whose gradient is zero in theory: a key bias adds the same to every score of a
     /// query, and the softmax forgets it. What is stored of them is rounding noise.
-    pub(super) fn leave_out(self, name: &str, values: Vec<f64>) -> Vec<f64> {
+    pub(crate) fn leave_out(self, name: &str, values: Vec<f64>) -> Vec<f64> {
         if !name.ends_with("qkv.bias") {
             return values;
         }
@@ -184,7 +190,7 @@ impl KeyBias {
 }
 
 /// Square root of the sum of squares.
-pub(super) fn norm(values: &[f64]) -> f64 {
+pub(crate) fn norm(values: &[f64]) -> f64 {
     values.iter().map(|v| v * v).sum::<f64>().sqrt()
 }
 

@@ -1,15 +1,15 @@
 //! Distances between sets of feature vectors, in f64.
 
-use super::Report;
-use super::case::Case;
-use super::measure::{Measure, Problem, largest, relative, worse};
+use crate::golden::case::Case;
+use crate::golden::measure::Report;
+use crate::golden::measure::{Measure, Problem, largest, relative, worse};
 use crate::metric::{
     Accumulator, KernelReference, Moments, PrdcReference, Vectors, frechet_distance,
 };
 use burn::tensor::Device;
 
 /// Rows: means, covariances, the Fréchet distance, the kernel distance, and how the sets overlap.
-pub(super) fn run(case: &Case, _: &Device, report: Report<'_>) -> Result<(), Problem> {
+pub(crate) fn run(case: &Case, _: &Device, report: Report<'_>) -> Result<(), Problem> {
     let (reference, generated) = (Set::read(case, "in/ref")?, Set::read(case, "in/gen")?);
     gaussian(case, &reference.moments()?, &generated.moments()?, report)?;
     report("kernel distance", kernel(case, &reference, &generated));

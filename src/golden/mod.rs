@@ -4,32 +4,23 @@
 //! a correct implementation may be. [`verify`] runs them on any device, so users can check their GPU or their build with
 //! the same cases that the tests use. Cases about something not built yet are listed, not failed.
 
-mod autoencoder;
 mod case;
-mod compvis;
 mod edm_loss;
 mod feature;
-mod gits;
+mod file;
 mod gradient;
-mod guidance;
-mod latent;
-mod layout;
 mod measure;
 mod metric;
+mod model;
 mod network;
-mod noise;
 mod part;
-mod pickle;
-mod schedule;
-mod solver;
-mod text_encoder;
-mod tokenizer;
+mod sampling;
 mod train;
 
 use crate::Error;
 use burn::tensor::Device;
 use case::Case;
-use measure::{Measure, Problem};
+use measure::{Measure, Problem, Report};
 use std::path::{Path, PathBuf};
 
 /// One comparison.
@@ -91,9 +82,6 @@ pub struct Worst {
     pub ratio: f64,
 }
 
-/// What a kind of case calls for each of its comparisons.
-type Report<'a> = &'a mut dyn FnMut(&str, Result<Measure, Problem>);
-
 /// Runs golden cases, and calls `report` for each comparison as soon as it is made.
 ///
 /// A folder stands for its `*.safetensors` in the order of their names. Files that hold weights only are no cases.
@@ -154,12 +142,12 @@ fn run(path: &Path, device: &Device, report: &mut dyn FnMut(Row)) {
     let outcome = Case::read(path, wanted)
         .map_err(Problem::Error)
         .and_then(|case| match (case.kind.as_str(), runner(&case.kind)) {
-            ("weights", _) => match part::weights(&case) {
+            ("weights", _) => match part::whole::weights(&case) {
                 Some(row) => {
                     report("names and shapes", row);
                     Ok(())
                 }
-                None => layout::run_weights(&case, &mut report),
+                None => file::layout::run_weights(&case, &mut report),
             },
             (_, Some(runner)) => runner(&case, device, &mut report),
             (kind, None) => Err(Problem::unsupported(format!("cases of kind {kind:?}"))),
@@ -174,28 +162,28 @@ type Runner = fn(&Case, &Device, Report<'_>) -> Result<(), Problem>;
 /// What runs a kind of case; `None` for kinds that we do not know yet.
 fn runner(kind: &str) -> Option<Runner> {
     Some(match kind {
-        "gits" => gits::run,
-        "schedule" => schedule::run,
-        "network" => network::run,
-        "pickle" => pickle::run,
+        "gits" => sampling::gits::run,
+        "schedule" => sampling::schedule::run,
+        "network" => network::edm::run,
+        "pickle" => file::run,
         "edm_loss" => edm_loss::run,
-        "solver" => solver::run,
-        "solver_analytic" => solver::run_analytic,
+        "solver" => sampling::solver::run,
+        "solver_analytic" => sampling::solver::run_analytic,
         "train" => train::run,
         "metrics" => metric::run,
-        "noise" => noise::run,
-        "autoencoder" => autoencoder::run,
-        "text_encoder" => text_encoder::run,
-        "tokenizer" => tokenizer::run,
-        "latent_network" => latent::run_network,
-        "latent_denoiser" => latent::run_denoiser,
-        "latent_solver" => solver::run_latent,
+        "noise" => sampling::noise::run,
+        "autoencoder" => part::autoencoder::run,
+        "text_encoder" => part::text_encoder::run,
+        "tokenizer" => part::tokenizer::run,
+        "latent_network" => network::latent::run_network,
+        "latent_denoiser" => network::latent::run_denoiser,
+        "latent_solver" => sampling::solver::run_latent,
         "latent_train" => train::run,
-        "guidance_timesteps" => guidance::run,
+        "guidance_timesteps" => sampling::guidance::run,
         "clip" => feature::clip,
         "inception" => feature::inception,
-        "layout" => layout::run,
-        "diffusers_layout" => compvis::run_folder,
+        "layout" => file::layout::run,
+        "diffusers_layout" => file::compvis::run_folder,
         _ => return None,
     })
 }

@@ -1,17 +1,16 @@
 //! Traces of a distillation, replayed with the real [`Distiller`].
 
-use super::Report;
-use super::case::Case;
-use super::gradient::Gradients;
-use super::latent;
-use super::measure::{KeyBias, Measure, Named, Problem, largest, norm, relative, worse};
-use super::network::{condition, denoiser};
-use super::schedule::spacing;
-use super::solver::{configuration, states_error};
 use crate::Images;
 use crate::checkpoint::{Card, Kind, Model, Sampling};
 use crate::denoiser::{Condition, Preconditioned};
 use crate::distill::{Distiller, Recipe, TrajectorySource};
+use crate::golden::case::Case;
+use crate::golden::gradient::Gradients;
+use crate::golden::measure::Report;
+use crate::golden::measure::{KeyBias, Measure, Named, Problem, largest, norm, relative, worse};
+use crate::golden::model::{condition, denoiser, guidance, is_latent, table};
+use crate::golden::sampling::schedule::spacing;
+use crate::golden::sampling::solver::{configuration, states_error};
 use crate::grid::Spacing;
 use crate::network::{NetworkConfig, parameters};
 use crate::sampler::Trajectory;
@@ -21,7 +20,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// A row for each quantity, the worst of all rounds.
-pub(super) fn run(case: &Case, device: &Device, report: Report<'_>) -> Result<(), Problem> {
+pub(crate) fn run(case: &Case, device: &Device, report: Report<'_>) -> Result<(), Problem> {
     let config = case.config();
     let recipe = recipe(case)?;
     let (net, teacher) = denoiser(case, config, device)?;
@@ -76,14 +75,14 @@ fn recipe(case: &Case) -> Result<Recipe, Problem> {
         batch: case.count(config, "batch")?,
         steps: case.count(config, "num_steps")?.saturating_sub(1),
         substeps: case.count(config, "M")? + 1,
-        spacing: match latent::is_latent(&config["net"]) {
+        spacing: match is_latent(&config["net"]) {
             true => Spacing::Discrete {
                 rho: case.number(config, "schedule_rho")?,
-                table: latent::table(case, &config["net"])?,
+                table: table(case, &config["net"])?,
             },
             false => spacing(case, config)?,
         },
-        teacher_guidance: latent::guidance(case, config)?,
+        teacher_guidance: guidance(case, config)?,
         sigma_max: case.number(config, "sigma_max")?,
         sigma_min: case.number(config, "sigma_min")?,
         analytic_first_step: case.flag(config, "afs")?,

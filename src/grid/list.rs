@@ -1,6 +1,7 @@
 //! Grids through levels that are given as a list.
 
-use super::{SigmaGrid, Spacing};
+use super::SigmaGrid;
+use super::kind::Spacing;
 use crate::Error;
 
 /// The grid with `steps` steps that passes through all `levels`, each of their steps divided by `rule`.

@@ -1,58 +1,8 @@
 //! The settings of a search for noise levels; the search itself needs a model and is in the module `schedule`.
 
-use super::Spacing;
+use super::SigmaGrid;
+use super::kind::Search;
 use crate::Error;
-use serde::{Deserialize, Serialize};
-
-/// What makes one long jump along the path dear: how far from the fine path it lands, averaged over images.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum JumpCost {
-    /// How much further from the straight line between the path's ends the jump lands than the path is there;
-    /// negative where it lands nearer.
-    #[default]
-    Deviation,
-    /// The sum of absolute differences between the jump's end and the path.
-    L1,
-    /// The root of the sum of their squares.
-    L2,
-}
-
-/// How to search for the levels of a grid on a model: many fine paths are looked at, and the levels are those points
-/// of theirs between which the jumps cost least together. In a recipe:
-/// `{ kind = "searched", cost = "deviation", gamma = 1.15 }`. [GITS Alg. 1]
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct Search {
-    /// What a jump costs.
-    pub cost: JumpCost,
-    /// What the cost of a jump counts for each jump before it, above 0. Above 1, later jumps weigh more, and the
-    /// levels move towards small noise.
-    pub gamma: f64,
-    /// Steps of the fine grid, among whose levels the search chooses.
-    pub candidates: usize,
-    /// Paths to look at.
-    pub trajectories: usize,
-    /// Spacing of the fine grid, and of what a teacher puts between two levels that were found.
-    pub spacing: Box<Spacing>,
-    /// What was found. Left out of a recipe that is still to be searched.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub levels: Option<Vec<f64>>,
-}
-
-impl Default for Search {
-    /// The published settings.
-    fn default() -> Self {
-        Self {
-            cost: JumpCost::Deviation,
-            gamma: 1.15,
-            candidates: 60,
-            trajectories: 256,
-            spacing: Box::default(),
-            levels: None,
-        }
-    }
-}
 
 impl Search {
     /// Checks every value.
@@ -73,7 +23,7 @@ impl Search {
         }
         self.spacing.check_rule()?;
         match &self.levels {
-            Some(levels) => super::SigmaGrid::new(levels.clone()).map(|_| ()),
+            Some(levels) => SigmaGrid::new(levels.clone()).map(|_| ()),
             None => Ok(()),
         }
     }
@@ -91,6 +41,7 @@ impl Search {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::grid::Spacing;
 
     #[test]
     fn settings_are_checked() {

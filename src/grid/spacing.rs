@@ -1,81 +1,14 @@
 //! How the levels of a grid lie between the largest and the smallest.
 
+use super::SigmaGrid;
+use super::kind::{Search, Spacing};
 use super::list::{along, ends, refine};
-use super::{LogAlphaTable, Search, SigmaGrid};
 use crate::Error;
-use serde::{Deserialize, Serialize};
 
 /// Where the time of [`Spacing::TimeUniform`] ends; it starts at 1.
 const T_MIN: f64 = 1e-3;
 /// More than anybody takes on purpose.
 const MOST_STEPS: usize = 1_000_000;
-
-/// The rule that places noise levels, computed in f64. In a recipe: `{ kind = "polynomial", rho = 7 }`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(
-    tag = "kind",
-    rename_all = "kebab-case",
-    rename_all_fields = "kebab-case",
-    deny_unknown_fields
-)]
-pub enum Spacing {
-    /// Equal steps in sigma^(1/rho); 7 makes small steps at small noise. [EDM Eq. 5]
-    Polynomial {
-        /// Positive.
-        #[serde(default = "seven")]
-        rho: f64,
-    },
-    /// Equal steps in log sigma.
-    LogSnr {},
-    /// Equal steps in the time of the variance preserving process that reaches from the smallest to the largest
-    /// level, raised to rho. [EDM Tab. 1]
-    TimeUniform {
-        /// Positive.
-        #[serde(default = "one")]
-        rho: f64,
-    },
-    /// Equal steps in the time of a discrete-time model, raised to rho.
-    Discrete {
-        /// Positive. Published models use 1.
-        #[serde(default = "one")]
-        rho: f64,
-        /// The model's noise schedule.
-        table: LogAlphaTable,
-    },
-    /// These levels, from the largest down: `{ kind = "levels", levels = [80, 3.1, 0.006] }`.
-    Levels {
-        /// Strictly decreasing, at least two.
-        levels: Vec<f64>,
-        /// How a grid with more steps divides each of theirs.
-        #[serde(default)]
-        spacing: Box<Spacing>,
-    },
-    /// Any number of steps along the curve through these levels, which lie at equal parts of the way:
-    /// `{ kind = "curve", levels = [80, 6, 1, 0.006] }`. For a student of several numbers of steps.
-    Curve {
-        /// Strictly decreasing, at least two.
-        levels: Vec<f64>,
-        /// In whose coordinate the curve is straight from one level to the next.
-        #[serde(default)]
-        spacing: Box<Spacing>,
-    },
-    /// Levels that a search on the model finds, or has found.
-    Searched(Search),
-}
-
-fn one() -> f64 {
-    1.0
-}
-
-fn seven() -> f64 {
-    7.0
-}
-
-impl Default for Spacing {
-    fn default() -> Self {
-        Self::Polynomial { rho: 7.0 }
-    }
-}
 
 impl Spacing {
     /// A grid of `steps` steps from `sigma_max` down to `sigma_min`, both met exactly.
@@ -241,6 +174,7 @@ fn between(first: f64, last: f64, u: f64, rho: f64) -> f64 {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::grid::LogAlphaTable;
     use crate::solver::conformance::Case;
     use proptest::prelude::*;
 

@@ -204,7 +204,7 @@ impl Export {
         let added = added.filter(|key| key.buffer || key.step && !has_branch);
         entries.extend(added.map(|key| Entry {
             from: match key.buffer {
-                true => From::Values(network.filter()),
+                true => From::Values(network.constant(&key)),
                 false => From::Zeros,
             },
             scalar: common.unwrap_or(Scalar::F32),

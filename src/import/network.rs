@@ -5,6 +5,7 @@ use crate::Error;
 use crate::checkpoint::{Card, Model};
 use crate::denoiser::Preconditioned;
 use crate::network::{Key, Network, NetworkConfig, replace};
+use crate::parameter::Differences;
 use burn::tensor::{Device, Tensor, TensorData};
 use std::collections::BTreeMap;
 
@@ -53,16 +54,15 @@ impl Checkpoint {
     pub(super) fn matched(&self, network: &NetworkConfig) -> Result<Vec<(Key, String)>, Error> {
         network.check()?;
         let named = self.named();
-        let (mut missing, mut mismatched, mut found) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut differences, mut found) = (Differences::default(), Vec::new());
         let mut rest: BTreeMap<_, _> = named.tensors;
         let mut bytes = 0u64;
         for key in network.keys() {
             match rest.remove(&key.name) {
                 None if key.buffer => {}
-                None => missing.push(key.name),
+                None => differences.miss(&key.name),
                 Some((_, shape)) if shape != key.shape => {
-                    let (name, ours) = (&key.name, &key.shape);
-                    mismatched.push(format!("{name}: file {shape:?}, network {ours:?}"));
+                    differences.differ(&key.name, shape, &key.shape);
                 }
                 Some(_) if key.buffer => {}
                 Some((name, _)) => {
@@ -71,15 +71,8 @@ impl Checkpoint {
                 }
             }
         }
-        let unexpected: Vec<String> = rest.into_keys().collect();
-        if !(missing.is_empty() && mismatched.is_empty() && unexpected.is_empty()) {
-            return Err(Error::Weights {
-                path: self.path().to_path_buf(),
-                missing,
-                unexpected,
-                mismatched,
-            });
-        }
+        rest.keys().for_each(|name| differences.surplus(name));
+        differences.check(self.path())?;
         if bytes > self.size() {
             let reason = format!("its weights are {bytes} bytes in a file of {}", self.size());
             return Err(self.source.broken("EDM or SFD model", reason));

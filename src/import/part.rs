@@ -2,9 +2,8 @@
 
 use super::{Checkpoint, foreign, setting, shard};
 use crate::Error;
-use crate::network::tree;
-use burn::module::Module;
-use burn::tensor::Device;
+use crate::parameter::{Named, compare, replace};
+use burn::tensor::{Device, Tensor};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -115,7 +114,7 @@ impl Part {
         let fits = |ours: &[usize], file: &[usize]| {
             ours == file || matches!(ours, [_, _, 1, 1]) && file == &ours[..2]
         };
-        tree::compare(keys, self.shapes(), self.checkpoint.path(), fits)?;
+        compare(keys, self.shapes(), self.checkpoint.path(), fits)?;
         let mut bytes = 0u64;
         for from in self.names.values() {
             bytes = bytes.saturating_add(self.checkpoint.info(from)?.bytes());
@@ -130,12 +129,14 @@ impl Part {
     }
 
     /// The module with these weights, one tensor in memory at a time besides it.
-    pub(super) fn fill<M: Module>(&self, module: M, device: &Device) -> Result<M, Error> {
+    pub(super) fn fill<M: Named>(&self, module: M, device: &Device) -> Result<M, Error> {
         let mut failure = None;
-        let module = tree::fill(module, device, &mut |name, _| {
+        let module = replace(module, &mut |_, name, _| {
             let from = self.names.get(name)?;
             match self.checkpoint.values(from) {
-                Ok(values) if failure.is_none() => Some(values),
+                Ok(values) if failure.is_none() => {
+                    Some(Tensor::from_data(values.as_slice(), device))
+                }
                 Ok(_) => None,
                 Err(error) => {
                     failure.get_or_insert(error);

@@ -3,6 +3,7 @@
 use super::card::read_card;
 use super::network::{FeatureConfig, FeatureNetwork};
 use crate::checkpoint::{File, hash_file};
+use crate::parameter::Differences;
 use crate::{Error, Images};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
@@ -120,29 +121,22 @@ pub(super) fn load(
     path: &Path,
     device: &Device,
 ) -> Result<FeatureNetwork, Error> {
-    let (mut missing, mut mismatched) = (Vec::new(), Vec::new());
+    let mut differences = Differences::default();
     let network = FeatureNetwork::build(config, &mut |name, shape| {
         let len = shape.iter().product();
         let mut values = vec![0.0; len];
         match tensors.remove(name) {
-            None => missing.push(name.to_owned()),
+            None => differences.miss(name),
             Some(data) if data.shape().as_slice() != shape => {
-                let stored = data.shape().as_slice();
-                mismatched.push(format!("{name}: file {stored:?}, network {shape:?}"));
+                differences.differ(name, data.shape().as_slice(), shape);
             }
             Some(data) => values = data.iter::<f32>().collect(),
         }
         Tensor::from_data(TensorData::new(values, [len]), device)
     });
-    if missing.is_empty() && mismatched.is_empty() && tensors.is_empty() {
-        return Ok(network);
-    }
-    Err(Error::Weights {
-        path: path.to_owned(),
-        missing,
-        unexpected: tensors.into_keys().collect(),
-        mismatched,
-    })
+    tensors.keys().for_each(|name| differences.surplus(name));
+    differences.check(path)?;
+    Ok(network)
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! In what numbers a network's weights are held, and in what it computes.
 
-use super::{Network, parameter};
+use super::Network;
 use crate::Error;
-use burn::module::{ModuleMapper, Param};
+use crate::parameter::Named;
+use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -74,12 +75,11 @@ impl Network {
             position: 0,
             broken: None,
         };
-        let network = self.map_with(&mut rounder);
+        let network = self.map(&mut rounder);
         match rounder.broken {
             None => Ok(network),
             Some(position) => {
-                let names = parameter::shapes(&network);
-                let name = names.get(position).map_or("a parameter", |(name, _)| name);
+                let name = &network.keys().all()[position].name;
                 let expected = "finite in that type; use bf16 for large weights, or f32";
                 Err(Error::invalid(name, format!("{precision:?}"), expected))
             }
@@ -91,7 +91,9 @@ impl Network {
 mod tests {
     use super::*;
     use crate::network::law::filled;
-    use crate::network::{Inputs, LatentAttention, LatentUNetConfig, NetworkConfig, replace};
+    use crate::network::{
+        Inputs, LatentAttention, LatentUNetConfig, NetworkConfig, gather, replace, shapes,
+    };
     use crate::noise::latents;
     use burn::tensor::Device;
 
@@ -127,7 +129,7 @@ mod tests {
         let whole = filled(&config(), 5);
         for precision in [Precision::F16, Precision::Bf16] {
             let half = whole.clone().with_precision(precision).unwrap();
-            let all = parameter::gather(&half);
+            let all = gather(&half);
             assert!(all.iter().all(|g| {
                 let tensor = g.tensor.as_ref().unwrap();
                 tensor.dtype() == precision.dtype()
@@ -150,7 +152,7 @@ mod tests {
             let count = shape.iter().product::<usize>();
             (i == 3).then(|| Tensor::full([count], 1e5, &Device::flex()))
         });
-        let name = parameter::shapes(&large).swap_remove(3).0;
+        let name = shapes(&large).swap_remove(3).0;
         let error = large.clone().with_precision(Precision::F16).unwrap_err();
         assert!(error.to_string().contains(&name), "{error}");
         assert!(large.with_precision(Precision::Bf16).is_ok());

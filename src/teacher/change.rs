@@ -1,7 +1,7 @@
 //! What is changed in a training on its way.
 
-use crate::network::is_default;
 use crate::optimizer::AdamConfig;
+use crate::setting::is_default;
 use serde::{Deserialize, Serialize};
 
 /// Other settings of the learning from some round on; what is not given stays as it was. A recipe keeps those that a run was

@@ -10,9 +10,9 @@ pub use recipe::TeacherRecipe;
 use crate::checkpoint::{Card, Kind, Model, Progress, State, recipe_json, same_data};
 use crate::data::Dataset;
 use crate::denoiser::{Condition, Preconditioned, one_hot};
+use crate::learner::{Learner, Trained};
 use crate::network::{Dropout, Gathered, Network, add_gradients, gather, replace, shapes};
 use crate::noise::{self, Domain, Stream};
-use crate::optimizer::{Adam, Average, finite};
 use crate::{Error, Images};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -23,8 +23,7 @@ pub struct Trainer {
     recipe: TeacherRecipe,
     /// With autodiff.
     model: Preconditioned,
-    optimizer: Adam,
-    average: Average,
+    learner: Learner,
     round: u64,
     /// SHA-256 of the file whose weights it started from, if any.
     parent: Option<String>,
@@ -133,12 +132,12 @@ impl Trainer {
         device: &Device,
     ) -> Self {
         let device = device.clone().inner();
-        let average = Average::new(&network);
+        let trained = Trained::all(&network);
+        let learner = Learner::new(recipe.adam, trained, &network, true);
         let network = network.to_device(&device.clone().autodiff()).train();
         Self {
             model: Preconditioned::new(network, recipe.sigma_data),
-            optimizer: Adam::new(recipe.adam),
-            average,
+            learner,
             round: 0,
             parent,
             data: None,
@@ -166,18 +165,17 @@ impl Trainer {
             let samples = start..(start + micro).min(batch);
             loss += self.micro_batch(data, first, samples, &mut sum)?;
         }
-        let sum = sum.unwrap_or_default();
-        if !finite(&sum) {
+        let Some(checked) = self.learner.check(sum.unwrap_or_default()) else {
             let round = self.round;
             return Err(Error::Diverged { round, step: 0 });
-        }
+        };
         let shown = first + batch;
         let learning_rate = self.recipe.learning_rate_at(first);
-        self.optimizer.configure(self.recipe.adam_at(self.round));
+        self.learner.configure(self.recipe.adam_at(self.round));
         let network = self.model.network.clone();
-        self.model.network = self.optimizer.step(network, sum, learning_rate);
-        self.average
-            .update(&self.model.network, self.recipe.average_decay(shown));
+        self.model.network = self.learner.update(network, checked, learning_rate);
+        let decay = self.recipe.average_decay(shown);
+        self.learner.follow(&self.model.network, Some(decay));
         self.round += 1;
         Ok(TeacherRound {
             images: shown,
@@ -312,7 +310,7 @@ impl Trainer {
     /// # Errors
     /// [`Error::InvalidValue`] if the recipe cannot be written as JSON.
     pub fn model(&self) -> Result<Model, Error> {
-        let network: Network = self.average.apply(self.model.network.valid());
+        let network: Network = self.learner.averaged(self.model.network.valid());
         Ok(Model {
             card: self.card(recipe_json(&self.recipe)?),
             denoiser: Preconditioned::new(network, self.recipe.sigma_data),
@@ -346,12 +344,7 @@ impl Trainer {
             data: self.data.clone(),
             card: Some(self.card(serde_json::Value::Null)),
         };
-        Ok(State::gather(
-            progress,
-            &self.model.network,
-            &self.optimizer,
-            Some(&self.average),
-        ))
+        Ok(self.learner.state(progress, &self.model.network))
     }
 
     /// Goes on where `state` was taken; the recipe is the state's.
@@ -362,8 +355,7 @@ impl Trainer {
         let recipe: TeacherRecipe = state.recipe()?;
         let mut trainer = Self::new(recipe, device)?;
         let network = trainer.model.network.clone();
-        trainer.model.network =
-            state.restore(network, &mut trainer.optimizer, Some(&mut trainer.average))?;
+        trainer.model.network = trainer.learner.restore(state, network)?;
         trainer.round = state.progress.round;
         trainer.parent = state.progress.parent.clone();
         trainer.data = state.progress.data.clone();

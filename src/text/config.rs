@@ -1,12 +1,9 @@
 //! Sizes of a text encoder.
 
-use super::TextEncoder;
 use crate::Error;
-use crate::network::tree;
-use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-/// Sizes of a [`TextEncoder`].
+/// Sizes of a [`TextEncoder`](super::TextEncoder).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct TextEncoderConfig {
@@ -75,31 +72,6 @@ impl TextEncoderConfig {
         let attention = 4 * (width * width + width);
         let layer = attention + 2 * width * inner + inner + width + 4 * width;
         (self.vocabulary + self.positions) as u64 * width + self.layers as u64 * layer + 2 * width
-    }
-
-    /// Builds the encoder with all weights zero and norms one, for weights that are loaded.
-    ///
-    /// # Errors
-    /// [`Error::InvalidValue`] for sizes out of range.
-    pub fn blank(&self, device: &Device) -> Result<TextEncoder, Error> {
-        self.check()?;
-        Ok(TextEncoder::new(self, device))
-    }
-
-    /// Builds the encoder with random weights, a function of the seed: for tests and timings, as it is not trained here.
-    ///
-    /// # Errors
-    /// [`Error::InvalidValue`] for sizes out of range.
-    pub fn init(&self, seed: u64, device: &Device) -> Result<TextEncoder, Error> {
-        Ok(tree::draw(self.blank(device)?, seed, device))
-    }
-
-    /// Official name, without `cond_stage_model.transformer.`, and dimensions of every parameter.
-    ///
-    /// # Errors
-    /// [`Error::InvalidValue`] for sizes out of range.
-    pub fn keys(&self) -> Result<Vec<(String, Vec<usize>)>, Error> {
-        Ok(tree::paths(&self.blank(&Device::flex())?))
     }
 }
 

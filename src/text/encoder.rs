@@ -1,8 +1,10 @@
 //! The text half of CLIP: a transformer in which a token sees those before it. [Radford et al. 2021, Sec. 2.4]
 
-use super::TextEncoderConfig;
-use super::layer::{Activation, LayerNorm, Layers};
+use super::config::TextEncoderConfig;
+use super::layer::{Activation, Layers, norm};
 use crate::Error;
+use crate::layer::LayerNorm;
+use crate::parameter::{Draw, Keys, Named, Site, build, draw, shapes};
 use burn::module::{Module, Param};
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
@@ -14,6 +16,14 @@ pub struct TextEncoder {
     config: TextEncoderConfig,
     #[module(skip)]
     activation: Activation,
+    #[module(skip)]
+    keys: Keys,
+}
+
+impl Named for TextEncoder {
+    fn keys(&self) -> &Keys {
+        &self.keys
+    }
 }
 
 #[derive(Module, Debug)]
@@ -35,22 +45,31 @@ struct Table {
 }
 
 impl TextEncoder {
-    pub(super) fn new(config: &TextEncoderConfig, device: &Device) -> Self {
-        let table = |rows| Table {
-            weight: Param::from_tensor(Tensor::zeros([rows, config.width], device)),
+    fn new(config: &TextEncoderConfig, device: &Device) -> Self {
+        let (encoder, keys) = build("", Draw::Normal, device, |site| Self::at(config, site));
+        Self { keys, ..encoder }
+    }
+
+    /// As a part of something larger, which knows what its parameters are called.
+    pub(crate) fn at(config: &TextEncoderConfig, site: &Site<'_>) -> Self {
+        let site = site.at("text_model");
+        let words = site.at("embeddings");
+        let table = |rows, name| Table {
+            weight: words.at(name).weight([rows, config.width]),
         };
         let (width, inner) = (config.width, config.inner_width);
         Self {
             text_model: TextModel {
                 embeddings: Embeddings {
-                    token_embedding: table(config.vocabulary),
-                    position_embedding: table(config.positions),
+                    token_embedding: table(config.vocabulary, "token_embedding"),
+                    position_embedding: table(config.positions, "position_embedding"),
                 },
-                encoder: Layers::new(config.layers, width, inner, device),
-                final_layer_norm: LayerNorm::new(width, device),
+                encoder: Layers::new(config.layers, width, inner, &site.at("encoder")),
+                final_layer_norm: norm(width, &site.at("final_layer_norm")),
             },
             config: *config,
             activation: Activation::QuickGelu,
+            keys: Keys::default(),
         }
     }
 
@@ -100,7 +119,7 @@ impl TextEncoder {
             hidden = layer.forward(hidden, Some(&later), self.config.heads, self.activation);
             visit(&hidden);
         }
-        Ok(model.final_layer_norm.forward(hidden))
+        Ok(model.final_layer_norm.forward_plain(hidden))
     }
 
     /// The number of tokens in a row.
@@ -125,6 +144,33 @@ impl TextEncoder {
             }
             None => Ok(tokens),
         }
+    }
+}
+
+impl TextEncoderConfig {
+    /// Builds the encoder with all weights zero and norms one, for weights that are loaded.
+    ///
+    /// # Errors
+    /// [`Error::InvalidValue`] for sizes out of range.
+    pub fn blank(&self, device: &Device) -> Result<TextEncoder, Error> {
+        self.check()?;
+        Ok(TextEncoder::new(self, device))
+    }
+
+    /// Builds the encoder with random weights, a function of the seed: for tests and timings, as it is not trained here.
+    ///
+    /// # Errors
+    /// [`Error::InvalidValue`] for sizes out of range.
+    pub fn init(&self, seed: u64, device: &Device) -> Result<TextEncoder, Error> {
+        Ok(draw(self.blank(device)?, seed, &|_| true))
+    }
+
+    /// Official name, without `cond_stage_model.transformer.`, and dimensions of every parameter.
+    ///
+    /// # Errors
+    /// [`Error::InvalidValue`] for sizes out of range.
+    pub fn keys(&self) -> Result<Vec<(String, Vec<usize>)>, Error> {
+        Ok(shapes(&self.blank(&Device::flex())?))
     }
 }
 

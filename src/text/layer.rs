@@ -1,8 +1,9 @@
 //! The transformer blocks of both halves of CLIP. [Radford et al. 2021, Sec. 2.4; Dosovitskiy et al. 2021, Eq. 2-3]
 
-use crate::network::Linear;
-use burn::module::{Module, Param};
-use burn::tensor::{Bool, Device, Tensor, activation};
+use crate::layer::{LayerNorm, Linear};
+use crate::parameter::Site;
+use burn::module::Module;
+use burn::tensor::{Bool, Tensor, activation};
 
 /// The function between the two matrices of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,42 +41,45 @@ struct Perceptron {
     fc2: Linear,
 }
 
-/// Normalisation of each token.
-#[derive(Module, Debug)]
-pub(crate) struct LayerNorm {
-    weight: Param<Tensor<1>>,
-    bias: Param<Tensor<1>>,
-}
-
 const EPSILON: f64 = 1e-5;
 /// x sigmoid(1.702 x) is nearly the GELU. [Hendrycks & Gimpel 2016, Sec. 2]
 const QUICK_GELU: f64 = 1.702;
 
 impl Layers {
-    /// So many blocks with all weights zero and norms one.
-    pub(crate) fn new(layers: usize, width: usize, inner: usize, device: &Device) -> Self {
-        let linear = |input, output| Linear::new(input, output, true, device);
-        let layer = |_| Layer {
-            layer_norm1: LayerNorm::new(width, device),
-            self_attn: Attention {
-                q_proj: linear(width, width),
-                k_proj: linear(width, width),
-                v_proj: linear(width, width),
-                out_proj: linear(width, width),
-            },
-            layer_norm2: LayerNorm::new(width, device),
-            mlp: Perceptron {
-                fc1: linear(width, inner),
-                fc2: linear(inner, width),
-            },
-        };
+    /// So many blocks.
+    pub(crate) fn new(layers: usize, width: usize, inner: usize, site: &Site<'_>) -> Self {
+        let layer = |i| Layer::new(width, inner, &site.at("layers").at(i));
         Self {
             layers: (0..layers).map(layer).collect(),
         }
     }
 }
 
+/// The normalisation of each token.
+pub(crate) fn norm(width: usize, site: &Site<'_>) -> LayerNorm {
+    LayerNorm::new(width, EPSILON, site)
+}
+
 impl Layer {
+    fn new(width: usize, inner: usize, site: &Site<'_>) -> Self {
+        let attention = site.at("self_attn");
+        let square = |name| Linear::new(width, width, &attention.at(name));
+        Self {
+            layer_norm1: norm(width, &site.at("layer_norm1")),
+            self_attn: Attention {
+                q_proj: square("q_proj"),
+                k_proj: square("k_proj"),
+                v_proj: square("v_proj"),
+                out_proj: square("out_proj"),
+            },
+            layer_norm2: norm(width, &site.at("layer_norm2")),
+            mlp: Perceptron {
+                fc1: Linear::new(width, inner, &site.at("mlp.fc1")),
+                fc2: Linear::new(inner, width, &site.at("mlp.fc2")),
+            },
+        }
+    }
+
     /// `hidden` `[rows, tokens, width]`; `later`, where there is one, is true where a token (column) is not to be seen by
     /// another (row).
     pub(crate) fn forward(
@@ -85,10 +89,10 @@ impl Layer {
         heads: usize,
         function: Activation,
     ) -> Tensor<3> {
-        let seen = self.layer_norm1.forward(hidden.clone());
+        let seen = self.layer_norm1.forward_plain(hidden.clone());
         let hidden = hidden + self.self_attn.forward(seen, later, heads);
         let [rows, tokens, width] = hidden.dims();
-        let seen = self.layer_norm2.forward(hidden.clone());
+        let seen = self.layer_norm2.forward_plain(hidden.clone());
         let inner = self.mlp.fc1.forward(seen.reshape([rows * tokens, width]));
         let inner = match function {
             Activation::QuickGelu => {
@@ -127,20 +131,5 @@ impl Attention {
         let mixed = activation::softmax(scores, 3).matmul(part(&self.v_proj));
         let mixed = mixed.swap_dims(1, 2).reshape([rows * tokens, width]);
         self.out_proj.forward(mixed).reshape([rows, tokens, width])
-    }
-}
-
-impl LayerNorm {
-    pub(crate) fn new(width: usize, device: &Device) -> Self {
-        Self {
-            weight: Param::from_tensor(Tensor::ones([width], device)),
-            bias: Param::from_tensor(Tensor::zeros([width], device)),
-        }
-    }
-
-    pub(crate) fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
-        let (variance, mean) = hidden.clone().var_mean_bias(2);
-        let normal = (hidden - mean) / (variance + EPSILON).sqrt();
-        normal * self.weight.val().unsqueeze() + self.bias.val().unsqueeze()
     }
 }

@@ -14,6 +14,6 @@ mod vocabulary;
 pub use config::TextEncoderConfig;
 pub use encoder::TextEncoder;
 pub use layer::Activation;
-pub(crate) use layer::{LayerNorm, Layers};
+pub(crate) use layer::{Layers, norm};
 pub use tokenizer::{Tokenizer, Tokens, Truncation};
 pub use vocabulary::Vocabulary;

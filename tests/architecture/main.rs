@@ -16,11 +16,14 @@ use std::path::PathBuf;
 /// `network` is below `denoiser` because preconditioning makes one from the other; `data` knows neither networks nor
 /// samplers; `image` writes pictures as safely as `checkpoint` writes models; `golden` is on top because it checks
 /// everything, and so is `workload`, because it uses all that has to be fast.
-const ORDER: [&str; 23] = [
+const ORDER: &[&str] = &[
     "error",
+    "setting",
     "grid",
     "noise",
     "data",
+    "parameter",
+    "layer",
     "network",
     "autoencoder",
     "text",
@@ -30,6 +33,7 @@ const ORDER: [&str; 23] = [
     "schedule",
     "optimizer",
     "checkpoint",
+    "learner",
     "import",
     "feature",
     "prompt",

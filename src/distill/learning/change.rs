@@ -1,8 +1,8 @@
 //! What is changed in a run on its way.
 
 use super::schedule::Schedule;
-use crate::network::is_default;
 use crate::optimizer::AdamConfig;
+use crate::setting::is_default;
 use serde::{Deserialize, Serialize};
 
 /// Other settings of the learning from some round on; what is not given stays as it was. A recipe keeps those that a run was

@@ -4,6 +4,7 @@ use super::{BLOCKS, Perceptual, PerceptualConfig};
 use crate::Error;
 use crate::checkpoint::hash_bytes;
 use crate::import::Checkpoint;
+use crate::parameter::Differences;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,8 +29,7 @@ fn passed_over(name: &str) -> bool {
 struct Reader {
     tensors: BTreeMap<String, TensorData>,
     bytes: Vec<u8>,
-    missing: Vec<String>,
-    mismatched: Vec<String>,
+    differences: Differences,
 }
 
 impl Perceptual {
@@ -72,8 +72,7 @@ impl Perceptual {
         let mut reader = Reader {
             tensors,
             bytes: Vec::new(),
-            missing: Vec::new(),
-            mismatched: Vec::new(),
+            differences: Differences::default(),
         };
         let mut input = 3;
         let (mut blocks, mut heads) = (Vec::new(), Vec::new());
@@ -137,26 +136,18 @@ impl Reader {
             }
             Some(data) => {
                 let file = data.shape().as_slice();
-                self.mismatched
-                    .push(format!("{}: file {file:?}, network {shape:?}", names[0]));
+                self.differences.differ(&names[0], file, &shape);
             }
-            None => self.missing.push(names[0].clone()),
+            None => self.differences.miss(&names[0]),
         }
         Tensor::zeros(shape, device)
     }
 
     /// The hash of all values.
-    fn finish(self, path: &Path) -> Result<String, Error> {
-        let unexpected = self.tensors.into_keys().filter(|name| !passed_over(name));
-        let unexpected: Vec<String> = unexpected.collect();
-        if self.missing.is_empty() && self.mismatched.is_empty() && unexpected.is_empty() {
-            return Ok(hash_bytes(&self.bytes));
-        }
-        Err(Error::Weights {
-            path: path.to_path_buf(),
-            missing: self.missing,
-            unexpected,
-            mismatched: self.mismatched,
-        })
+    fn finish(mut self, path: &Path) -> Result<String, Error> {
+        let names = self.tensors.keys().filter(|name| !passed_over(name));
+        names.for_each(|name| self.differences.surplus(name));
+        self.differences.check(path)?;
+        Ok(hash_bytes(&self.bytes))
     }
 }

@@ -3,7 +3,8 @@
 use super::config::ClipConfig;
 use super::picture::Preparation;
 use super::vision::VisionEncoder;
-use crate::network::{Linear, tree};
+use crate::layer::Linear;
+use crate::parameter::{Draw, Keys, Named, Site, build, replace, shapes};
 use crate::text::TextEncoder;
 use crate::{Error, Images};
 use burn::module::Module;
@@ -21,20 +22,21 @@ pub struct Clip {
     device: Device,
 }
 
-/// The weights: but for the first name of a half's, those of transformers.
+/// The weights, under the names of transformers.
 #[derive(Module, Debug)]
 struct Towers {
     text: TextEncoder,
     text_projection: Linear,
     vision: VisionEncoder,
     visual_projection: Linear,
+    #[module(skip)]
+    keys: Keys,
 }
 
-/// The name that transformers gives a parameter.
-fn official(path: &str) -> &str {
-    let halves = ["text.", "vision."];
-    let mut inside = halves.iter().filter_map(|half| path.strip_prefix(half));
-    inside.next().unwrap_or(path)
+impl Named for Towers {
+    fn keys(&self) -> &Keys {
+        &self.keys
+    }
 }
 
 impl Clip {
@@ -47,8 +49,9 @@ impl Clip {
     ) -> Result<Self, Error> {
         let device = device.clone().inner();
         let towers = Towers::blank(&config, &device)?;
-        let towers = tree::fill(towers, &device, &mut |path, dims| {
-            weight(official(path), dims)
+        let towers = replace(towers, &mut |_, name, dims| {
+            let values = weight(name, dims)?;
+            Some(Tensor::from_data(values.as_slice(), &device))
         });
         Ok(Self {
             towers,
@@ -60,11 +63,7 @@ impl Clip {
 
     /// Name and dimensions of every parameter, as transformers has them.
     pub(super) fn keys(config: &ClipConfig) -> Result<Vec<(String, Vec<usize>)>, Error> {
-        let paths = tree::paths(&Towers::blank(config, &Device::flex())?);
-        let named = paths.into_iter();
-        Ok(named
-            .map(|(path, dims)| (official(&path).to_string(), dims))
-            .collect())
+        Ok(shapes(&Towers::blank(config, &Device::flex())?))
     }
 
     /// Its sizes.
@@ -142,14 +141,22 @@ impl Clip {
 impl Towers {
     fn blank(config: &ClipConfig, device: &Device) -> Result<Self, Error> {
         config.check()?;
-        let text = config.text.blank(device)?;
-        let projection = |width| Linear::new(width, config.embedding, false, device);
-        Ok(Self {
+        config.text.check()?;
+        let (towers, keys) = build("", Draw::Normal, device, |site| Self::at(config, site));
+        Ok(Self { keys, ..towers })
+    }
+
+    fn at(config: &ClipConfig, site: &Site<'_>) -> Self {
+        let projection =
+            |width, name| Linear::without_bias(width, config.embedding, &site.at(name));
+        let text = TextEncoder::at(&config.text, site);
+        Self {
             text: text.with_activation(config.text_activation),
-            text_projection: projection(config.text.width),
-            vision: VisionEncoder::new(&config.vision, device),
-            visual_projection: projection(config.vision.width),
-        })
+            text_projection: projection(config.text.width, "text_projection"),
+            vision: VisionEncoder::new(&config.vision, site),
+            visual_projection: projection(config.vision.width, "visual_projection"),
+            keys: Keys::default(),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use super::key::{Naming, Origins, from_names};
 use super::model::Clip;
 use crate::Error;
 use crate::import::Checkpoint;
-use crate::network::tree;
+use crate::parameter::compare;
 use crate::text::Activation;
 use burn::tensor::Device;
 use serde_json::Value;
@@ -145,7 +145,7 @@ pub(crate) fn assemble(
         Error::malformed(path, "CLIP model", reason)
     })?;
     let same = |ours: &[usize], file: &[usize]| ours == file;
-    tree::compare(&Clip::keys(&config)?, shapes, path, same)?;
+    compare(&Clip::keys(&config)?, shapes, path, same)?;
     let mut failure = None;
     let even_centre = naming == Naming::OpenClip;
     let clip = Clip::new(config, even_centre, device, &mut |name, dims| {

@@ -2,9 +2,11 @@
 
 use super::VisionConfig;
 use crate::Images;
-use crate::text::{LayerNorm, Layers};
+use crate::layer::LayerNorm;
+use crate::parameter::Site;
+use crate::text::{Layers, norm};
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 
 /// The encoder with its weights, under the names of transformers, misspelling and all.
 #[derive(Module, Debug)]
@@ -35,25 +37,34 @@ struct Table<const D: usize> {
 }
 
 impl VisionEncoder {
-    pub fn new(config: &VisionConfig, device: &Device) -> Self {
+    pub fn new(config: &VisionConfig, site: &Site<'_>) -> Self {
         let VisionConfig {
             size, patch, width, ..
         } = *config;
         let tokens = (size / patch).pow(2) + 1;
+        let site = site.at("vision_model");
+        let embeddings = site.at("embeddings");
         Self {
             vision_model: VisionModel {
                 embeddings: Embeddings {
-                    class_embedding: Param::from_tensor(Tensor::zeros([width], device)),
+                    class_embedding: embeddings.vector("class_embedding", width),
                     patch_embedding: Table {
-                        weight: Param::from_tensor(Tensor::zeros([width, 3, patch, patch], device)),
+                        weight: embeddings
+                            .at("patch_embedding")
+                            .weight([width, 3, patch, patch]),
                     },
                     position_embedding: Table {
-                        weight: Param::from_tensor(Tensor::zeros([tokens, width], device)),
+                        weight: embeddings.at("position_embedding").weight([tokens, width]),
                     },
                 },
-                pre_layrnorm: LayerNorm::new(width, device),
-                encoder: Layers::new(config.layers, width, config.inner_width, device),
-                post_layernorm: LayerNorm::new(width, device),
+                pre_layrnorm: norm(width, &site.at("pre_layrnorm")),
+                encoder: Layers::new(
+                    config.layers,
+                    width,
+                    config.inner_width,
+                    &site.at("encoder"),
+                ),
+                post_layernorm: norm(width, &site.at("post_layernorm")),
             },
             config: *config,
         }
@@ -78,12 +89,14 @@ impl VisionEncoder {
         let class = embeddings.class_embedding.val().reshape([1, 1, width]);
         let tokens = Tensor::cat(vec![class.expand([batch, 1, width]), squares], 1);
         let places = embeddings.position_embedding.weight.val();
-        let mut hidden = model.pre_layrnorm.forward(tokens + places.unsqueeze());
+        let mut hidden = model
+            .pre_layrnorm
+            .forward_plain(tokens + places.unsqueeze());
         for layer in &model.encoder.layers {
             hidden = layer.forward(hidden, None, self.config.heads, self.config.activation);
         }
         let class = hidden.slice([0..batch, 0..1, 0..width]);
-        let class = model.post_layernorm.forward(class);
+        let class = model.post_layernorm.forward_plain(class);
         class.reshape([batch, width])
     }
 }

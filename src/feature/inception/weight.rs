@@ -5,7 +5,7 @@ use super::layer::{Layer, layers};
 use crate::Error;
 use crate::checkpoint::hexadecimal;
 use crate::import::Checkpoint;
-use crate::network::tree;
+use crate::parameter::compare;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
@@ -61,7 +61,7 @@ impl<'a> Weights<'a> {
             .filter(|(name, _)| !name.ends_with(COUNT))
             .map(|(name, info)| (name.clone(), info.shape.clone()));
         let same = |ours: &[usize], file: &[usize]| ours == file;
-        tree::compare(&keys(), shapes.collect(), file.path(), same)?;
+        compare(&keys(), shapes.collect(), file.path(), same)?;
         Ok(Self::new(|name: &str, _: &[usize]| file.values(name)))
     }
 

@@ -20,7 +20,7 @@ pub(in crate::golden) fn run(
     let clip = read(case, device)?;
     let pictures = case.tensor::<4>("in/pixel_values", device, DType::F32)?;
     let seen = clip.see(pictures)?;
-    let rows = crate::golden::text_encoder::rows(case, "in/input_ids")?;
+    let rows = crate::golden::part::text_encoder::rows(case, "in/input_ids")?;
     let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
     let read = clip.read_texts(&rows)?;
     for (name, got) in [("image_embeds", &seen), ("text_embeds", &read)] {

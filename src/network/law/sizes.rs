@@ -87,7 +87,27 @@ fn sizes_that_do_not_fit_are_named() {
             }),
         ),
     ];
-    for (field, config) in cases {
+    let transformer = |change: &dyn Fn(&mut TransformerConfig)| {
+        let mut config = TransformerConfig::default();
+        change(&mut config);
+        NetworkConfig::Transformer(config)
+    };
+    let transformers = [
+        ("resolution", transformer(&|c| c.resolution = 33)),
+        ("patch", transformer(&|c| c.patch = 0)),
+        (
+            "patch",
+            transformer(&|c| (c.patch, c.resolution) = (256, 256)),
+        ),
+        ("width", transformer(&|c| c.width = 6)),
+        ("heads", transformer(&|c| c.heads = 5)),
+        ("heads", transformer(&|c| c.heads = 0)),
+        ("depth", transformer(&|c| c.depth = usize::MAX)),
+        ("classes", transformer(&|c| c.classes = usize::MAX)),
+        ("channels", transformer(&|c| c.channels = 0)),
+        ("dropout", transformer(&|c| c.dropout = 1.0)),
+    ];
+    for (field, config) in cases.into_iter().chain(transformers) {
         let error = config.init(0, &Device::flex()).unwrap_err().to_string();
         assert!(error.contains(field), "{error}");
     }

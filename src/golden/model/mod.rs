@@ -1,0 +1,8 @@
+//! The model that a case describes.
+
+mod denoiser;
+mod edm;
+mod latent;
+
+pub(super) use denoiser::{condition, configuration, denoiser, levels, numbers, trainable};
+pub(super) use latent::{guidance, is_latent, table};

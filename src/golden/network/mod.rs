@@ -1,0 +1,4 @@
+//! What networks answer, and their gradients.
+
+pub(super) mod edm;
+pub(super) mod latent;

@@ -1,0 +1,60 @@
+//! Convolutions. Parameters are cast to the activation's type.
+
+use super::resample::Resample;
+use crate::parameter::Site;
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
+use fewstep_kernels as kernels;
+
+/// A 3x3 or 1x1 convolution with padding that keeps the size, after an optional resampling.
+#[derive(Module, Debug)]
+pub(crate) struct Conv2d {
+    pub(crate) weight: Param<Tensor<4>>,
+    pub(crate) bias: Param<Tensor<1>>,
+    #[module(skip)]
+    pub(crate) resample: Resample,
+}
+
+impl Conv2d {
+    pub(crate) fn new(
+        input: usize,
+        output: usize,
+        kernel: usize,
+        resample: Resample,
+        site: &Site<'_>,
+    ) -> Self {
+        Self {
+            weight: site.weight([output, input, kernel, kernel]),
+            bias: site.bias(output, input * kernel * kernel),
+            resample,
+        }
+    }
+
+    /// Of this stride, with `padding` on all sides and without resampling; `[b, in, h, w]` to `[b, out, h', w']`.
+    pub(crate) fn forward_strided(
+        &self,
+        images: Tensor<4>,
+        stride: usize,
+        padding: usize,
+    ) -> Tensor<4> {
+        let dtype = images.dtype();
+        let weight = kernels::cast(self.weight.val(), dtype);
+        let bias = self.bias.val().cast(dtype);
+        let options = ConvOptions::new([stride; 2], [padding; 2], [1, 1], 1);
+        conv2d(images, weight, Some(bias), options)
+    }
+
+    /// `[b, in, h, w]` to `[b, out, h', w']`.
+    pub(crate) fn forward(&self, images: Tensor<4>) -> Tensor<4> {
+        let images = self.resample.apply(images);
+        let dtype = images.dtype();
+        let weight = kernels::cast(self.weight.val(), dtype);
+        let bias = self.bias.val().cast(dtype);
+        match weight.dims()[2] {
+            1 => kernels::conv2d_1x1(images, weight, Some(bias)),
+            _ => kernels::conv2d_3x3(images, weight, Some(bias)),
+        }
+    }
+}

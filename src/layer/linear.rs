@@ -1,0 +1,63 @@
+//! Matrices. Parameters are cast to the activation's type.
+
+use crate::parameter::Site;
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+use fewstep_kernels as kernels;
+
+/// y = x W^T + b, weight `[out, in]`.
+#[derive(Module, Debug)]
+pub(crate) struct Linear {
+    pub(crate) weight: Param<Tensor<2>>,
+    pub(crate) bias: Option<Param<Tensor<1>>>,
+}
+
+impl Linear {
+    pub(crate) fn new(input: usize, output: usize, site: &Site<'_>) -> Self {
+        Self {
+            weight: site.weight([output, input]),
+            bias: Some(site.bias(output, input)),
+        }
+    }
+
+    pub(crate) fn without_bias(input: usize, output: usize, site: &Site<'_>) -> Self {
+        Self {
+            weight: site.weight([output, input]),
+            bias: None,
+        }
+    }
+
+    /// `[rows, in]` to `[rows, out]`, for one row that serves a whole batch, or for the many of each sample: their
+    /// number decides the order of sums.
+    pub(crate) fn forward(&self, input: Tensor<2>) -> Tensor<2> {
+        let weight = kernels::cast(self.weight.val(), input.dtype());
+        self.shift(input.matmul(weight.transpose()))
+    }
+
+    /// The same for a row that each sample has, if `each`: no row's answer depends on how many there are.
+    pub(crate) fn forward_rows(&self, input: Tensor<2>, each: bool) -> Tensor<2> {
+        if !each {
+            return self.forward(input);
+        }
+        let weight = kernels::cast(self.weight.val(), input.dtype());
+        self.shift(kernels::linear(input, weight))
+    }
+
+    fn shift(&self, product: Tensor<2>) -> Tensor<2> {
+        match &self.bias {
+            Some(bias) => {
+                let bias = bias.val().cast(product.dtype());
+                product + bias.unsqueeze()
+            }
+            None => product,
+        }
+    }
+
+    /// `[b, n, in]` to `[b, n, out]`.
+    pub(crate) fn forward_tokens(&self, tokens: Tensor<3>) -> Tensor<3> {
+        let [b, n, width] = tokens.dims();
+        let rows = self.forward(tokens.reshape([b * n, width]));
+        let width = rows.dims()[1];
+        rows.reshape([b, n, width])
+    }
+}

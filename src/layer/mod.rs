@@ -1,0 +1,16 @@
+//! Layers as the official networks define them. Each says the names of its parameters where it is built.
+
+mod conv;
+mod dropout;
+mod embedding;
+mod linear;
+mod norm;
+mod resample;
+
+pub(crate) use conv::Conv2d;
+pub use dropout::Dropout;
+pub(crate) use embedding::{Endpoint, Fourier, sinusoid};
+pub(crate) use linear::Linear;
+pub(crate) use norm::{GroupNorm, LayerNorm, groups};
+pub(crate) use resample::Resample;
+pub use resample::ResampleFilter;

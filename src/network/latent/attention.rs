@@ -1,0 +1,68 @@
+//! Self-attention over pixels, as unconditional latent U-Nets have it.
+
+use super::config::{EPSILON, GROUPS};
+use crate::layer::GroupNorm;
+use crate::parameter::Site;
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+use fewstep_kernels as kernels;
+
+/// Attention heads over pixels.
+#[derive(Module, Debug)]
+pub(super) struct PixelAttention {
+    norm: GroupNorm,
+    qkv: Pointwise,
+    proj_out: Pointwise,
+    #[module(skip)]
+    heads: usize,
+}
+
+/// A 1x1 convolution whose weight is stored for images in one row, `[out, in, 1]`.
+#[derive(Module, Debug)]
+struct Pointwise {
+    weight: Param<Tensor<3>>,
+    bias: Param<Tensor<1>>,
+}
+
+impl Pointwise {
+    fn new(input: usize, output: usize, site: &Site<'_>) -> Self {
+        Self {
+            weight: site.weight([output, input, 1]),
+            bias: site.bias(output, input),
+        }
+    }
+
+    /// `[b, in, h, w]` to `[b, out, h, w]`.
+    fn forward(&self, images: Tensor<4>) -> Tensor<4> {
+        let dtype = images.dtype();
+        let [output, input, _] = self.weight.dims();
+        let weight = kernels::cast(self.weight.val(), dtype);
+        let weight = weight.reshape([output, input, 1, 1]);
+        kernels::conv2d_1x1(images, weight, Some(self.bias.val().cast(dtype)))
+    }
+}
+
+impl PixelAttention {
+    pub(super) fn new(width: usize, heads: usize, site: &Site<'_>) -> Self {
+        Self {
+            norm: GroupNorm::with_groups(width, GROUPS, EPSILON, &site.at("norm")),
+            qkv: Pointwise::new(width, 3 * width, &site.at("qkv")),
+            proj_out: Pointwise::new(width, width, &site.at("proj_out").zero()),
+            heads,
+        }
+    }
+
+    /// Keeps the shape `[b, c, h, w]`.
+    pub(super) fn forward(&self, images: Tensor<4>) -> Tensor<4> {
+        let [b, c, h, w] = images.dims();
+        let (heads, width, pixels) = (self.heads, c / self.heads, h * w);
+        let tokens = self.norm.forward(images.clone(), None, false);
+        // Channels are ordered head -> {q, k, v} -> channel.
+        let qkv = self.qkv.forward(tokens);
+        let qkv = qkv.reshape([b, heads, 3 * width, pixels]);
+        let part = |i: usize| qkv.clone().narrow(2, i * width, width).swap_dims(2, 3);
+        let mixed = kernels::attention(part(0), part(1), part(2), false);
+        let mixed = mixed.swap_dims(2, 3).reshape([b, c, h, w]);
+        images + self.proj_out.forward(mixed)
+    }
+}

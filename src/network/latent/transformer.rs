@@ -1,0 +1,152 @@
+//! Transformer blocks over pixels and the tokens of a text, as Stable Diffusion has them. [LDM Sec. 3.3]
+
+use super::config::GROUPS;
+use crate::layer::{Conv2d, GroupNorm, LayerNorm, Linear, Resample};
+use crate::parameter::Site;
+use burn::module::Module;
+use burn::tensor::Tensor;
+use fewstep_kernels as kernels;
+
+/// Epsilon of the group norm here, unlike elsewhere in the network.
+const EPSILON: f64 = 1e-6;
+
+/// Epsilon of the layer norms.
+const LAYER_EPSILON: f64 = 1e-5;
+
+/// Pixels become tokens, row by row, and pixels again.
+#[derive(Module, Debug)]
+pub(super) struct SpatialTransformer {
+    norm: GroupNorm,
+    proj_in: Conv2d,
+    transformer_blocks: Vec<TransformerBlock>,
+    proj_out: Conv2d,
+}
+
+/// Self-attention, attention to the text, and two layers with a gate.
+#[derive(Module, Debug)]
+struct TransformerBlock {
+    attn1: Attention,
+    ff: FeedForward,
+    attn2: Attention,
+    norm1: LayerNorm,
+    norm2: LayerNorm,
+    norm3: LayerNorm,
+}
+
+#[derive(Module, Debug)]
+struct Attention {
+    to_q: Linear,
+    to_k: Linear,
+    to_v: Linear,
+    to_out: Linear,
+    #[module(skip)]
+    heads: usize,
+}
+
+/// Value times GELU of a gate, both 4 times as wide; then back to the width.
+#[derive(Module, Debug)]
+struct FeedForward {
+    gated: Linear,
+    narrow: Linear,
+}
+
+impl SpatialTransformer {
+    /// `context` is the width of the text's tokens.
+    pub(super) fn new(
+        width: usize,
+        heads: usize,
+        context: usize,
+        depth: usize,
+        site: &Site<'_>,
+    ) -> Self {
+        let square = |site: &Site<'_>| Conv2d::new(width, width, 1, Resample::Keep, site);
+        let block = |i| {
+            let site = site.at(format_args!("transformer_blocks.{i}"));
+            TransformerBlock::new(width, heads, context, &site)
+        };
+        Self {
+            norm: GroupNorm::with_groups(width, GROUPS, EPSILON, &site.at("norm")),
+            proj_in: square(&site.at("proj_in")),
+            transformer_blocks: (0..depth).map(block).collect(),
+            proj_out: square(&site.at("proj_out").zero()),
+        }
+    }
+
+    /// Keeps the shape `[b, c, h, w]`; `context` is `[b, tokens, context width]`.
+    pub(super) fn forward(&self, images: Tensor<4>, context: &Tensor<3>) -> Tensor<4> {
+        let [b, c, h, w] = images.dims();
+        let tokens = self.norm.forward(images.clone(), None, false);
+        let tokens = self.proj_in.forward(tokens);
+        let mut tokens = tokens.reshape([b, c, h * w]).swap_dims(1, 2);
+        for block in &self.transformer_blocks {
+            tokens = block.forward(tokens, context);
+        }
+        let pixels = tokens.swap_dims(1, 2).reshape([b, c, h, w]);
+        images + self.proj_out.forward(pixels)
+    }
+}
+
+impl TransformerBlock {
+    fn new(width: usize, heads: usize, context: usize, site: &Site<'_>) -> Self {
+        let norm = |name| LayerNorm::new(width, LAYER_EPSILON, &site.at(name));
+        Self {
+            // In the order of official files, which is not that of the fields.
+            attn1: Attention::new(width, width, heads, &site.at("attn1")),
+            attn2: Attention::new(width, context, heads, &site.at("attn2")),
+            ff: FeedForward {
+                gated: Linear::new(width, 8 * width, &site.at("ff.net.0.proj")),
+                narrow: Linear::new(4 * width, width, &site.at("ff.net.2")),
+            },
+            norm1: norm("norm1"),
+            norm2: norm("norm2"),
+            norm3: norm("norm3"),
+        }
+    }
+
+    fn forward(&self, tokens: Tensor<3>, context: &Tensor<3>) -> Tensor<3> {
+        let own = self.norm1.forward(tokens.clone());
+        let tokens = tokens + self.attn1.forward(own.clone(), own);
+        let query = self.norm2.forward(tokens.clone());
+        let tokens = tokens + self.attn2.forward(query, context.clone());
+        let wide = self.norm3.forward(tokens.clone());
+        tokens + self.ff.forward(wide)
+    }
+}
+
+impl Attention {
+    fn new(width: usize, context: usize, heads: usize, site: &Site<'_>) -> Self {
+        let from = |input, name| Linear::without_bias(input, width, &site.at(name));
+        Self {
+            to_q: from(width, "to_q"),
+            to_k: from(context, "to_k"),
+            to_v: from(context, "to_v"),
+            to_out: Linear::new(width, width, &site.at("to_out.0")),
+            heads,
+        }
+    }
+
+    /// `tokens` `[b, n, width]` look at `from` `[b, m, context]`.
+    fn forward(&self, tokens: Tensor<3>, from: Tensor<3>) -> Tensor<3> {
+        let [b, n, width] = tokens.dims();
+        let heads = |tokens: Tensor<3>| {
+            let [b, n, _] = tokens.dims();
+            let each = tokens.reshape([b, n, self.heads, width / self.heads]);
+            each.swap_dims(1, 2)
+        };
+        let query = heads(self.to_q.forward_tokens(tokens));
+        let key = heads(self.to_k.forward_tokens(from.clone()));
+        let value = heads(self.to_v.forward_tokens(from));
+        let mixed = kernels::attention(query, key, value, true);
+        let mixed = mixed.swap_dims(1, 2).reshape([b, n, width]);
+        self.to_out.forward_tokens(mixed)
+    }
+}
+
+impl FeedForward {
+    fn forward(&self, tokens: Tensor<3>) -> Tensor<3> {
+        let [b, n, width] = tokens.dims();
+        let both = self.gated.forward(tokens.reshape([b * n, width]));
+        let narrow = self.narrow.forward(kernels::gated_gelu(both));
+        narrow.reshape([b, n, width])
+    }
+}

@@ -1,0 +1,317 @@
+//! The U-Net of latent diffusion models, after OpenAI's: LSUN-Bedroom and FFHQ in the latent space of an autoencoder, and
+//! Stable Diffusion v1. [LDM Sec. 3.2]
+
+use super::attention::PixelAttention;
+use super::config::{EPSILON, GROUPS, LatentAttention, LatentUNetConfig};
+use super::outline::{Layer, Part};
+use super::residual::{Downsample, Residual};
+use super::transformer::SpatialTransformer;
+use crate::Images;
+use crate::layer::{Conv2d, Endpoint, GroupNorm, Resample, ResampleFilter};
+use crate::network::family::Parts;
+use crate::network::inputs::{Inputs, Told};
+use crate::network::step::StepEmbedding;
+use crate::network::walk::{START, Walk, joined};
+use crate::parameter::{Draw, Key, Keys, Site, build, outline};
+use burn::module::Module;
+use burn::tensor::{DType, Device, Tensor};
+
+/// Start of all official names.
+const NAME: &str = "model.diffusion_model";
+
+const DRAW: Draw = Draw::FanIn;
+
+/// The network. Parameter names are those of the official weight files, prefix `model.diffusion_model.`.
+#[derive(Module, Debug)]
+pub struct LatentUNet {
+    time_embed: StepEmbedding,
+    nfe_embed: Option<StepEmbedding>,
+    input_blocks: Vec<Vec<Block>>,
+    middle_block: Vec<Block>,
+    output_blocks: Vec<Vec<Block>>,
+    out: Head,
+    #[module(skip)]
+    context_width: Option<usize>,
+    #[module(skip)]
+    keys: Keys,
+}
+
+/// A part; the network is lists of them.
+// There are some dozens of them, and what they hold is elsewhere.
+#[allow(clippy::large_enum_variant)]
+#[derive(Module, Debug)]
+enum Block {
+    Stem(Conv2d),
+    Residual(Residual),
+    Pixels(PixelAttention),
+    Text(SpatialTransformer),
+    Down(Downsample),
+    Up(Upsample),
+}
+
+/// Doubling, then a convolution.
+#[derive(Module, Debug)]
+struct Upsample {
+    conv: Conv2d,
+}
+
+/// Norm, SiLU and convolution to the channels of the latents.
+#[derive(Module, Debug)]
+struct Head {
+    norm: GroupNorm,
+    conv: Conv2d,
+}
+
+impl LatentUNet {
+    /// Builds the network with all weights zero and norms one; `config` must have passed [`LatentUNetConfig::check`].
+    pub(crate) fn new(config: &LatentUNetConfig, device: &Device) -> Self {
+        let (network, keys) = build(NAME, DRAW, device, |site| Self::at(config, site));
+        Self { keys, ..network }
+    }
+
+    /// Every entry of the state dict.
+    pub(super) fn listed(config: &LatentUNetConfig) -> Vec<Key> {
+        outline(NAME, DRAW, |site| Self::at(config, site))
+    }
+
+    fn at(config: &LatentUNetConfig, site: &Site<'_>) -> Self {
+        let all = config.outline();
+        let entry = |layers: &[Layer], site: &Site<'_>| -> Vec<Block> {
+            let blocks = layers.iter().enumerate();
+            blocks
+                .map(|(j, layer)| Block::new(layer, config, &site.at(j)))
+                .collect()
+        };
+        let entries = |all: &[Vec<Layer>], name| {
+            let entries = all.iter().enumerate();
+            entries
+                .map(|(i, layers)| entry(layers, &site.at(name).at(i)))
+                .collect()
+        };
+        let width = config.model_channels;
+        let last = width * config.channel_multipliers[0];
+        let embed = |site: &Site<'_>| {
+            StepEmbedding::new(
+                width,
+                config.embedding(),
+                ["0", "2"].map(|layer| site.at(layer)),
+            )
+        };
+        Self {
+            // In the order of official files, which is not that of the fields.
+            time_embed: embed(&site.at("time_embed")),
+            nfe_embed: config
+                .step_branch
+                .then(|| embed(&site.step().at("nfe_embed"))),
+            input_blocks: entries(&all.input, "input_blocks"),
+            output_blocks: entries(&all.output, "output_blocks"),
+            middle_block: entry(&all.middle, &site.at("middle_block")),
+            out: Head {
+                norm: GroupNorm::with_groups(last, GROUPS, EPSILON, &site.at("out.0")),
+                conv: {
+                    let site = site.at("out.2").zero();
+                    Conv2d::new(last, config.channels, 3, Resample::Keep, &site)
+                },
+            },
+            context_width: config.context_width(),
+            keys: Keys::default(),
+        }
+    }
+
+    /// The embedding of the number of timestamps, `[1, embedding]`; `None` without a step branch. [SFD Sec. 3.3]
+    fn embed_steps(&self, timestamps: usize, dtype: DType, device: &Device) -> Option<Tensor<2>> {
+        let layers = self.nfe_embed.as_ref()?;
+        Some(layers.forward(timestamps, Endpoint::Excluded, dtype, device))
+    }
+}
+
+impl Parts for LatentUNet {
+    fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// `inputs.noise` is the time, 0 to 999, fractions allowed. A network that takes a text and
+    /// gets none sees one token of zeros.
+    fn tell<'a>(&self, latents: &Images, inputs: Inputs<'a>) -> Told<'a> {
+        let (dtype, device) = (latents.dtype(), latents.device());
+        let batch = latents.dims()[0];
+        let context = self.context_width.map(|width| match inputs.context {
+            Some(context) => {
+                let [_, tokens, width] = context.dims();
+                context.clone().cast(dtype).expand([batch, tokens, width])
+            }
+            None => Tensor::zeros([batch, 1, width], (&device, dtype)),
+        });
+        let endpoint = Endpoint::Excluded;
+        Told {
+            time: self
+                .time_embed
+                .embed(inputs.noise, endpoint, dtype, &device),
+            each: inputs.each(),
+            step: inputs
+                .steps
+                .and_then(|n| self.embed_steps(n, dtype, &device)),
+            context,
+            dropout: inputs.dropout,
+        }
+    }
+
+    /// The way from latents to the raw output, the predicted noise.
+    fn walk(&self) -> Walk<'_> {
+        let mut walk = Walk::new();
+        let mut x = START;
+        let mut kept = Vec::with_capacity(self.input_blocks.len());
+        for blocks in &self.input_blocks {
+            for block in blocks {
+                x = walk.then(x, |x, told| block.forward(x, told));
+            }
+            kept.push(x);
+        }
+        for block in &self.middle_block {
+            x = walk.then(x, |x, told| block.forward(x, told));
+        }
+        for blocks in &self.output_blocks {
+            for (i, block) in blocks.iter().enumerate() {
+                x = match if i == 0 { kept.pop() } else { None } {
+                    Some(skip) => {
+                        walk.add(&[x, skip], |both, told| block.forward(joined(both), told))
+                    }
+                    None => walk.then(x, |x, told| block.forward(x, told)),
+                };
+            }
+        }
+        walk.then(x, |x, _| {
+            let x = self.out.norm.forward(x, None, true);
+            self.out.conv.forward(x)
+        });
+        walk
+    }
+
+    fn step_embedding(&self, timestamps: usize, device: &Device) -> Option<Tensor<2>> {
+        self.embed_steps(timestamps, DType::F32, device)
+    }
+}
+
+impl Block {
+    fn new(layer: &Layer, config: &LatentUNetConfig, site: &Site<'_>) -> Self {
+        let &Layer { input, output, .. } = layer;
+        let conv = |resample, site: &Site<'_>| Conv2d::new(input, output, 3, resample, site);
+        match (layer.part, config.attention) {
+            (Part::Stem, _) => Self::Stem(conv(Resample::Keep, site)),
+            (Part::Down, _) => Self::Down(Downsample::new(output, site)),
+            (Part::Up, _) => Self::Up(Upsample {
+                conv: conv(Resample::Up(ResampleFilter::Box), &site.at("conv")),
+            }),
+            (Part::Residual, _) => Self::Residual(Residual::new(input, output, config, site)),
+            (Part::Attention, LatentAttention::Pixels { head_channels }) => {
+                Self::Pixels(PixelAttention::new(output, output / head_channels, site))
+            }
+            (
+                Part::Attention,
+                LatentAttention::Text {
+                    heads,
+                    width,
+                    depth,
+                },
+            ) => Self::Text(SpatialTransformer::new(output, heads, width, depth, site)),
+        }
+    }
+
+    fn forward(&self, x: Images, told: &Told<'_>) -> Images {
+        match self {
+            Self::Stem(conv) => conv.forward(x),
+            Self::Residual(block) => block.forward(x, told),
+            Self::Pixels(attention) => attention.forward(x),
+            Self::Text(transformer) => {
+                let context = told.context.as_ref();
+                transformer.forward(
+                    x,
+                    context.expect("a network that takes a text has been given one"),
+                )
+            }
+            Self::Down(down) => down.forward(x),
+            Self::Up(up) => up.conv.forward(x),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::law::filled;
+    use crate::network::{Network, NetworkConfig};
+    use crate::noise::{latents, latents_keyed};
+
+    fn text() -> NetworkConfig {
+        NetworkConfig::LatentUnet(LatentUNetConfig {
+            resolution: 8,
+            model_channels: 32,
+            channel_multipliers: vec![1, 2],
+            blocks: 1,
+            attention_factors: vec![2],
+            attention: LatentAttention::Text {
+                heads: 4,
+                width: 6,
+                depth: 1,
+            },
+            ..LatentUNetConfig::stable_diffusion()
+        })
+    }
+
+    fn tokens(batch: usize, count: usize) -> Tensor<3> {
+        let all = latents_keyed(0, 0, 0..batch as u64, [1, count, 6], &Device::flex());
+        all.reshape([batch, count, 6])
+    }
+
+    fn answer(network: &Network, images: &Images, context: Option<&Tensor<3>>) -> Vec<f32> {
+        let inputs = Inputs {
+            noise: &[12.5],
+            context,
+            ..Inputs::default()
+        };
+        let answer = network.forward(images.clone(), inputs);
+        assert_eq!(answer.dims(), images.dims());
+        answer.into_data().try_to_vec().unwrap()
+    }
+
+    fn difference(a: &[f32], b: &[f32]) -> f32 {
+        let pairs = a.iter().zip(b);
+        pairs.fold(0f32, |most, (a, b)| most.max((a - b).abs()))
+    }
+
+    #[test]
+    fn every_image_sees_its_own_text() {
+        let network = filled(&text(), 5);
+        let images = latents(&[1, 2], [4, 8, 8], &Device::flex());
+        let both = answer(&network, &images, Some(&tokens(2, 3)));
+        let size = both.len() / 2;
+        let first = answer(
+            &network,
+            &images.clone().narrow(0, 0, 1),
+            Some(&tokens(1, 3)),
+        );
+        // Roundings of f32 in some ten layers, with answers near 1.
+        assert!(difference(&first, &both[..size]) < 1e-5);
+        let one = answer(&network, &images, Some(&tokens(1, 3)));
+        assert!(difference(&one[..size], &both[..size]) < 1e-5);
+        assert!(difference(&one[size..], &both[size..]) > 1e-3);
+        // As many tokens as one likes, and no text is one of zeros.
+        let longer = answer(&network, &images, Some(&tokens(1, 9)));
+        assert!(difference(&longer, &one) > 1e-3);
+        let none = answer(&network, &images, None);
+        let zeros = Tensor::zeros([1, 1, 6], &Device::flex());
+        assert_eq!(none, answer(&network, &images, Some(&zeros)));
+    }
+
+    #[test]
+    fn latents_need_not_be_square() {
+        let config = text();
+        let network = filled(&config, 6);
+        for (shape, fits) in [([4, 4, 10], true), ([4, 5, 8], false), ([3, 8, 8], false)] {
+            assert_eq!(config.takes(shape), fits, "{shape:?}");
+        }
+        let images = latents(&[1], [4, 4, 10], &Device::flex());
+        let found = answer(&network, &images, Some(&tokens(1, 3)));
+        assert!(found.iter().all(|v| v.is_finite()));
+    }
+}

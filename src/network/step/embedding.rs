@@ -1,0 +1,49 @@
+//! The embedding of the number of timestamps, and of times. [SFD Sec. 3.3]
+
+use crate::layer::{Endpoint, Linear, sinusoid};
+use crate::parameter::Site;
+use burn::module::Module;
+use burn::tensor::{DType, Device, Tensor, activation};
+
+/// Two layers that embed the number of timestamps; in latent networks, two more embed the time.
+#[derive(Module, Debug)]
+pub(crate) struct StepEmbedding {
+    layer0: Linear,
+    layer1: Linear,
+}
+
+impl StepEmbedding {
+    /// From `waves` to `embedding` channels.
+    pub(crate) fn new(waves: usize, embedding: usize, sites: [Site<'_>; 2]) -> Self {
+        Self {
+            layer0: Linear::new(waves, embedding, &sites[0]),
+            layer1: Linear::new(embedding, embedding, &sites[1]),
+        }
+    }
+
+    /// The embedding `[1, embedding]` of a number of timestamps. [SFD Sec. 3.3]
+    pub(crate) fn forward(
+        &self,
+        steps: usize,
+        endpoint: Endpoint,
+        dtype: DType,
+        device: &Device,
+    ) -> Tensor<2> {
+        self.embed(&[steps as f64], endpoint, dtype, device)
+    }
+
+    /// The embedding `[values, embedding]` of any numbers, through its last SiLU.
+    pub(crate) fn embed(
+        &self,
+        values: &[f64],
+        endpoint: Endpoint,
+        dtype: DType,
+        device: &Device,
+    ) -> Tensor<2> {
+        let waves = self.layer0.weight.dims()[1];
+        let waves = sinusoid(values, waves, endpoint, dtype, device);
+        let each = values.len() > 1;
+        let hidden = activation::silu(self.layer0.forward_rows(waves, each));
+        activation::silu(self.layer1.forward_rows(hidden, each))
+    }
+}
