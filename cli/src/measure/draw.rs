@@ -6,8 +6,8 @@ use crate::screen::failure::wrong;
 use crate::screen::progress::Reporter;
 use crate::screen::signal;
 use anyhow::Context as _;
-use fewstep::data::Dataset;
-use fewstep::metric::{Features, Moments, PairedDistance, paired_distance};
+use fewstep::data::{Dataset, Pictures, Skipped};
+use fewstep::metric::{Extract, Moments, PairedDistance, paired_distance};
 use fewstep::{Device, Images};
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ use std::time::Instant;
 pub fn draw(
     generator: &Generator<'_>,
     seeds: &[u64],
-    features: &Features,
+    features: &dyn Extract,
     reporter: Reporter,
 ) -> anyhow::Result<Moments> {
     let mut collector = Collector::new(features, false, Vec::new());
@@ -149,6 +149,56 @@ pub fn read_into(
         progress.set(collector.count(), "");
     }
     progress.finish();
+    let found = collector.finish();
+    found
+        .map_err(|e| wrong(e.to_string()))
+        .context("the data set")
+}
+
+/// Collects the features of some pictures, each at its own size, as they are read.
+pub fn read_pictures_into(
+    mut collector: Collector<'_>,
+    pictures: &Pictures,
+    indices: &[usize],
+    skip_unreadable: bool,
+    (device, reporter): (&Device, Reporter),
+) -> anyhow::Result<FeatureSet> {
+    let mut progress = reporter.start("images of the data set", 0, indices.len() as u64);
+    let mut left_out: Vec<Skipped> = Vec::new();
+    for indices in indices.chunks(64) {
+        // Neighbours of one size go through the network together.
+        let mut together: Vec<u8> = Vec::new();
+        let mut shape = [0; 3];
+        let mut flush = |bytes: Vec<u8>, shape: [usize; 3]| -> anyhow::Result<()> {
+            if !bytes.is_empty() {
+                let features = collector.features();
+                collector.push(&features.extract_bytes(bytes, shape, device)?)?;
+            }
+            Ok(())
+        };
+        for picture in pictures.read(indices) {
+            match picture {
+                Ok(picture) if picture.shape == shape => together.extend(picture.bytes),
+                Ok(picture) => {
+                    flush(std::mem::replace(&mut together, picture.bytes), shape)?;
+                    shape = picture.shape;
+                }
+                Err(unreadable) if skip_unreadable => left_out.push(unreadable),
+                Err(Skipped { name, reason }) => {
+                    return Err(wrong(format!("{}: {reason}", name.display())));
+                }
+            }
+        }
+        flush(together, shape)?;
+        progress.set(collector.count(), "");
+    }
+    progress.finish();
+    if let Some(Skipped { name, reason }) = left_out.first() {
+        let (count, name) = (left_out.len(), name.display());
+        reporter.warn(format!(
+            "{count} images were left out, the first is {name}: {reason}"
+        ));
+    }
     let found = collector.finish();
     found
         .map_err(|e| wrong(e.to_string()))

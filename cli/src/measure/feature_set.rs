@@ -1,21 +1,27 @@
 //! Features of a set of images: their moments, over all and in blocks, and every vector where it is needed.
 
 use crate::screen::failure::wrong;
-use fewstep::metric::{Accumulator, Features, Moments, Vectors};
+use fewstep::feature::inception::LOGITS;
+use fewstep::metric::{Accumulator, Extract, InceptionScore, Moments, Vectors};
 use fewstep::noise::{Domain, Stream};
 
 /// Fewer images than this say little about a block.
 const FEWEST: usize = 20;
 
+/// Parts of the images that the inception score is taken of.
+const PARTS: usize = 10;
+
 /// Takes in features as they come.
 pub struct Collector<'a> {
-    features: &'a Features,
+    features: &'a dyn Extract,
     total: Accumulator,
     blocks: Vec<Accumulator>,
     /// The block of each image in the order in which they come; empty where there are no blocks.
     block_of: Vec<usize>,
     /// Every vector, if asked for.
     rows: Option<Vec<f32>>,
+    /// Class scores, if asked for, and of how many images.
+    score: Option<(InceptionScore, usize)>,
     seen: usize,
 }
 
@@ -28,12 +34,14 @@ pub struct FeatureSet {
     block_of: Vec<usize>,
     /// Empty unless asked for.
     rows: Vec<f32>,
+    /// The inception score and its standard deviation over ten parts, if asked for.
+    pub inception_score: Option<(f64, f64)>,
 }
 
 impl<'a> Collector<'a> {
     /// Keeps every vector if `keep`; `block_of` says which block each image belongs to, or is empty.
-    pub fn new(features: &'a Features, keep: bool, block_of: Vec<usize>) -> Self {
-        let empty = Accumulator::new(features.card.network.features);
+    pub fn new(features: &'a dyn Extract, keep: bool, block_of: Vec<usize>) -> Self {
+        let empty = Accumulator::new(features.size());
         let blocks = block_of.iter().max().map_or(0, |last| last + 1);
         Self {
             features,
@@ -41,19 +49,36 @@ impl<'a> Collector<'a> {
             total: empty,
             block_of,
             rows: keep.then(Vec::new),
+            score: None,
             seen: 0,
         }
     }
 
+    /// Takes the inception score of so many images, too.
+    pub fn with_score(mut self, images: usize) -> Self {
+        let score = InceptionScore::new(LOGITS, PARTS.min(images.max(1)));
+        self.score = Some((score, images));
+        self
+    }
+
     /// The network that the features come from.
-    pub fn features(&self) -> &'a Features {
+    pub fn features(&self) -> &'a dyn Extract {
         self.features
     }
 
     /// Adds the features of the next images.
     pub fn push(&mut self, features: &[f32]) -> Result<(), fewstep::Error> {
         self.total.push(features)?;
-        for row in features.chunks(self.features.card.network.features) {
+        if let Some((score, images)) = &mut self.score
+            && let Some(all) = self.features.scores(features)
+        {
+            let parts = PARTS.min(*images);
+            for (i, scores) in all.chunks(LOGITS).enumerate() {
+                let part = (self.seen + i) * parts / (*images).max(1);
+                score.push(part.min(parts.saturating_sub(1)), scores);
+            }
+        }
+        for row in features.chunks(self.features.size()) {
             if let Some(block) = self.block_of.get(self.seen) {
                 self.blocks[*block].push(row)?;
             }
@@ -72,13 +97,14 @@ impl<'a> Collector<'a> {
 
     /// All that was found.
     pub fn finish(self) -> Result<FeatureSet, fewstep::Error> {
-        let hash = &self.features.hash;
+        let hash = self.features.hash();
         let blocks = self.blocks.into_iter().map(|block| block.finish(hash));
         Ok(FeatureSet {
             moments: self.total.finish(hash)?,
             blocks: blocks.collect::<Result<_, _>>()?,
             block_of: self.block_of,
             rows: self.rows.unwrap_or_default(),
+            inception_score: self.score.map(|(score, _)| score.finish()),
         })
     }
 }
@@ -100,15 +126,13 @@ impl FeatureSet {
 /// Refuses pictures, `[channels, height, width]`, that features were not made for, before any is drawn. The texts name the
 /// pictures, the features, and what to do.
 pub fn check_shape(
-    features: &Features,
+    features: &dyn Extract,
     pictures: [usize; 3],
     [whose, which, remedy]: [&str; 3],
 ) -> anyhow::Result<()> {
-    let network = &features.card.network;
-    let made_for = [network.channels, network.size, network.size];
-    if pictures == made_for {
+    let Some(made_for) = features.only().filter(|made_for| *made_for != pictures) else {
         return Ok(());
-    }
+    };
     let text = |[channels, height, width]: [usize; 3]| format!("{channels} x {height} x {width}");
     Err(wrong(format!(
         "{whose} are {}, and {which} were made for {}: {remedy}",

@@ -5,7 +5,7 @@ use crate::screen::progress::{Progress, Reporter, figure};
 use clap::ValueEnum;
 use fewstep::Error;
 use fewstep::metric::{
-    KernelReference, Moments, Prdc, PrdcReference, Report, Vectors, frechet_distance,
+    FrechetReference, KernelReference, Moments, Prdc, PrdcReference, Report, Vectors,
 };
 use serde_json::{Map, Value, json};
 use std::sync::{Mutex, PoisonError};
@@ -19,12 +19,14 @@ pub enum Metric {
     Kernel,
     /// Precision, recall, density and coverage
     Prdc,
+    /// Inception score of the images alone; it needs --features inception
+    InceptionScore,
 }
 
 impl Metric {
     /// Whether means and covariances are not enough.
     pub fn needs_images(self) -> bool {
-        self != Self::Frechet
+        matches!(self, Self::Kernel | Self::Prdc)
     }
 
     /// As typed.
@@ -33,6 +35,7 @@ impl Metric {
             Self::Frechet => "frechet",
             Self::Kernel => "kernel",
             Self::Prdc => "prdc",
+            Self::InceptionScore => "inception-score",
         }
     }
 }
@@ -84,6 +87,8 @@ pub fn score(
     for metric in [Metric::Frechet, Metric::Kernel, Metric::Prdc] {
         if metrics.contains(&metric) {
             match metric {
+                // Of the images alone: found with their features.
+                Metric::InceptionScore => {}
                 Metric::Frechet => scores.push(frechet(reference, found)?),
                 Metric::Kernel => scores.push(kernel(reference, found, reporter)?),
                 Metric::Prdc => scores.extend(prdc(reference, found, nearest, reporter)?),
@@ -94,16 +99,15 @@ pub fn score(
 }
 
 fn frechet(reference: &Reference, found: &FeatureSet) -> anyhow::Result<Score> {
-    let to_reference = |moments: &Moments| frechet_distance(moments, reference.moments());
+    let sets: Vec<&Moments> = std::iter::once(&found.moments)
+        .chain(&found.blocks)
+        .collect();
+    let mut distances = FrechetReference::new(reference.moments()).distances(&sets)?;
     Ok(Score {
         key: "frechet",
         title: "Frechet distance",
-        value: to_reference(&found.moments)?,
-        blocks: found
-            .blocks
-            .iter()
-            .map(to_reference)
-            .collect::<Result<_, _>>()?,
+        value: distances.remove(0),
+        blocks: distances,
     })
 }
 

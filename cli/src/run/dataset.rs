@@ -25,10 +25,10 @@ pub struct DataArgs {
 pub struct ReadArgs {
     /// Cut and scale images of another size to the network's, instead of padding them
     #[arg(long)]
-    resize: bool,
+    pub resize: bool,
     /// Leave out images that cannot be read, and links that lead nowhere
     #[arg(long)]
-    skip_unreadable: bool,
+    pub skip_unreadable: bool,
     /// The colour under what is transparent: white, black, grey or #rrggbb
     #[arg(long, value_name = "COLOUR", default_value = "white", value_parser = colour)]
     background: [u8; 3],

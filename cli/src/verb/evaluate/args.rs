@@ -1,5 +1,6 @@
 //! What `fewstep evaluate` is told.
 
+use super::used::FeatureArgs;
 use crate::measure::feature_set::sensible;
 use crate::measure::score::Metric;
 use crate::model::latent::{PartArgs, PromptArgs};
@@ -19,6 +20,7 @@ Examples:
   fewstep evaluate fashion-mnist/ --split test --reference fashion-mnist/ --json
   fewstep evaluate student.safetensors --reference fashion-mnist/ --metrics frechet,kernel,prdc
   fewstep evaluate fashion-mnist/ --write-statistics statistics.safetensors
+  fewstep evaluate photos/ --reference weights/cifar10-32x32.npz --features inception
   fewstep evaluate sd-student.safetensors --prompts captions.csv --reference photos/ --features features.safetensors
 
 Pictures of latent models are decoded before they are measured; with --prompts, seed i shows prompt i.";
@@ -29,10 +31,10 @@ pub struct Verb {
     /// A model file (.safetensors, .pkl, .pt, .pth, .ckpt) or a folder of diffusers, or images: IDX files, a folder, or a
     /// zip of one
     pub file: PathBuf,
-    /// What to compare with: statistics (a .safetensors file), or images
+    /// What to compare with: statistics (ours, .npz with mu and sigma, or .pkl), or images
     #[arg(long, value_name = "FILE", required_unless_present_any = ["paired", "write_statistics"])]
     pub reference: Option<PathBuf>,
-    /// What to measure; all but frechet need a reference of images [default: frechet]
+    /// What to measure; kernel and prdc need a reference of images [default: frechet]
     #[arg(
         long,
         value_name = "LIST",
@@ -55,13 +57,10 @@ pub struct Verb {
     /// Which nearest neighbour the radii of precision, recall, density and coverage reach to
     #[arg(long, value_name = "K", default_value_t = 5, value_parser = whole::<usize>(1..))]
     pub nearest: usize,
-    /// The network whose features are compared [default: the bundled one for Fashion-MNIST]
-    #[arg(long, value_name = "FILE")]
-    pub features: Option<PathBuf>,
     /// Compare with this model's images of the same seeds, too
     #[arg(long, value_name = "TEACHER")]
     pub paired: Option<PathBuf>,
-    /// Keep the moments of the images' features
+    /// Keep the moments of the images' features, as .safetensors or .npz
     #[arg(long, value_name = "FILE")]
     pub write_statistics: Option<PathBuf>,
     /// Which part of FILE, if it is a data set with parts
@@ -72,6 +71,8 @@ pub struct Verb {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub network: FeatureArgs,
     #[command(flatten)]
     pub prompts: PromptArgs,
     #[command(flatten)]
@@ -94,6 +95,14 @@ const IMAGES: u64 = 10_000;
 const MOST_IMAGES: u64 = 10_000_000;
 
 impl Verb {
+    /// Whether the inception score is asked for.
+    pub fn scored(&self) -> bool {
+        let metrics = self.metrics.iter().flatten();
+        metrics
+            .into_iter()
+            .any(|metric| *metric == Metric::InceptionScore)
+    }
+
     /// The seeds to draw.
     pub fn seeds(&self) -> anyhow::Result<Vec<u64>> {
         let end = self.seeds.checked_add(self.images.unwrap_or(IMAGES));

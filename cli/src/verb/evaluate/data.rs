@@ -1,27 +1,30 @@
 //! The images of data sets, and the reference to compare with.
 
 use super::args::Verb;
+use super::used::Used;
 use crate::bundle::asset::Asset;
 use crate::context::Context;
-use crate::measure::draw::read_into;
+use crate::measure::draw::{read_into, read_pictures_into};
 use crate::measure::feature_set::{Collector, FeatureSet, pick, shuffled};
 use crate::measure::score::Reference;
 use crate::run::dataset::DataArgs;
 use crate::screen::failure::wrong;
-use fewstep::data::{Dataset, Split};
-use fewstep::metric::{Features, Moments};
+use fewstep::data::{Dataset, Pictures, Split};
+use fewstep::metric::Moments;
 use std::path::Path;
 
 /// Whether a reference holds moments, not images.
-pub fn is_safetensors(path: &Path) -> bool {
-    path.extension().is_some_and(|e| e == "safetensors")
+pub fn holds_statistics(path: &Path) -> bool {
+    let ends = ["safetensors", "npz", "pkl", "pickle"];
+    path.extension()
+        .is_some_and(|e| ends.iter().any(|end| e.eq_ignore_ascii_case(end)))
 }
 
 /// What FILE, a data set, comes to.
 pub fn of_data(
     verb: &Verb,
     keep: bool,
-    features: &Features,
+    features: &Used,
     context: &Context,
 ) -> anyhow::Result<FeatureSet> {
     if verb.paired.is_some() {
@@ -35,9 +38,11 @@ pub fn of_data(
     let data = open(verb, &verb.file, verb.split, features, context)?;
     let indices = taken("--images", verb.images, data.len(), (verb.seeds, 0))?;
     let blocks = shuffled(indices.len(), verb.blocks(indices.len()), verb.seeds);
-    let collector = Collector::new(features, keep, blocks);
-    let (device, reporter) = (&context.device, context.reporter);
-    read_into(collector, &data, &indices, device, reporter)
+    let mut collector = Collector::new(features.network(), keep, blocks);
+    if verb.scored() {
+        collector = collector.with_score(indices.len());
+    }
+    data.collect(collector, &indices, verb, context)
 }
 
 /// Pictures of a data set have no counterparts.
@@ -61,21 +66,69 @@ fn taken(
     }
 }
 
+/// Images of one size, or pictures at their own sizes for a network that takes those.
+enum Source {
+    Fitted(Dataset),
+    Plain(Pictures),
+}
+
+impl Source {
+    fn len(&self) -> usize {
+        match self {
+            Self::Fitted(data) => data.len(),
+            Self::Plain(pictures) => pictures.len(),
+        }
+    }
+
+    /// The features of some of them.
+    fn collect(
+        &self,
+        collector: Collector<'_>,
+        indices: &[usize],
+        verb: &Verb,
+        context: &Context,
+    ) -> anyhow::Result<FeatureSet> {
+        match self {
+            Self::Fitted(data) => {
+                read_into(collector, data, indices, &context.device, context.reporter)
+            }
+            Self::Plain(pictures) => {
+                let (skip, device) = (verb.read.skip_unreadable, &context.device);
+                read_pictures_into(
+                    collector,
+                    pictures,
+                    indices,
+                    skip,
+                    (device, context.reporter),
+                )
+            }
+        }
+    }
+}
+
 fn open(
     verb: &Verb,
     path: &Path,
     split: Split,
-    features: &Features,
+    features: &Used,
     context: &Context,
-) -> anyhow::Result<Dataset> {
-    let network = &features.card.network;
+) -> anyhow::Result<Source> {
+    let Some([channels, size, _]) = features.network().only() else {
+        if verb.read.resize {
+            return Err(wrong(
+                "--resize is not for --features inception, which takes pictures of any size and resizes them as \
+                 --features-resize says",
+            ));
+        }
+        return Ok(Source::Plain(Pictures::open(path, split)?));
+    };
     let data = DataArgs {
         data: path.into(),
         read: verb.read.clone(),
     };
-    let data = data.open(network.size, network.channels, split, context)?;
+    let data = data.open(size, channels, split, context)?;
     let coloured = data.report().coloured;
-    if network.channels == 1 && coloured > 0 {
+    if channels == 1 && coloured > 0 {
         return Err(wrong(format!(
             "{}: {coloured} of {} images have colour, and these features were made for grey ones: name others with --features \
              (`fewstep train` makes them, by a recipe of kind = \"features\")",
@@ -83,7 +136,7 @@ fn open(
             data.len()
         )));
     }
-    Ok(data)
+    Ok(Source::Fitted(data))
 }
 
 /// The reference: moments, or the features of images.
@@ -91,23 +144,23 @@ pub fn read_reference(
     verb: &Verb,
     path: &Path,
     keep: bool,
-    features: &Features,
+    features: &Used,
     context: &Context,
 ) -> anyhow::Result<Reference> {
-    if is_safetensors(path) {
+    if holds_statistics(path) {
         let default = path
             .file_name()
             .and_then(|n| n.to_str())
             .unwrap_or_default();
         let asset = Asset::find(Some(path), default)?;
-        return Ok(Reference::Statistics(Moments::read(asset.path())?));
+        let moments = features.adopt(path, Moments::read_any(asset.path())?)?;
+        return Ok(Reference::Statistics(moments));
     }
     let data = open(verb, path, Split::Train, features, context)?;
     let wanted = verb.reference_images;
     // Another pick than that of FILE, which may be the same data set.
     let indices = taken("--reference-images", wanted, data.len(), (0, 2))?;
-    let collector = Collector::new(features, keep, Vec::new());
-    let (device, reporter) = (&context.device, context.reporter);
-    let set = read_into(collector, &data, &indices, device, reporter)?;
+    let collector = Collector::new(features.network(), keep, Vec::new());
+    let set = data.collect(collector, &indices, verb, context)?;
     Ok(Reference::Images(set))
 }

@@ -14,7 +14,7 @@ use crate::output::Outputs;
 use crate::screen::failure::wrong;
 use crate::screen::say::say;
 use anyhow::Context as _;
-use data::{is_safetensors, of_data, read_reference, unpaired};
+use data::{holds_statistics, of_data, read_reference, unpaired};
 use fewstep::checkpoint::hash_file;
 use model::{Subject, is_model, of_model};
 use serde_json::{Map, Value, json};
@@ -38,13 +38,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     let features = features(verb, subject.as_ref(), context)?;
     // Before the images, which take longer.
     let reference = match (&verb.reference, &features) {
-        (Some(path), Some(features)) => Some(read_reference(
-            verb,
-            path,
-            keep,
-            features.network(),
-            context,
-        )?),
+        (Some(path), Some(features)) => Some(read_reference(verb, path, keep, features, context)?),
         _ => None,
     };
     let mut facts = Map::new();
@@ -52,9 +46,16 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     if let Some(features) = &features {
         features.record(&mut facts);
     }
-    let network = features.as_ref().map(Used::network);
+    let network = features.as_ref();
     let found = match (subject, network) {
-        (Some(subject), network) => of_model(verb, subject, keep, network, &mut facts, context)?,
+        (Some(subject), network) => of_model(
+            verb,
+            subject,
+            keep,
+            network.map(Used::network),
+            &mut facts,
+            context,
+        )?,
         (None, Some(network)) => Some(of_data(verb, keep, network, context)?),
         (None, None) => return Err(unpaired()),
     };
@@ -63,8 +64,9 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         let images = found.moments.count;
         facts.insert("images".into(), json!(images));
         if let Some(reference) = &reference {
+            let network = network.network();
             if metrics.contains(&Metric::Frechet)
-                && let Some(warning) = too_few(images, network.card.network.features)
+                && let Some(warning) = too_few(images, network.size())
             {
                 context.reporter.warn(warning);
             }
@@ -77,12 +79,25 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
             let scored = score(&metrics, reference, found, verb.nearest, context.reporter)?;
             record(&scored, images, &mut facts);
             scores = lines(&scored, images);
+            if let Some((mean, deviation)) = found.inception_score {
+                let score = json!({"mean": mean, "deviation": deviation});
+                facts.insert("inception_score".into(), score);
+                scores.push(format!(
+                    "inception score   {mean:.4} +- {deviation:.4} over ten parts"
+                ));
+            }
         }
     }
     // What was found first: what was asked for besides can still fail.
     print(verb, &facts, &scores)?;
     if let (Some(path), Some(found)) = (&verb.write_statistics, &found) {
-        found.moments.write(path)?;
+        match path
+            .extension()
+            .is_some_and(|end| end.eq_ignore_ascii_case("npz"))
+        {
+            true => found.moments.write_npz(path)?,
+            false => found.moments.write(path)?,
+        }
         if !verb.json {
             let hash = hash_file(path)?;
             say!("statistics        {} (SHA-256 {hash})", path.display());
@@ -98,7 +113,7 @@ fn features(
     context: &Context,
 ) -> anyhow::Result<Option<Used>> {
     if verb.reference.is_none() && verb.write_statistics.is_none() {
-        if let Some(path) = &verb.features {
+        if let Some(path) = &verb.network.features {
             let path = path.display();
             context.reporter.warn(format!(
                 "--features {path} is not used: --paired compares pixels; --reference is what features are for"
@@ -106,7 +121,12 @@ fn features(
         }
         return Ok(None);
     }
-    let used = Used::read(verb.features.as_deref(), &context.device)?;
+    let used = verb.network.read(context)?;
+    if verb.scored() && !used.takes_any() {
+        return Err(wrong(
+            "--metrics inception-score is for --features inception",
+        ));
+    }
     if let Some(subject) = subject {
         used.check(&verb.file, subject.pictures())?;
     }
@@ -118,7 +138,7 @@ fn check_reference(verb: &Verb, metrics: &[Metric]) -> anyhow::Result<()> {
     let Some(path) = verb
         .reference
         .as_deref()
-        .filter(|path| is_safetensors(path))
+        .filter(|path| holds_statistics(path))
     else {
         return Ok(());
     };

@@ -10,7 +10,7 @@ use crate::run::estimate::Need;
 use crate::screen::failure::wrong;
 use fewstep::checkpoint::{Card, Sampling, hash_file};
 use fewstep::import::{AutoencoderFile, Checkpoint, DIFFUSERS_FILE};
-use fewstep::metric::Features;
+use fewstep::metric::Extract;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
@@ -88,7 +88,7 @@ pub fn of_model(
     verb: &Verb,
     subject: Subject<'_>,
     keep: bool,
-    features: Option<&Features>,
+    features: Option<&dyn Extract>,
     facts: &mut Map<String, Value>,
     context: &Context,
 ) -> anyhow::Result<Option<FeatureSet>> {
@@ -143,6 +143,9 @@ pub fn of_model(
         Some(features) => {
             let blocks = stretches(seeds.len(), verb.blocks(seeds.len()));
             let mut collector = Collector::new(features, keep, blocks);
+            if verb.scored() {
+                collector = collector.with_score(seeds.len());
+            }
             let rate = draw_into(&mut collector, &generator, &seeds, context.reporter)?;
             facts.insert("images_per_second".into(), json!(rate));
             Some(collector.finish()?)

@@ -71,7 +71,7 @@ impl Target {
                 features,
                 reference,
             } => {
-                let drawn = draw(&generator, &seeds, features, context.reporter)?;
+                let drawn = draw(&generator, &seeds, features.as_ref(), context.reporter)?;
                 Ok(frechet_distance(&drawn, reference)?)
             }
             Self::Paired(theirs) => {
