@@ -145,3 +145,62 @@ pub(crate) fn row_major(
         _ => Err("lies column by column in more than two dimensions".into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `pickle.dumps({'fid': {'mu': [1.5, -2], 'sigma': [[2, 0.25], [0.5, 3]]}, 'n': 7, 'f4': [1, 2]}, protocol=4)` with numpy's
+    /// arrays, `sigma` column by column.
+    const PICKLE: &[&str] = &[
+        "80049547010000000000007d94288c03666964947d94288c026d75948c166e756d70792e5f636f72652e6d756c7469617272",
+        "6179948c0c5f7265636f6e7374727563749493948c056e756d7079948c076e6461727261799493944b008594430162948794",
+        "5294284b014b02859468078c0564747970659493948c02663894898887945294284b038c013c944e4e4e4affffffff4affff",
+        "ffff4b00749462894310000000000000f83f00000000000000c0947494628c057369676d6194680668094b008594680b8794",
+        "5294284b014b024b02869468138843200000000000000040000000000000e03f000000000000d03f00000000000008409474",
+        "9462758c016e944b078c02663494680668094b008594680b87945294284b014b02859468108c02663494898887945294284b",
+        "0368144e4e4e4affffffff4affffffff4b007494628943080000803f0000004094749462752e",
+    ];
+
+    fn read(bytes: &[u8]) -> Result<BTreeMap<String, Array>, Error> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("statistics.pkl");
+        std::fs::write(&path, bytes).unwrap();
+        pickled_arrays(&path)
+    }
+
+    #[test]
+    fn arrays_of_a_pickled_dictionary_are_read_as_data() {
+        let digits = PICKLE.concat();
+        let byte = |i: usize| u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).unwrap();
+        let bytes: Vec<u8> = (0..digits.len() / 2).map(byte).collect();
+        let arrays = read(&bytes).unwrap();
+        let names: Vec<&str> = arrays.keys().map(String::as_str).collect();
+        assert_eq!(names, ["f4", "fid/mu", "fid/sigma", "n"]);
+        assert_eq!(arrays["fid/mu"].values, [1.5, -2.0]);
+        assert_eq!(arrays["fid/sigma"].shape, [2, 2]);
+        assert_eq!(arrays["fid/sigma"].values, [2.0, 0.25, 0.5, 3.0]);
+        assert_eq!(arrays["f4"].values, [1.0, 2.0]);
+        assert_eq!(
+            (arrays["n"].shape.len(), &arrays["n"].values[..]),
+            (0, &[7.0][..])
+        );
+        // Numbers that are not the shape's, and what would run something.
+        let at = bytes.windows(4).position(|w| w == b"K\x02K\x02").unwrap();
+        let mut wrong = bytes.clone();
+        wrong[at + 1] = 3;
+        let message = read(&wrong).unwrap_err().to_string();
+        assert!(
+            message.contains("fid/sigma") && message.contains("32 bytes"),
+            "{message}"
+        );
+        let foreign = read(b"\x80\x03cos\nsystem\nX\x02\0\0\0ls\x85R.").unwrap_err();
+        assert!(matches!(foreign, Error::ForeignCode { .. }), "{foreign}");
+        assert!(
+            read(b"\x80\x03K\x01.")
+                .unwrap_err()
+                .to_string()
+                .contains("no dictionary")
+        );
+    }
+}
