@@ -46,6 +46,8 @@ pub trait Extract: Sync {
 }
 
 impl Extract for Features {
+    // The network's `size` is that of its images.
+    #[allow(clippy::misnamed_getters)]
     fn size(&self) -> usize {
         self.card.network.features
     }

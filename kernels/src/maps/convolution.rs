@@ -55,7 +55,7 @@ enum Weights {
     /// `[block of 16 output channels][tap][input channel][output channel]`, and whole blocks of biases.
     Packed(Vec<f32>, Vec<f32>),
     /// For devices that our kernels are not for.
-    Tensors(Tensor<4>, Tensor<1>),
+    Tensors(Box<(Tensor<4>, Tensor<1>)>),
 }
 
 impl Convolution {
@@ -91,13 +91,13 @@ impl Convolution {
                 bias.resize(blocks * WIDE, 0.0);
                 Weights::Packed(packed, bias)
             }
-            false => Weights::Tensors(
+            false => Weights::Tensors(Box::new((
                 Tensor::from_data(
                     TensorData::new(weight, [output, input, taps[0], taps[1]]),
                     device,
                 ),
                 Tensor::from_data(TensorData::new(bias, [output]), device),
-            ),
+            ))),
         };
         Self { kernel, weights }
     }
@@ -125,8 +125,9 @@ impl Convolution {
                 };
                 Maps::here(task.run(), dims)
             }
-            (Inner::There(x), Weights::Tensors(weight, bias)) => {
-                let x = x.clone().narrow(1, channels.start, channels.len());
+            (Inner::There(x), Weights::Tensors(tensors)) => {
+                let (weight, bias) = tensors.as_ref();
+                let x = x.as_ref().clone().narrow(1, channels.start, channels.len());
                 Maps::there(self.burn(x, weight.clone(), bias.clone()))
             }
             _ => panic!("maps and weights on different devices"),

@@ -16,7 +16,7 @@ pub(super) enum Inner {
     /// Row-major, channels last.
     Here(Vec<f32>),
     /// `[batch, channels, height, width]`.
-    There(Tensor<4>),
+    There(Box<Tensor<4>>),
 }
 
 /// Some channels of maps.
@@ -51,7 +51,7 @@ impl Maps {
     pub(super) fn there(tensor: Tensor<4>) -> Self {
         let [batch, channels, height, width] = tensor.dims();
         Self {
-            inner: Inner::There(tensor),
+            inner: Inner::There(Box::new(tensor)),
             dims: [batch, height, width, channels],
         }
     }
@@ -79,7 +79,7 @@ impl Maps {
         });
         let Some(here) = here.collect::<Option<Vec<_>>>() else {
             let tensors = parts.iter().map(|(maps, range)| match &maps.inner {
-                Inner::There(tensor) => tensor.clone().narrow(1, range.start, range.len()),
+                Inner::There(tensor) => tensor.as_ref().clone().narrow(1, range.start, range.len()),
                 Inner::Here(_) => panic!("maps on different devices"),
             });
             return Self::there(Tensor::cat(tensors.collect(), 1));
@@ -118,7 +118,7 @@ impl Maps {
                 images.flat_map_iter(mean).collect()
             }
             Inner::There(tensor) => {
-                let mean: Tensor<3> = tensor.clone().flatten::<3>(2, 3).mean_dim(2);
+                let mean: Tensor<3> = tensor.as_ref().clone().flatten::<3>(2, 3).mean_dim(2);
                 mean.into_data_dtype(DType::F32).iter::<f32>().collect()
             }
         }
@@ -131,7 +131,7 @@ impl Maps {
                 let last = TensorData::new(values, self.dims);
                 Tensor::<4>::from_data(last, &Device::flex()).permute([0, 3, 1, 2])
             }
-            Inner::There(tensor) => tensor,
+            Inner::There(tensor) => *tensor,
         }
     }
 }

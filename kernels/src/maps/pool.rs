@@ -39,7 +39,7 @@ impl Maps {
         let values = match &self.inner {
             Inner::Here(values) => values,
             Inner::There(x) => {
-                let x = x.clone().narrow(1, channels.start, channels.len());
+                let x = x.as_ref().clone().narrow(1, channels.start, channels.len());
                 return Self::there(match mean {
                     true => {
                         let options = AvgPoolOptions::new([SIDE; 2])

@@ -39,13 +39,16 @@ impl Named for Towers {
     }
 }
 
+/// What gives the values of a parameter by its name and dimensions, if there are any.
+type Weight<'a> = &'a mut dyn FnMut(&str, &[usize]) -> Option<Vec<f32>>;
+
 impl Clip {
     /// With weights that `weight` gives by the names of transformers.
     pub(super) fn new(
         config: ClipConfig,
         even_centre: bool,
         device: &Device,
-        weight: &mut dyn FnMut(&str, &[usize]) -> Option<Vec<f32>>,
+        weight: Weight<'_>,
     ) -> Result<Self, Error> {
         let device = device.clone().inner();
         let towers = Towers::blank(&config, &device)?;

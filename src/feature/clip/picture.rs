@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 /// Mean and standard deviation of the channels that every published model takes, of pixels in [0, 1].
 const MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
-const DEVIATION: [f32; 3] = [0.268_629_54, 0.261_302_58, 0.275_777_11];
+const DEVIATION: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
 
 /// Bits after the point of a weight, in sums of bytes that fit 32 bits.
 const BITS: u32 = 32 - 8 - 2;

@@ -36,7 +36,7 @@ enum Pool {
     /// The mean of channels of the first convolution: it is linear, so that it may come after.
     Mean(Range<usize>),
     /// A convolution of maxima.
-    Maximum(Convolution),
+    Maximum(Box<Convolution>),
 }
 
 /// Builds blocks and single convolutions.
@@ -119,7 +119,9 @@ impl Builder<'_, '_> {
         let rectified = channels;
         let pool = match pool {
             PoolPlan::Halve => Pool::Halve,
-            PoolPlan::Maximum => Pool::Maximum(self.single(&format!("{name}.branch_pool"))?),
+            PoolPlan::Maximum => {
+                Pool::Maximum(Box::new(self.single(&format!("{name}.branch_pool"))?))
+            }
             PoolPlan::Mean => {
                 let part = self.weights.take(&format!("{name}.branch_pool"))?;
                 let range = channels..channels + part.layer.output;

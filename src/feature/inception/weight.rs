@@ -27,10 +27,13 @@ pub(super) struct Folded {
     pub bias: Vec<f32>,
 }
 
+/// What gives the values of a tensor by its name and dimensions.
+type Read<'a> = Box<dyn Fn(&str, &[usize]) -> Result<Vec<f32>, Error> + 'a>;
+
 /// All weights of the network, read but for the kernels.
 pub(super) struct Weights<'a> {
     layers: BTreeMap<String, Layer>,
-    read: Box<dyn Fn(&str, &[usize]) -> Result<Vec<f32>, Error> + 'a>,
+    read: Read<'a>,
     /// SHA-256 of all values, once all are read.
     digest: Sha256,
 }
