@@ -84,7 +84,7 @@ fn pictures_of_any_size_are_measured_as_published() {
     );
 
     let wrong = world.fails("evaluate a --reference b.npz --resize", 2);
-    assert!(wrong.contains("2048") && wrong.contains("64"), "{wrong}");
+    assert!(wrong.contains("2048") && wrong.contains("128"), "{wrong}");
     for (what, word) in [
         (
             "a --reference b --inception inception.safetensors",
