@@ -30,7 +30,8 @@ fn fresh_weights_have_their_official_spread() {
                 continue;
             }
             let (last, norms) = if transformer {
-                let last = ["adaLN_", "final_layer.linear"].as_slice();
+                // The step branch begins as in the official networks, not at zero.
+                let last = ["adaLN_modulation", "final_layer.linear"].as_slice();
                 (last, [].as_slice())
             } else if p.name.contains("diffusion_model") {
                 let last = [".out_layers.3.", ".proj_out.", "model.out.2."].as_slice();
