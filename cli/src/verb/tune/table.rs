@@ -2,9 +2,9 @@
 
 use super::record::{Entry, Record};
 use super::space::Space;
-use crate::model::levels::list;
 use crate::run::recipe::{Kind, to_toml};
 use crate::screen::progress::figure;
+use fewstep::grid::SigmaGrid;
 use std::fmt::Write;
 
 /// One candidate in one line.
@@ -20,11 +20,17 @@ pub fn line(entry: &Entry, space: &Space) -> anyhow::Result<String> {
         "{} after {} trajectories (levels {}; {} substeps{free}; rate {:.2e}; growth {:.2})",
         said(entry),
         entry.trajectories,
-        list(grid.levels()),
+        levels(&grid),
         recipe.substeps,
         recipe.learning_rate,
         entry.candidate.growth
     ))
+}
+
+/// For people; the recipe has them in full.
+fn levels(grid: &SigmaGrid) -> String {
+    let levels: Vec<_> = grid.levels().iter().map(|level| figure(*level)).collect();
+    levels.join(", ")
 }
 
 fn said(entry: &Entry) -> String {
@@ -54,7 +60,7 @@ pub fn markdown(
             said(entry),
             entry.trajectories,
             entry.forwards,
-            list(grid.levels()),
+            levels(&grid),
             recipe.substeps,
             if recipe.analytic_first_step {
                 "yes"
