@@ -340,6 +340,55 @@ fn runs_go_on_where_the_disk_was_full() {
 }
 
 #[test]
+fn sweeps_and_the_demo_go_on_where_the_disk_was_full() {
+    let world = world();
+    let measured = "--features net.safetensors";
+    world.prints(&format!(
+        "evaluate data {measured} --write-statistics st.safetensors"
+    ));
+    let sweep = "title = 'x'\nrecipe = 'student.toml'\nteacher = 'teacher.safetensors'\nfeatures = 'net.safetensors'\n\
+                 reference = 'st.safetensors'\nimages = 20\npairs = 4\nseeds = [0, 1, 2, 3]\n[[run]]\nname = 'one'\n";
+    fs::write(world.path("half.toml"), sweep).unwrap();
+    let results = |folder: &str| {
+        let text = String::from_utf8(world.bytes(format!("{folder}/results.jsonl"))).unwrap();
+        let samples = |line: &str| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            (
+                line["identity"]["work"].to_string(),
+                line["samples"].to_string(),
+            )
+        };
+        text.lines().map(samples).collect::<BTreeMap<_, _>>()
+    };
+    let student = |folder: &str| {
+        let bytes = world.bytes(format!("{folder}/student.safetensors"));
+        BTreeMap::from([(format!("{:?}", &bytes[..]), String::new())])
+    };
+    let demo = format!(
+        "demo --teacher teacher.safetensors {measured} --reference st.safetensors --trajectories 400 --images 20"
+    );
+    let (first, second) = ("sweep half.toml".to_string(), demo);
+    type Found<'a> = &'a dyn Fn(&str) -> BTreeMap<String, String>;
+    let cases: [(&str, &str, &str, Found<'_>); 2] = [
+        (&first, "", "results.jsonl", &results),
+        (&second, "--resume", "state.safetensors", &student),
+    ];
+    for (run, again, sign, found) in cases {
+        world.prints(&format!("{run} --out whole"));
+        let said = blocked(&world, &format!("{run} --out out"), &|folder| {
+            folder.join(sign).exists()
+        });
+        let said = said.expect("it was faster");
+        assert!(said.contains("error: ") && said.contains("out"), "{said}");
+        world.prints(&format!("{run} --out out {again}"));
+        assert!(found("real") == found("whole"), "{run}");
+        for folder in ["real", "whole"] {
+            fs::remove_dir_all(world.path(folder)).unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_limit_that_cannot_suffice_is_said_before_the_start() {
     let world = World::new();
     // Seven million weights: 140 MB for a teacher, a student, its moments and gradients.
