@@ -19,6 +19,11 @@ pub fn wrong(message: impl Into<String>) -> anyhow::Error {
     anyhow::Error::new(Wrong(message.into()))
 }
 
+/// Whether a training ran away, which says something of its settings and nothing of the others'.
+pub fn diverged(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref::<Error>(), Some(Error::Diverged { .. }))
+}
+
 /// 2 for what the user typed, 1 for a run that failed.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     if error.is::<Wrong>() {

@@ -16,7 +16,7 @@ use crate::context::Context;
 use crate::measure::draw::too_few;
 use crate::model::seeds::Seeds;
 use crate::output::Outputs;
-use crate::screen::failure::wrong;
+use crate::screen::failure::{diverged, wrong};
 use crate::screen::say::say;
 use crate::screen::signal;
 use anyhow::bail;
@@ -274,12 +274,4 @@ impl Sweep<'_> {
         say!("{}", self.folder.display());
         Ok(())
     }
-}
-
-/// Whether a training ran away, which says something of its settings and nothing of the others'.
-fn diverged(error: &anyhow::Error) -> bool {
-    matches!(
-        error.downcast_ref::<fewstep::Error>(),
-        Some(fewstep::Error::Diverged { .. })
-    )
 }

@@ -191,7 +191,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         fs_err::remove_dir_all(&cache)?;
     }
     say!("{table}");
-    say!("{name} {}: {}", search.said(&best), path.display());
+    say!("{name} {}: {}", table::said(&best), path.display());
     Ok(ExitCode::SUCCESS)
 }
 

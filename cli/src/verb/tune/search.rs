@@ -10,7 +10,8 @@ use crate::model::latent::Parts;
 use crate::run::args::RunArgs;
 use crate::run::distillation::{PRODUCT, Start};
 use crate::run::drive::{Outcome, Tick};
-use crate::screen::progress::{Reporter, figure};
+use crate::screen::failure::diverged;
+use crate::screen::progress::Reporter;
 use crate::screen::signal::Stopped;
 use anyhow::Context as _;
 use fewstep::checkpoint::{Card, Model};
@@ -236,20 +237,4 @@ impl Search<'_> {
         }
         Ok(())
     }
-
-    /// A distance of this search, for people.
-    pub fn said(&self, entry: &Entry) -> String {
-        match entry.distance {
-            Some(distance) => figure(distance),
-            None => "ran away".into(),
-        }
-    }
-}
-
-/// Whether a training ran away, which says something of its settings only.
-fn diverged(error: &anyhow::Error) -> bool {
-    matches!(
-        error.downcast_ref::<fewstep::Error>(),
-        Some(fewstep::Error::Diverged { .. })
-    )
 }

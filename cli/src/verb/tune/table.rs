@@ -33,7 +33,8 @@ fn levels(grid: &SigmaGrid) -> String {
     levels.join(", ")
 }
 
-fn said(entry: &Entry) -> String {
+/// A distance for people.
+pub fn said(entry: &Entry) -> String {
     entry.distance.map_or_else(|| "ran away".into(), figure)
 }
 
