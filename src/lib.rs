@@ -9,6 +9,7 @@ pub mod denoiser;
 pub mod distill;
 pub mod error;
 pub mod feature;
+mod file;
 pub mod golden;
 pub mod grid;
 pub mod image;

@@ -1,8 +1,9 @@
 //! The card of a model file, and the model: card and weights together.
 
-use super::file::{File, Value, hash_bytes, hash_file, write_values};
+use super::file::{File, Value, write_values};
 use crate::Error;
 use crate::denoiser::{Guided, Preconditioned, Preconditioning};
+use crate::file::{hash_bytes, hash_file};
 use crate::grid::{SigmaGrid, Spacing};
 use crate::network::{NetworkConfig, gather, load, parameters};
 use crate::solver::SolverConfig;

@@ -2,18 +2,13 @@
 
 use crate::Error;
 use crate::data::foreign;
+use crate::file::{CARD, replace_file};
 use burn::tensor::{BoolStore, DType, Tensor, TensorData};
 use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, View};
-use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::io::{Read, Write};
 use std::path::Path;
-use tempfile::NamedTempFile;
-
-/// The metadata key of our JSON text.
-const KEY: &str = "fewstep";
 
 /// The contents of a safetensors file.
 #[derive(Clone, Debug, Default)]
@@ -55,7 +50,7 @@ impl File {
         }
         Ok(Self {
             tensors,
-            json: metadata.remove(KEY),
+            json: metadata.remove(CARD),
             metadata,
         })
     }
@@ -98,7 +93,7 @@ impl File {
 
 /// Our text as metadata.
 fn header(json: Option<&String>) -> Option<HashMap<String, String>> {
-    json.map(|json| HashMap::from([(KEY.to_string(), json.clone())]))
+    json.map(|json| HashMap::from([(CARD.to_string(), json.clone())]))
 }
 
 fn unserialisable(error: SafeTensorError) -> Error {
@@ -212,91 +207,6 @@ fn metadata(bytes: &[u8], path: &Path) -> Result<BTreeMap<String, String>, Error
     })?;
     let texts = header.metadata().iter().flatten();
     Ok(texts.map(|(k, v)| (k.clone(), v.clone())).collect())
-}
-
-/// Writes to a temporary file in the same folder, syncs it, and renames it over `path`.
-///
-/// # Errors
-/// [`Error::File`] for a full disk or an unwritable folder; what was at `path` is then untouched.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    write_in_parts(path, &mut |put| put(bytes))
-}
-
-/// Takes the next part of a file.
-pub(crate) type Put<'a> = dyn FnMut(&[u8]) -> Result<(), Error> + 'a;
-
-/// As [`write_atomically`], of a file whose bytes `parts` gives one after the other.
-pub(crate) fn write_in_parts(
-    path: &Path,
-    parts: &mut dyn FnMut(&mut Put<'_>) -> Result<(), Error>,
-) -> Result<(), Error> {
-    replace_file(path, &mut |file| {
-        parts(&mut |bytes| file.write_all(bytes).map_err(Error::file("write", path)))
-    })
-}
-
-/// Writes to a temporary file in the same folder, syncs it, and renames it over `path`.
-fn replace_file(
-    path: &Path,
-    fill: &mut dyn FnMut(&mut NamedTempFile) -> Result<(), Error>,
-) -> Result<(), Error> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    std::fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".fewstep-").suffix(".tmp");
-    let mut file = builder
-        .tempfile_in(folder)
-        .map_err(Error::file("create a file in", folder))?;
-    fill(&mut file)?;
-    // By its name: what has it now need not be what was opened.
-    std::fs::File::open(file.path())
-        .and_then(|file| file.sync_all())
-        .map_err(Error::file("write", path))?;
-    #[cfg(unix)]
-    {
-        // A temporary file is private; what replaces a model file should be readable as the old one was.
-        use std::os::unix::fs::PermissionsExt;
-        let mode = std::fs::metadata(path).map_or(0o644, |m| m.permissions().mode());
-        let mode = std::fs::Permissions::from_mode(mode);
-        std::fs::set_permissions(file.path(), mode).map_err(Error::file("write", path))?;
-    }
-    file.persist(path)
-        .map_err(|e| Error::file("rename a file to", path)(e.error))?;
-    // The rename itself must survive a power cut as well.
-    #[cfg(unix)]
-    std::fs::File::open(folder)
-        .and_then(|f| f.sync_all())
-        .map_err(Error::file("write", folder))?;
-    Ok(())
-}
-
-/// SHA-256 of a file, in hexadecimal.
-///
-/// # Errors
-/// [`Error::File`] if it cannot be read.
-pub fn hash_file(path: &Path) -> Result<String, Error> {
-    let mut file = std::fs::File::open(path).map_err(Error::file("read", path))?;
-    let mut digest = Sha256::new();
-    let mut part = vec![0; 1 << 20];
-    loop {
-        let len = file.read(&mut part).map_err(Error::file("read", path))?;
-        if len == 0 {
-            return Ok(hexadecimal(&digest.finalize()));
-        }
-        digest.update(&part[..len]);
-    }
-}
-
-/// SHA-256 of some bytes, in hexadecimal.
-pub fn hash_bytes(bytes: &[u8]) -> String {
-    hexadecimal(&Sha256::digest(bytes))
-}
-
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn burn_type(dtype: Dtype) -> Option<DType> {

@@ -9,9 +9,9 @@ mod file;
 mod fold;
 mod state;
 
+pub use crate::file::{hash_bytes, hash_file, write_atomically};
 pub use card::{Card, Kind, Model, Sampling, kind_name};
 pub(crate) use card::{IN_MEMORY, check_guidance, is_unguided, recipe_json};
-pub use file::{File, hash_bytes, hash_file, write_atomically};
-pub(crate) use file::{hexadecimal, write_in_parts};
+pub use file::File;
 pub use state::{Progress, State};
 pub(crate) use state::{card_of_state, same_data};

@@ -1,6 +1,7 @@
 //! What tells a data set from another.
 
 use super::Dataset;
+use crate::file::hexadecimal;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -24,8 +25,7 @@ impl Dataset {
         for label in self.labels.iter().flatten() {
             digest.update((*label as u64).to_le_bytes());
         }
-        let bytes = digest.finalize();
-        bytes.iter().map(|b| format!("{b:02x}")).collect()
+        hexadecimal(&digest.finalize())
     }
 }
 

@@ -1,9 +1,9 @@
 //! The texts of a distillation, as the tokens that a text encoder made of them.
 
 use super::Condition;
+use crate::file::hash_bytes;
 use crate::{Error, noise};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use sha2::{Digest, Sha256};
 use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::Arc;
@@ -47,11 +47,7 @@ impl ContextSource for Held {
 
 /// SHA-256 of some numbers, in hexadecimal.
 fn hash(tokens: &Tensor<3>) -> String {
-    hexadecimal(Sha256::digest(tokens.to_data().as_bytes()).as_slice())
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hash_bytes(tokens.to_data().as_bytes())
 }
 
 /// A list of texts to draw from, and the one that guidance moves away from.
@@ -105,7 +101,7 @@ impl Contexts {
     pub fn digest(&self) -> String {
         let negative = self.negative.as_ref().map(hash).unwrap_or_default();
         let text = format!("{} {negative}", self.all.digest());
-        hexadecimal(Sha256::digest(text.as_bytes()).as_slice())
+        hash_bytes(text.as_bytes())
     }
 
     /// Adds to a condition the texts of some samples of a round: each a function of the seed, the round and its own number

@@ -1,6 +1,7 @@
 //! Teacher trajectories on disk: a second run from the same teacher skips what costs most.
 
-use crate::checkpoint::{File, hash_bytes};
+use crate::checkpoint::File;
+use crate::file::hash_bytes;
 use crate::{Error, Images};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
@@ -246,5 +247,5 @@ fn hash(states: &[TensorData]) -> String {
     for state in states {
         digest.update(state.as_bytes());
     }
-    crate::checkpoint::hexadecimal(&digest.finalize())
+    crate::file::hexadecimal(&digest.finalize())
 }

@@ -2,7 +2,7 @@
 
 mod read;
 
-use crate::checkpoint::write_atomically;
+use crate::file::write_atomically;
 use crate::{Error, Images};
 use burn::tensor::DType;
 use std::path::Path;

@@ -158,6 +158,6 @@ impl Part {
             digest.update(format!("{name} {} {:?}\n", info.scalar, info.shape));
             digest.update(self.checkpoint.bytes(from)?);
         }
-        Ok(crate::checkpoint::hexadecimal(&digest.finalize()))
+        Ok(crate::file::hexadecimal(&digest.finalize()))
     }
 }

@@ -1,7 +1,7 @@
 //! Where bytes come from: a file that is read in pieces, or memory. Nothing here trusts a length.
 
 use crate::Error;
-use crate::checkpoint::{hash_bytes, hash_file};
+use crate::file::{hash_bytes, hash_file};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};

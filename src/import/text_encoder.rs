@@ -118,7 +118,7 @@ impl TextEncoderFile {
     /// [`Error::File`].
     pub fn digest(&self) -> Result<String, Error> {
         let text = format!("{:?} {}", self.config, self.part.digest()?);
-        Ok(crate::checkpoint::hash_bytes(text.as_bytes()))
+        Ok(crate::file::hash_bytes(text.as_bytes()))
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::card::read_card;
 use super::network::{FeatureConfig, FeatureNetwork};
-use crate::checkpoint::{File, hash_file};
+use crate::checkpoint::File;
+use crate::file::hash_file;
 use crate::parameter::Differences;
 use crate::{Error, Images};
 use burn::tensor::{DType, Device, Tensor, TensorData};

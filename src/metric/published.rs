@@ -2,7 +2,7 @@
 
 use super::Moments;
 use crate::Error;
-use crate::checkpoint::write_atomically;
+use crate::file::write_atomically;
 use crate::import::{Array, numbers, pickled_arrays, row_major};
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -4,6 +4,7 @@ use super::bpe::Encoder;
 use super::split::{Part, chunks, clean, parts};
 use super::vocabulary::{SPECIAL, Vocabulary};
 use crate::Error;
+use crate::file::hexadecimal;
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
@@ -75,11 +76,10 @@ impl Tokenizer {
         for (a, b) in &vocabulary.merges {
             digest.update(format!("{a} {b}\n"));
         }
-        let digest = digest.finalize();
         Ok(Self {
             encoder: Encoder::new(vocabulary)?,
             special: [start?, end?],
-            digest: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+            digest: hexadecimal(&digest.finalize()),
             length: LENGTH,
         })
     }

@@ -14,11 +14,12 @@ use std::path::PathBuf;
 /// The modules from the bottom up: each may use itself and those before it.
 ///
 /// `network` is below `denoiser` because preconditioning makes one from the other; `data` knows neither networks nor
-/// samplers; `image` writes pictures as safely as `checkpoint` writes models; `golden` is on top because it checks
+/// samplers; `file` is at the ground, so that all is written as safely as models; `golden` is on top because it checks
 /// everything, and so is `workload`, because it uses all that has to be fast.
 const ORDER: &[&str] = &[
     "error",
     "setting",
+    "file",
     "grid",
     "noise",
     "data",

@@ -2,7 +2,7 @@
 
 use super::{BLOCKS, Perceptual, PerceptualConfig};
 use crate::Error;
-use crate::checkpoint::hash_bytes;
+use crate::file::hash_bytes;
 use crate::import::Checkpoint;
 use crate::parameter::Differences;
 use burn::tensor::{DType, Device, Tensor, TensorData};

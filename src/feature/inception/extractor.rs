@@ -3,7 +3,7 @@
 use super::network::{Found, Network};
 use super::resize::{Resize, SIDE};
 use super::weight::{CLASSES, WIDTH, Weights};
-use crate::checkpoint::hash_bytes;
+use crate::file::hash_bytes;
 use crate::import::Checkpoint;
 use crate::{Error, Images};
 use burn::tensor::{DType, Device};

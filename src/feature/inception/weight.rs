@@ -3,7 +3,7 @@
 use super::formula::formula;
 use super::layer::{Layer, layers};
 use crate::Error;
-use crate::checkpoint::hexadecimal;
+use crate::file::hexadecimal;
 use crate::import::Checkpoint;
 use crate::parameter::compare;
 use sha2::{Digest, Sha256};

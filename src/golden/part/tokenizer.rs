@@ -1,6 +1,6 @@
 //! The tokenizer, with a vocabulary that lies beside the case or that a variable of the environment names.
 
-use crate::checkpoint::hash_bytes;
+use crate::file::hash_bytes;
 use crate::golden::case::Case;
 use crate::golden::measure::Report;
 use crate::golden::measure::{Measure, Problem};

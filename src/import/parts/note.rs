@@ -1,7 +1,7 @@
 //! The file beside a model that says where its parts are.
 
 use crate::Error;
-use crate::checkpoint::write_atomically;
+use crate::file::write_atomically;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 

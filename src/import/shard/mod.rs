@@ -5,7 +5,7 @@ mod read;
 
 use super::source::Source;
 use crate::Error;
-use crate::checkpoint::hash_bytes;
+use crate::file::hash_bytes;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
