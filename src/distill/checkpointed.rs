@@ -6,11 +6,13 @@ use super::part::MicroBatch;
 use crate::Images;
 use crate::denoiser::Call;
 use crate::network::{Dropout, Gathered, Recorded};
-use crate::solver::{Euler, Evaluation, Solver, Step};
+use crate::solver::{Evaluation, Solver, Step};
 
 /// A step that was taken.
 pub(super) struct Taken {
     start: Images,
+    /// What the solver goes on from, without gradient.
+    past: Vec<Evaluation>,
     /// The network's answer.
     raw: Images,
     recorded: Recorded,
@@ -21,10 +23,17 @@ pub(super) struct Taken {
 
 impl Taken {
     /// Where the step ends, from the start and the network's answer.
-    fn end(&self, start: Images, raw: Images) -> Images {
+    fn end(
+        &self,
+        solver: &dyn Solver,
+        past: &[Evaluation],
+        start: Images,
+        raw: Images,
+    ) -> (Evaluation, Images) {
         let mut denoise = |images: Images, _| self.call.leave(images, raw.clone());
         let now = Evaluation::of(&mut denoise, start, self.step.from);
-        Euler.step(&mut |images, _| images, &[], &now, self.step)
+        let end = solver.step(&mut |images, _| images, past, &now, self.step);
+        (now, end)
     }
 }
 
@@ -32,14 +41,16 @@ impl Distiller {
     /// The end of step `index`, without autodiff, and the steps that its gradient goes through.
     pub(super) fn record(
         &self,
-        part: &MicroBatch,
+        part: &mut MicroBatch,
         levels: &[f64],
         index: usize,
     ) -> (Images, Vec<Taken>) {
         let network = &self.student().network;
-        let mut images = part.starts[self.first_step(index)].clone();
+        let first = self.first_step(index);
+        let mut images = part.starts[first].clone();
+        let mut said = part.said[..first].to_vec();
         let mut taken = Vec::new();
-        for index in self.first_step(index)..=index {
+        for index in first..=index {
             let step = Step::of(levels, index);
             let call = self.student().call(&[step.from]);
             let dropout = self.dropout(part, index);
@@ -47,15 +58,20 @@ impl Distiller {
             let (raw, recorded) = network.record(call.enter(images.clone()), inputs);
             let now = Taken {
                 start: images,
+                past: self.remembered(&said).to_vec(),
                 raw,
                 recorded,
                 call,
                 step,
                 dropout,
             };
-            images = now.end(now.start.clone(), now.raw.clone());
+            let (start, raw) = (now.start.clone(), now.raw.clone());
+            let (evaluation, end) = now.end(self.solver.as_ref(), &now.past, start, raw);
+            images = end;
+            said.push(evaluation);
             taken.push(now);
         }
+        part.said.extend(said.pop());
         (images, taken)
     }
 
@@ -70,7 +86,9 @@ impl Distiller {
         let leaf = |images: &Images| images.clone().autodiff().require_grad();
         for mut now in taken.into_iter().rev() {
             let (start, raw) = (leaf(&now.start), leaf(&now.raw));
-            let end = now.end(start.clone(), raw.clone());
+            let past = now.past.iter().map(|e| e.clone().map(Images::autodiff));
+            let past: Vec<_> = past.collect();
+            let (_, end) = now.end(self.solver.as_ref(), &past, start.clone(), raw.clone());
             let mut found = (end * gradient.autodiff()).sum().backward();
             let Some(of_raw) = raw.grad_remove(&mut found) else {
                 return;

@@ -29,6 +29,7 @@ use crate::denoiser::{Condition, Preconditioned};
 use crate::learner::{Learner, Trained};
 use crate::network::{Gathered, add_step_branch};
 use crate::sampler::Trajectory;
+use crate::solver::Solver;
 use crate::{Error, Images};
 use burn::module::Module;
 use burn::tensor::{DType, Device};
@@ -51,6 +52,7 @@ pub struct Distiller {
     student: Option<Preconditioned>,
     learner: Learner,
     criterion: Criterion,
+    solver: Box<dyn Solver>,
     round: u64,
 }
 
@@ -113,6 +115,7 @@ impl Distiller {
             },
             card,
             parent,
+            solver: recipe.student_solver.build()?,
             round: 0,
             recipe,
         })

@@ -2,6 +2,7 @@
 
 use crate::Images;
 use crate::denoiser::Condition;
+use crate::solver::Evaluation;
 use burn::tensor::Tensor;
 use std::ops::Range;
 
@@ -12,6 +13,8 @@ pub(super) struct MicroBatch {
     pub(super) images: Images,
     /// Where each step so far started.
     pub(super) starts: Vec<Images>,
+    /// What the student said at the start of each step so far, without gradient: what a solver with a memory goes on from.
+    pub(super) said: Vec<Evaluation>,
 }
 
 /// The images of the whole batch.

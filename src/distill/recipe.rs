@@ -81,6 +81,10 @@ pub struct Recipe {
     pub analytic_first_step: bool,
     /// The solver of the teacher's trajectory.
     pub teacher_solver: SolverConfig,
+    /// The solver of the student's steps, in training and in sampling: Euler's, as in the paper, or one that goes on from what the
+    /// student said in the steps before, at the same number of calls.
+    #[serde(skip_serializing_if = "is_euler")]
+    pub student_solver: SolverConfig,
     /// How closely the teacher's trajectories follow their class or text. At 1, as in the paper, the student can be guided
     /// when it is sampled, at twice the cost; a student of a guided teacher has the guidance in it. [CFG Eq. 6]
     #[serde(skip_serializing_if = "is_unguided")]
@@ -132,6 +136,10 @@ pub struct Recipe {
     pub changes: Vec<Change>,
 }
 
+fn is_euler(solver: &SolverConfig) -> bool {
+    *solver == SolverConfig::Euler {}
+}
+
 impl Default for Recipe {
     fn default() -> Self {
         Self {
@@ -153,6 +161,7 @@ impl Default for Recipe {
             sigma_min: 0.006,
             analytic_first_step: true,
             teacher_solver: SolverConfig::default(),
+            student_solver: SolverConfig::Euler {},
             teacher_guidance: 1.0,
             guidance: 1.0,
             prompts: None,
@@ -176,10 +185,10 @@ impl Default for Recipe {
 }
 
 impl Recipe {
-    /// How to sample from the student: Euler along the grid it is trained on. [SFD Sec. 3.2]
+    /// How to sample from the student: by its solver along the grid it is trained on. [SFD Sec. 3.2]
     pub fn sampling(&self) -> Sampling {
         Sampling {
-            solver: SolverConfig::Euler {},
+            solver: self.student_solver,
             steps: self.steps,
             spacing: self.spacing.settled(),
             sigma_max: self.sigma_max,
@@ -194,6 +203,7 @@ impl Recipe {
     /// How the teacher is sampled while the student takes `steps` steps.
     pub fn teacher_sampling(&self, teacher: &Card, steps: usize) -> Sampling {
         let fine = Sampling {
+            solver: self.teacher_solver,
             steps: steps * self.substeps,
             step_range: None,
             guidance: self.teacher_guidance,
@@ -207,7 +217,6 @@ impl Recipe {
             };
         }
         Sampling {
-            solver: self.teacher_solver,
             analytic_first_step: false,
             step_condition: false,
             ..fine

@@ -7,7 +7,7 @@ use crate::Images;
 use crate::denoiser::Condition;
 use crate::network::{Dropout, Gathered, add_gradients};
 use crate::sampler::Trajectory;
-use crate::solver::{Euler, Evaluation, Solver, Step};
+use crate::solver::{Evaluation, Step};
 use std::ops::Range;
 
 impl Distiller {
@@ -17,6 +17,7 @@ impl Distiller {
             condition: condition.samples(&samples),
             images: slice(start, &samples),
             starts: Vec::new(),
+            said: Vec::new(),
             samples,
         };
         let ranges = self.recipe.parts(start.dims()[0]);
@@ -45,7 +46,9 @@ impl Distiller {
         let mut calls = Vec::new();
         let images = if analytic {
             let now = Evaluation::analytic(part.images.clone(), levels[0]);
-            Euler.step(&mut |images, _| images, &[], &now, Step::of(levels, 0))
+            let end = (self.solver).step(&mut |images, _| images, &[], &now, Step::of(levels, 0));
+            part.said.push(now);
+            end
         } else if recipe.gradient_checkpointing {
             // Recorded by hand; what follows is recorded from here on.
             let images;
@@ -77,9 +80,12 @@ impl Distiller {
     }
 
     /// The end of step `index`, recorded from the start of the earliest step that the gradient goes through.
-    fn walk(&self, part: &MicroBatch, levels: &[f64], index: usize) -> Images {
-        let mut images = part.starts[self.first_step(index)].clone().autodiff();
-        for index in self.first_step(index)..=index {
+    fn walk(&self, part: &mut MicroBatch, levels: &[f64], index: usize) -> Images {
+        let first = self.first_step(index);
+        let mut images = part.starts[first].clone().autodiff();
+        let known = self.remembered(&part.said[..first]).iter();
+        let mut past: Vec<_> = known.map(|e| e.clone().map(Images::autodiff)).collect();
+        for index in first..=index {
             let step = Step::of(levels, index);
             let dropout = self.dropout(part, index);
             let mut denoise = |images: Images, sigma: f64| {
@@ -87,9 +93,18 @@ impl Distiller {
                     .denoise_each(images, &[sigma], &part.condition, dropout.as_ref())
             };
             let now = Evaluation::of(&mut denoise, images, step.from);
-            images = Euler.step(&mut denoise, &[], &now, step);
+            images = (self.solver).step(&mut denoise, self.remembered(&past), &now, step);
+            past.push(now);
+        }
+        if let Some(now) = past.pop() {
+            part.said.push(now.map(Images::without_autodiff));
         }
         images
+    }
+
+    /// The evaluations that a step goes on from, as the sampler keeps them.
+    pub(super) fn remembered<'a>(&self, said: &'a [Evaluation]) -> &'a [Evaluation] {
+        &said[said.len().saturating_sub(self.solver.history())..]
     }
 
     /// The earliest step that the gradient of step `index` goes through.
@@ -115,6 +130,8 @@ pub(super) mod tests {
     use crate::distill::{Recipe, TrajectorySource};
     use crate::network::law::filled;
     use crate::network::{NetworkConfig, SongUNetConfig, gradients};
+    use crate::sampler::Sampler;
+    use crate::solver::SolverConfig;
     use burn::module::Module;
     use burn::tensor::{DType, Device};
 
@@ -278,6 +295,66 @@ pub(super) mod tests {
             ..Recipe::default()
         });
         assert_eq!(more, two);
+    }
+
+    /// Where the student is after each step of the first round, and the gradients of the last.
+    fn ends(recipe: &Recipe) -> (Vec<Images>, Vec<f32>) {
+        let (teacher, device) = (teacher(), Device::flex());
+        let source = TrajectorySource::new(recipe, &teacher, &device).unwrap();
+        let mut student = Distiller::new(recipe.clone(), &teacher, String::new(), &device).unwrap();
+        let (target, condition) = source.round(0).unwrap();
+        let (mut ends, mut last) = (vec![target.states[0].clone()], Vec::new());
+        let mut report = |report: crate::distill::StepReport<'_>| {
+            ends.push((report.images)());
+            last = report.gradients.map(flat).unwrap_or_default();
+        };
+        student
+            .round_with(&target, &condition, &mut report)
+            .unwrap();
+        (ends, last)
+    }
+
+    #[test]
+    fn a_student_walks_in_training_as_it_is_sampled_with_any_solver() {
+        for solver in [
+            SolverConfig::Euler {},
+            SolverConfig::Ipndm { order: 2 },
+            toml::from_str("kind = 'deis'\norder = 3").unwrap(),
+            SolverConfig::default(),
+        ] {
+            let recipe = |steps: usize, gradient_checkpointing| Recipe {
+                seed: 4,
+                batch: 3,
+                micro_batch: Some(2),
+                steps: 4,
+                learning_rate: STILL,
+                student_solver: solver,
+                student_dropout: false,
+                gradient_steps: steps,
+                gradient_checkpointing,
+                ..Recipe::default()
+            };
+            let (ends, gradient) = ends(&recipe(1, false));
+            let model = teacher();
+            let sampling = recipe(1, false).sampling();
+            let (method, grid) = (sampling.solver.build().unwrap(), sampling.grid().unwrap());
+            let sampler = Sampler {
+                denoiser: &model.denoiser,
+                solver: method.as_ref(),
+                grid: &grid,
+                analytic_first_step: true,
+                denoise_to_zero: false,
+            };
+            let walked = sampler.trajectory(ends[0].clone(), &Condition::default());
+            for (trained, sampled) in ends.iter().zip(&walked.states) {
+                let values = |x: &Images| x.to_data().try_to_vec::<f32>().unwrap();
+                assert_close(&values(trained), &values(sampled));
+            }
+            let (_, checkpointed) = self::ends(&recipe(1, true));
+            assert_close(&checkpointed, &gradient);
+            let (_, further) = self::ends(&recipe(2, false));
+            assert!(far(&further, &gradient), "{solver}");
+        }
     }
 
     #[test]

@@ -64,6 +64,15 @@ impl Evaluation {
         }
     }
 
+    /// The same with other images, such as those that a gradient is wanted for.
+    pub(crate) fn map(self, other: impl Fn(Images) -> Images) -> Self {
+        Self {
+            sigma: self.sigma,
+            images: other(self.images),
+            denoised: other(self.denoised),
+        }
+    }
+
     /// The slope dx/dsigma = (x - D) / sigma, same shape as the images.
     pub fn direction(&self) -> Images {
         self.scaled_direction(1.0)

@@ -45,12 +45,43 @@ impl Recipe {
         check_guidance("teacher-guidance", self.teacher_guidance)?;
         self.adam.check()?;
         self.teacher_solver.build()?;
+        self.check_student_solver()?;
         self.spacing.check()?;
         self.check_steps()?;
         self.check_step_weights()?;
         self.check_combinations()?;
         self.check_changes()?;
         self.check_levels()
+    }
+
+    /// A step of a student, also of one that teaches, is one call, and ends where its distance is measured.
+    fn check_student_solver(&self) -> Result<(), Error> {
+        let of_teacher = self
+            .second_stage
+            .then_some(("teacher-solver", self.teacher_solver));
+        let of_student = ("student-solver", self.student_solver);
+        for (key, config) in of_teacher.into_iter().chain([of_student]) {
+            let corrects = matches!(config, SolverConfig::UniPc { .. });
+            if config.build()?.evaluations_per_step() > 1 || corrects {
+                return Err(incompatible(
+                    format!("{key}: {config}"),
+                    "a student's step, which is one call of the network with nothing mended afterwards",
+                    "take euler, ipndm, ipndm-v, deis or dpm-solver-pp",
+                ));
+            }
+        }
+        let solver = self.student_solver.build()?;
+        if solver.history() > 0 && self.gradient_checkpointing && self.gradient_steps > 1 {
+            return Err(incompatible(
+                format!("the student solver {}", self.student_solver),
+                format!(
+                    "gradient-checkpointing with gradient-steps = {}",
+                    self.gradient_steps
+                ),
+                "leave one of the three out: the gradient through what an earlier step said is not recorded",
+            ));
+        }
+        Ok(())
     }
 
     fn check_steps(&self) -> Result<(), Error> {
@@ -154,13 +185,6 @@ impl Recipe {
                 "second-stage = true",
                 "variable-steps",
                 "a second stage is for one number of steps",
-            ));
-        }
-        if self.second_stage && self.teacher_solver != (SolverConfig::Euler {}) {
-            return Err(incompatible(
-                "second-stage = true",
-                format!("the teacher solver {}", self.teacher_solver),
-                "a student is sampled with the solver it was distilled for; set teacher-solver = { kind = \"euler\" }",
             ));
         }
         Ok(())

@@ -153,6 +153,22 @@ fn combinations_that_make_no_sense_are_refused() {
             },
             "Heun",
         ),
+        (
+            Recipe {
+                student_solver: toml::from_str("kind = 'unipc'").unwrap(),
+                ..recipe()
+            },
+            "student-solver",
+        ),
+        (
+            Recipe {
+                student_solver: SolverConfig::Ipndm { order: 2 },
+                gradient_checkpointing: true,
+                gradient_steps: 2,
+                ..recipe()
+            },
+            "iPNDM(2)",
+        ),
     ];
     for (recipe, word) in bad {
         let message = recipe.check().unwrap_err().to_string();
