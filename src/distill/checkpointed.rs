@@ -48,7 +48,7 @@ impl Distiller {
         let network = &self.student().network;
         let first = self.first_step(index);
         let mut images = part.starts[first].clone();
-        let mut said = part.said[..first].to_vec();
+        let mut said = part.said_before(first).to_vec();
         let mut taken = Vec::new();
         for index in first..=index {
             let step = Step::of(levels, index);
@@ -71,7 +71,9 @@ impl Distiller {
             said.push(evaluation);
             taken.push(now);
         }
-        part.said.extend(said.pop());
+        if let Some(now) = said.pop() {
+            self.remember(part, now);
+        }
         (images, taken)
     }
 

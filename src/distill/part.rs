@@ -13,8 +13,15 @@ pub(super) struct MicroBatch {
     pub(super) images: Images,
     /// Where each step so far started.
     pub(super) starts: Vec<Images>,
-    /// What the student said at the start of each step so far, without gradient: what a solver with a memory goes on from.
+    /// What the student said at the start of each step so far, without gradient, if its solver has a memory.
     pub(super) said: Vec<Evaluation>,
+}
+
+impl MicroBatch {
+    /// What the student said before step `index`.
+    pub(super) fn said_before(&self, index: usize) -> &[Evaluation] {
+        &self.said[..index.min(self.said.len())]
+    }
 }
 
 /// The images of the whole batch.

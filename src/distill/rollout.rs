@@ -47,7 +47,7 @@ impl Distiller {
         let images = if analytic {
             let now = Evaluation::analytic(part.images.clone(), levels[0]);
             let end = (self.solver).step(&mut |images, _| images, &[], &now, Step::of(levels, 0));
-            part.said.push(now);
+            self.remember(part, now);
             end
         } else if recipe.gradient_checkpointing {
             // Recorded by hand; what follows is recorded from here on.
@@ -83,7 +83,7 @@ impl Distiller {
     fn walk(&self, part: &mut MicroBatch, levels: &[f64], index: usize) -> Images {
         let first = self.first_step(index);
         let mut images = part.starts[first].clone().autodiff();
-        let known = self.remembered(&part.said[..first]).iter();
+        let known = self.remembered(part.said_before(first)).iter();
         let mut past: Vec<_> = known.map(|e| e.clone().map(Images::autodiff)).collect();
         for index in first..=index {
             let step = Step::of(levels, index);
@@ -97,9 +97,16 @@ impl Distiller {
             past.push(now);
         }
         if let Some(now) = past.pop() {
-            part.said.push(now.map(Images::without_autodiff));
+            self.remember(part, now.map(Images::without_autodiff));
         }
         images
+    }
+
+    /// Keeps what the student said, where its solver will want it.
+    pub(super) fn remember(&self, part: &mut MicroBatch, said: Evaluation) {
+        if self.solver.history() > 0 {
+            part.said.push(said);
+        }
     }
 
     /// The evaluations that a step goes on from, as the sampler keeps them.
