@@ -3,8 +3,8 @@
 //! `cargo run --release --example 04_distil`
 
 use fewstep::Device;
-use fewstep::checkpoint::Model;
 use fewstep::distill::{Distiller, Recipe, TrajectorySource};
+use fewstep::model::Model;
 use std::path::Path;
 
 pub fn run(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {

@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release --example 05_sample_from_file`
 
-use fewstep::checkpoint::Model;
+use fewstep::model::Model;
 use fewstep::{Device, Request, image::Picture};
 use std::path::Path;
 

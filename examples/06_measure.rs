@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release --example 06_measure`
 
-use fewstep::checkpoint::Model;
+use fewstep::model::Model;
 use fewstep::{Device, Request, metric::paired_distance};
 use std::path::Path;
 

@@ -2,7 +2,7 @@
 //! do with them.
 
 use crate::Error;
-use crate::checkpoint::{Progress, State};
+use crate::model::{Progress, State};
 use crate::network::Network;
 use crate::optimizer::{Adam, AdamConfig, Average, finite};
 use crate::parameter::{Gathered, Named};

@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 
 pub mod autoencoder;
-pub mod checkpoint;
 pub mod data;
 pub mod denoiser;
 pub mod distill;
@@ -17,6 +16,7 @@ pub mod import;
 mod layer;
 mod learner;
 pub mod metric;
+pub mod model;
 pub mod network;
 pub mod noise;
 pub mod optimizer;
@@ -34,6 +34,9 @@ pub mod workload;
 pub use burn::tensor::Device;
 pub use error::Error;
 pub use fewstep_kernels::{OrExit, keep_freed_memory};
+/// What [`model`] was called before.
+#[doc(no_inline)]
+pub use model as checkpoint;
 pub use request::Request;
 
 /// A batch of images or latents, `[batch, channels, height, width]`.

@@ -5,10 +5,10 @@
 //! epsilon of 1 an update is as smooth a function of the gradient as plain descent, and every entry can be compared.
 
 use burn::tensor::Device;
-use fewstep::checkpoint::{Card, File, Kind, Model};
 use fewstep::data::{Dataset, Options};
 use fewstep::denoiser::Preconditioned;
 use fewstep::distill::{Distiller, Recipe, TrajectorySource};
+use fewstep::model::{Card, File, Kind, Model};
 use fewstep::network::{NetworkConfig, SongUNetConfig, load, parameters};
 use fewstep::optimizer::AdamConfig;
 use fewstep::teacher::{TeacherRecipe, Trainer};

@@ -10,9 +10,9 @@ mod student;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use fewstep::Error;
-use fewstep::checkpoint::Model;
 use fewstep::denoiser::Contexts;
 use fewstep::distill::{Distance, Distiller, Recipe, TrajectorySource};
+use fewstep::model::Model;
 use fewstep::network::{Precision, parameters};
 use fewstep::noise::{Domain, Stream};
 

@@ -7,10 +7,10 @@ mod latent;
 
 use burn::tensor::{Device, TensorData};
 use fewstep::autoencoder::{AutoencoderConfig, Bottleneck};
-use fewstep::checkpoint::File;
 use fewstep::import::{
     AutoencoderFile, Checkpoint, Export, Layout, TextEncoderFile, diffusers_settings, open,
 };
+use fewstep::model::File;
 use fewstep::network::{LatentAttention, NetworkConfig};
 use fewstep::text::TextEncoderConfig;
 use latent::teacher;

@@ -5,9 +5,9 @@ mod student;
 
 use burn::tensor::Device;
 use fewstep::Images;
-use fewstep::checkpoint::Model;
 use fewstep::denoiser::Condition;
 use fewstep::distill::{Distiller, Recipe, TrajectorySource};
+use fewstep::model::Model;
 use fewstep::network::parameters;
 use fewstep::noise::latents;
 use fewstep::sampler::{Sampler, Trajectory};

@@ -25,7 +25,7 @@ fn with_cache(recipe: &Recipe, folder: &Path) -> (Vec<u8>, Usage) {
     (bytes(&model), source.cache().unwrap().usage())
 }
 
-fn bytes(model: &fewstep::checkpoint::Model) -> Vec<u8> {
+fn bytes(model: &fewstep::model::Model) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.safetensors");
     model.write(&path).unwrap();

@@ -5,8 +5,8 @@ mod student;
 
 use burn::tensor::{Device, TensorData};
 use fewstep::Error;
-use fewstep::checkpoint::{File, Model, State};
 use fewstep::distill::{Distance, Distiller, Recipe, Schedule, Target, TrajectorySource};
+use fewstep::model::{File, Model, State};
 use fewstep::network::StepInit;
 use student::{distilled, run, several, short, teacher};
 

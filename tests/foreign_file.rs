@@ -10,8 +10,8 @@ mod latent;
 mod torch;
 
 use burn::tensor::{Device, TensorData};
-use fewstep::checkpoint::File;
 use fewstep::import::{AutoencoderFile, Checkpoint, TextEncoderFile, globals, open};
+use fewstep::model::File;
 use fewstep::network::parameters;
 use latent::teacher;
 use std::collections::BTreeMap;

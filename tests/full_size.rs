@@ -9,10 +9,10 @@
 mod foreign;
 
 use burn::tensor::Device;
-use fewstep::checkpoint::Model;
 use fewstep::denoiser::{Condition, one_hot};
 use fewstep::distill::{Distiller, Recipe, TrajectorySource};
 use fewstep::import::open;
+use fewstep::model::Model;
 use fewstep::network::{DhariwalUNetConfig, NetworkConfig, SongUNetConfig};
 use fewstep::noise;
 use fewstep::sampler::Sampler;

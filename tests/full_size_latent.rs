@@ -7,10 +7,10 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use fewstep::autoencoder::AutoencoderConfig;
-use fewstep::checkpoint::Model;
 use fewstep::denoiser::{Condition, Contexts, Guided, Preconditioning};
 use fewstep::distill::{Distiller, Recipe, TrajectorySource};
 use fewstep::grid::Spacing;
+use fewstep::model::Model;
 use fewstep::network::Precision;
 use fewstep::noise::{self, Domain, Stream};
 use fewstep::sampler::Sampler;

@@ -3,7 +3,7 @@
 //! The digests were taken before layers said their own names; a new one belongs to a new kind only.
 
 use burn::tensor::Device;
-use fewstep::checkpoint::hash_bytes;
+use fewstep::model::hash_bytes;
 use fewstep::network::{
     Decoder, DhariwalUNetConfig, Embedding, Encoder, LatentAttention, LatentUNetConfig, Network,
     NetworkConfig, ResampleFilter, SongUNetConfig, StepInit, TransformerConfig, add_step_branch,

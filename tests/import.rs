@@ -7,8 +7,8 @@ mod torch;
 
 use burn::tensor::Device;
 use fewstep::Error;
-use fewstep::checkpoint::{Kind, Model};
 use fewstep::import::{Checkpoint, Export, Format, Layout, Scalar, open};
+use fewstep::model::{Kind, Model};
 use fewstep::network::{
     Decoder, DhariwalUNetConfig, Encoder, NetworkConfig, SongUNetConfig, parameters,
 };

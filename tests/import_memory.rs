@@ -7,8 +7,8 @@ mod foreign;
 
 use burn::tensor::{Device, TensorData};
 use counting::{Counting, peak};
-use fewstep::checkpoint::File;
 use fewstep::import::{Checkpoint, Export, Layout, open};
+use fewstep::model::File;
 use fewstep::network::{NetworkConfig, SongUNetConfig};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};

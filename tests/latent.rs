@@ -4,10 +4,10 @@
 mod latent;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use fewstep::checkpoint::{Card, Model, State};
 use fewstep::denoiser::{Condition, Contexts, Denoiser, Guided, Preconditioning};
 use fewstep::distill::{Distiller, Recipe, TrajectoryCache, TrajectorySource};
 use fewstep::import::open;
+use fewstep::model::{Card, Model, State};
 use fewstep::noise::{Domain, Stream, latents};
 use fewstep::sampler::Sampler;
 use fewstep::{Error, Images};

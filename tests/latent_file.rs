@@ -4,9 +4,9 @@
 mod latent;
 
 use burn::tensor::{Device, TensorData};
-use fewstep::checkpoint::{File, Model};
 use fewstep::denoiser::Preconditioning;
 use fewstep::import::{Checkpoint, Export, Layout, diffusers_settings, open};
+use fewstep::model::{File, Model};
 use fewstep::network::parameters;
 use latent::{TEXT, table, teacher};
 use std::collections::BTreeMap;

@@ -1,10 +1,10 @@
 //! Every kind of network from a recipe to images: trained, written, read back, sampled from and distilled.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use fewstep::checkpoint::{Model, State};
 use fewstep::data::{Dataset, Options};
 use fewstep::denoiser::{Condition, Denoiser, Preconditioned, one_hot};
 use fewstep::distill::{Distiller, Recipe, TrajectorySource};
+use fewstep::model::{Model, State};
 use fewstep::network::{
     DhariwalUNetConfig, Network, NetworkConfig, StepInit, is_step_parameter, parameters, shapes,
 };

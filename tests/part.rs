@@ -3,9 +3,9 @@
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use fewstep::Error;
 use fewstep::autoencoder::{AutoencoderConfig, Bottleneck, Tiling};
-use fewstep::checkpoint::File;
 use fewstep::denoiser::{Condition, Contexts};
 use fewstep::import::{AutoencoderFile, TextEncoderFile};
+use fewstep::model::File;
 use fewstep::noise::{Domain, Stream};
 use fewstep::prompt::{EmbeddingCache, EmbeddingType};
 use fewstep::text::{TextEncoderConfig, Tokenizer};

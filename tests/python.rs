@@ -9,12 +9,12 @@ mod latent;
 mod torch;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use fewstep::checkpoint::Model;
 use fewstep::denoiser::Condition;
 use fewstep::distill::{Distiller, Recipe};
 use fewstep::import::{
     Checkpoint, DIFFUSERS_FILE, DIFFUSERS_SETTINGS, Export, Layout, diffusers_settings,
 };
+use fewstep::model::Model;
 use fewstep::network::{NetworkConfig, SongUNetConfig};
 use fewstep::noise::{Domain, Stream, latents};
 use fewstep::sampler::{Sampler, Trajectory};

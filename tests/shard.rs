@@ -11,11 +11,11 @@ mod torch;
 
 use burn::tensor::{DType, Device, TensorData};
 use fewstep::autoencoder::{AutoencoderConfig, Bottleneck};
-use fewstep::checkpoint::File;
 use fewstep::import::{
     AutoencoderFile, Checkpoint, Export, Layout, Scalar, TextEncoderFile, diffusers_settings,
     globals, open,
 };
+use fewstep::model::File;
 use fewstep::noise::{Domain, Stream};
 use fewstep::text::TextEncoderConfig;
 use latent::teacher;

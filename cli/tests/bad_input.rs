@@ -2,7 +2,7 @@
 
 mod support;
 
-use fewstep::checkpoint::File;
+use fewstep::model::File;
 use std::fs;
 use support::World;
 

@@ -2,7 +2,7 @@
 
 mod support;
 
-use fewstep::checkpoint::File;
+use fewstep::model::File;
 use serde_json::Value;
 use std::fs;
 use support::World;

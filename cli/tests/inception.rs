@@ -2,8 +2,8 @@
 
 mod support;
 
-use fewstep::checkpoint::File;
 use fewstep::feature::inception::{formula, layers};
+use fewstep::model::File;
 use image::{ImageBuffer, Luma, Rgb};
 use serde_json::Value;
 use std::path::Path;

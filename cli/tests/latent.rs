@@ -5,9 +5,9 @@ mod latent;
 mod support;
 
 use burn::tensor::{DType, Device, Tensor};
-use fewstep::checkpoint::File;
 use fewstep::image::Picture;
 use fewstep::import::AutoencoderFile;
+use fewstep::model::File;
 use latent::{LDM, SD, diffusers, ours};
 use serde_json::Value;
 use std::fs;

@@ -123,8 +123,8 @@ fn models_without_names_say_so() {
     let card = json["card"].as_object_mut().unwrap();
     card.remove("class-names").unwrap();
     let card = serde_json::to_string(&card).unwrap();
-    let file = fewstep::checkpoint::File::read(&world.path("teacher.safetensors")).unwrap();
-    let file = fewstep::checkpoint::File {
+    let file = fewstep::model::File::read(&world.path("teacher.safetensors")).unwrap();
+    let file = fewstep::model::File {
         json: Some(card),
         ..file
     };

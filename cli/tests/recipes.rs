@@ -8,10 +8,10 @@ mod latent;
 mod stages;
 mod support;
 
-use fewstep::checkpoint::Card;
 use fewstep::distill::Recipe;
 use fewstep::grid::Spacing;
 use fewstep::import::Checkpoint;
+use fewstep::model::Card;
 use fewstep::network::{DhariwalUNetConfig, NetworkConfig, SongUNetConfig};
 use indicatif::HumanCount;
 use std::fs;

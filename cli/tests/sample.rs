@@ -5,7 +5,7 @@ mod latent;
 mod support;
 
 use burn::tensor::{DType, TensorData};
-use fewstep::checkpoint::File;
+use fewstep::model::File;
 use std::collections::BTreeMap;
 use std::fs;
 use support::World;

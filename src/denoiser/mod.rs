@@ -170,7 +170,7 @@ pub trait Denoiser {
     ///
     /// # Panics
     /// A network's, for a condition that it does not take ([`Condition::check`] says why) and for images of another number
-    /// of channels, or of sides that it cannot halve. [`Model::sample`](crate::checkpoint::Model::sample) checks all of it.
+    /// of channels, or of sides that it cannot halve. [`Model::sample`](crate::model::Model::sample) checks all of it.
     fn denoise(&self, noisy: Images, sigma: f64, condition: &Condition) -> Images;
 }
 

@@ -1,7 +1,7 @@
 //! Teacher trajectories on disk: a second run from the same teacher skips what costs most.
 
-use crate::checkpoint::File;
 use crate::file::hash_bytes;
+use crate::model::File;
 use crate::{Error, Images};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};

@@ -2,7 +2,7 @@
 
 use super::Recipe;
 use crate::Error;
-use crate::checkpoint::Card;
+use crate::model::Card;
 
 /// Passes of one image through the network, over a whole run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,8 +87,8 @@ impl Recipe {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::Kind;
     use crate::grid::{Search, Spacing};
+    use crate::model::Kind;
     use crate::network::{NetworkConfig, SongUNetConfig};
     use crate::solver::SolverConfig;
 

@@ -1,8 +1,8 @@
 //! How well a student's single steps point where the teacher goes.
 
 use super::{Recipe, TrajectorySource};
-use crate::checkpoint::Model;
 use crate::denoiser::{Condition, Denoiser};
+use crate::model::Model;
 use crate::{Error, Images};
 use burn::tensor::Device;
 

@@ -24,9 +24,9 @@ pub use perceptual::{InputRange, Perceptual, PerceptualConfig};
 pub use recipe::{Recipe, Target};
 pub use target::{Cached, TrajectorySource};
 
-use crate::checkpoint::{Card, Kind, Model, Progress, State, recipe_json};
 use crate::denoiser::{Condition, Preconditioned};
 use crate::learner::{Learner, Trained};
+use crate::model::{Card, Kind, Model, Progress, State, recipe_json};
 use crate::network::{Gathered, add_step_branch};
 use crate::sampler::Trajectory;
 use crate::solver::Solver;

@@ -2,9 +2,9 @@
 
 use super::{Change, Distance, PerceptualConfig, Schedule, TrajectoryType};
 use crate::Error;
-use crate::checkpoint::{Card, Model, Sampling, is_unguided};
 use crate::denoiser::Preconditioned;
 use crate::grid::{SigmaGrid, Spacing};
+use crate::model::{Card, Model, Sampling, is_unguided};
 use crate::network::{Precision, StepInit};
 use crate::noise::{Domain, Stream};
 use crate::optimizer::{AdamConfig, average_decay};

@@ -132,9 +132,9 @@ impl Distiller {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::checkpoint::{Card, Kind, Model};
     use crate::denoiser::Preconditioned;
     use crate::distill::{Recipe, TrajectorySource};
+    use crate::model::{Card, Kind, Model};
     use crate::network::law::filled;
     use crate::network::{NetworkConfig, SongUNetConfig, gradients};
     use crate::sampler::Sampler;

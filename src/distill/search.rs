@@ -2,8 +2,8 @@
 
 use super::Recipe;
 use crate::Error;
-use crate::checkpoint::Model;
 use crate::grid::Spacing;
+use crate::model::Model;
 use crate::schedule::ScheduleSearch;
 use burn::tensor::Device;
 

@@ -2,8 +2,8 @@
 
 use super::cache::Key;
 use super::{Recipe, TrajectoryCache};
-use crate::checkpoint::{Card, Model};
 use crate::denoiser::{Condition, Contexts, Guided, Preconditioned, draw_round};
+use crate::model::{Card, Model};
 use crate::network::Precision;
 use crate::sampler::{Sampler, Trajectory};
 use crate::{Error, Images};

@@ -1,7 +1,7 @@
 //! Reading a golden case: nothing in the file is trusted.
 
-use crate::checkpoint::File;
 use crate::golden::measure::Problem;
+use crate::model::File;
 use crate::network::NetworkConfig;
 use crate::{Error, Images};
 use burn::tensor::{DType, Device, Tensor, TensorData};

@@ -1,7 +1,6 @@
 //! Traces of a distillation, replayed with the real [`Distiller`].
 
 use crate::Images;
-use crate::checkpoint::{Card, Kind, Model, Sampling};
 use crate::denoiser::{Condition, Preconditioned};
 use crate::distill::{Distiller, Recipe, TrajectorySource};
 use crate::golden::case::Case;
@@ -12,6 +11,7 @@ use crate::golden::model::{condition, denoiser, guidance, is_latent, table};
 use crate::golden::sampling::schedule::spacing;
 use crate::golden::sampling::solver::{configuration, states_error};
 use crate::grid::Spacing;
+use crate::model::{Card, Kind, Model, Sampling};
 use crate::network::{NetworkConfig, parameters};
 use crate::sampler::Trajectory;
 use crate::solver::SolverConfig;

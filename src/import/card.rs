@@ -2,8 +2,8 @@
 
 use super::{CARD, Checkpoint, Format};
 use crate::Error;
-use crate::checkpoint::{Card, Kind, Sampling, card_of_state};
 use crate::grid::Spacing;
+use crate::model::{Card, Kind, Sampling, card_of_state};
 use crate::network::NetworkConfig;
 use crate::solver::SolverConfig;
 use serde_json::{Map, Value, json};

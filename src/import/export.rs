@@ -3,8 +3,8 @@
 use super::scalar::Scalar;
 use super::{CARD, Checkpoint, diffusers};
 use crate::Error;
-use crate::checkpoint::Card;
 use crate::file::write_in_parts;
+use crate::model::Card;
 use crate::network::{Key, NetworkConfig};
 use safetensors::tensor::{Metadata, TensorInfo as Header};
 use serde_json::Value;

@@ -3,7 +3,7 @@
 
 use super::{CARD, Checkpoint, foreign};
 use crate::Error;
-use crate::checkpoint::card_of_state;
+use crate::model::card_of_state;
 use crate::network::{
     Decoder, EMBEDDING_MULTIPLIER, Embedding, Encoder, Family, NetworkConfig, Plan, ResampleFilter,
     Variant,

@@ -6,8 +6,8 @@
 use super::infer::Named;
 use super::{Checkpoint, diffusers};
 use crate::Error;
-use crate::checkpoint::{Card, Kind, Sampling};
 use crate::grid::{LogAlphaTable, Spacing};
+use crate::model::{Card, Kind, Sampling};
 use crate::network::{LatentAttention, LatentUNetConfig, NetworkConfig};
 use crate::solver::{Prediction, SolverConfig};
 use serde_json::Value;

@@ -44,7 +44,7 @@ pub use tensor::TensorInfo;
 pub use text_encoder::TextEncoderFile;
 
 use crate::Error;
-use crate::checkpoint::{Card, IN_MEMORY, Model};
+use crate::model::{Card, IN_MEMORY, Model};
 use burn::tensor::Device;
 use content::Content;
 use pickle::{Arena, Id, Policy};

@@ -2,8 +2,8 @@
 
 use super::Checkpoint;
 use crate::Error;
-use crate::checkpoint::{Card, Model};
 use crate::denoiser::Preconditioned;
+use crate::model::{Card, Model};
 use crate::network::{Key, Network, NetworkConfig, replace};
 use crate::parameter::Differences;
 use burn::tensor::{Device, Tensor, TensorData};

@@ -1,7 +1,7 @@
 //! The cards of the files that measuring reads.
 
 use crate::Error;
-use crate::checkpoint::File;
+use crate::model::File;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::path::Path;

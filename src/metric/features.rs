@@ -2,8 +2,8 @@
 
 use super::card::read_card;
 use super::network::{FeatureConfig, FeatureNetwork};
-use crate::checkpoint::File;
 use crate::file::hash_file;
+use crate::model::File;
 use crate::parameter::Differences;
 use crate::{Error, Images};
 use burn::tensor::{DType, Device, Tensor, TensorData};

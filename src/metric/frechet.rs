@@ -163,8 +163,8 @@ fn not_converged(error: String) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::File;
     use crate::metric::Accumulator;
+    use crate::model::File;
     use crate::noise::{Domain, Stream};
     use std::path::Path;
 

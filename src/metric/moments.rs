@@ -3,8 +3,8 @@
 use super::Features;
 use super::card::read_card;
 use crate::Error;
-use crate::checkpoint::File;
 use crate::data::Dataset;
+use crate::model::File;
 use burn::tensor::{Device, TensorData};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};

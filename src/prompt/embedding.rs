@@ -1,10 +1,10 @@
 //! Embeddings of prompts on disk: computed once, and read a few at a time after that.
 
 use crate::Error;
-use crate::checkpoint::File;
 use crate::denoiser::ContextSource;
 use crate::file::hash_bytes;
 use crate::import::TextEncoderFile;
+use crate::model::File;
 use crate::text::{TextEncoder, Tokenizer, Truncation};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! Images from a model of any kind, one for each seed: [`Model::sample`](crate::checkpoint::Model::sample) is the shortest way
+//! Images from a model of any kind, one for each seed: [`Model::sample`](crate::model::Model::sample) is the shortest way
 //! from a file to pictures.
 
 mod fault;

@@ -2,9 +2,9 @@
 
 use super::fault;
 use super::setting::Request;
-use crate::checkpoint::{Model, Sampling};
 use crate::denoiser::{Condition, Denoiser, Guided, Preconditioned, one_hot};
 use crate::grid::SigmaGrid;
+use crate::model::{Model, Sampling};
 use crate::sampler::Sampler;
 use crate::solver::Solver;
 use crate::{Error, Images};

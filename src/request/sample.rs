@@ -4,7 +4,7 @@ use super::fault;
 use super::plan::Plan;
 use super::setting::Request;
 use crate::autoencoder::{Autoencoder, Tiling};
-use crate::checkpoint::Model;
+use crate::model::Model;
 use crate::{Error, Images};
 use burn::tensor::Tensor;
 

@@ -1,8 +1,8 @@
 //! What can be asked for.
 
 use crate::autoencoder::Autoencoder;
-use crate::checkpoint::Sampling;
 use crate::denoiser::Contexts;
+use crate::model::Sampling;
 use crate::noise::Source;
 use std::num::NonZeroUsize;
 
@@ -11,7 +11,7 @@ use std::num::NonZeroUsize;
 /// Image i depends on seed i only, and on the text of that seed: not on the batch or the other seeds.
 #[derive(Clone, Default)]
 pub struct Request<'a> {
-    /// How to sample; `None` is as the card says. [`Card::sampling_with`](crate::checkpoint::Card::sampling_with) makes one
+    /// How to sample; `None` is as the card says. [`Card::sampling_with`](crate::model::Card::sampling_with) makes one
     /// for another number of network calls.
     pub sampling: Option<Sampling>,
     /// Where noise and classes come from.

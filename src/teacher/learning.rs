@@ -192,8 +192,8 @@ impl TeacherRecipe {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::Sampling;
     use crate::grid::Spacing;
+    use crate::model::Sampling;
     use crate::network::{NetworkConfig, SongUNetConfig};
     use crate::solver::SolverConfig;
 

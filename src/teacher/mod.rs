@@ -7,10 +7,10 @@ mod recipe;
 pub use change::TeacherChange;
 pub use recipe::TeacherRecipe;
 
-use crate::checkpoint::{Card, Kind, Model, Progress, State, recipe_json, same_data};
 use crate::data::Dataset;
 use crate::denoiser::{Condition, Preconditioned, one_hot};
 use crate::learner::{Learner, Trained};
+use crate::model::{Card, Kind, Model, Progress, State, recipe_json, same_data};
 use crate::network::{Dropout, Gathered, Network, add_gradients, gather, replace, shapes};
 use crate::noise::{self, Domain, Stream};
 use crate::{Error, Images};

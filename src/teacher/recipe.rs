@@ -2,8 +2,8 @@
 
 use super::TeacherChange;
 use crate::Error;
-use crate::checkpoint::Sampling;
 use crate::error::positive;
+use crate::model::Sampling;
 use crate::network::NetworkConfig;
 use crate::optimizer::{AdamConfig, average_decay};
 use serde::{Deserialize, Serialize};

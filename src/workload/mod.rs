@@ -5,9 +5,9 @@ mod preset;
 
 pub use preset::Preset;
 
-use crate::checkpoint::{Card, File, Kind, Model, recipe_json};
 use crate::denoiser::{Condition, Contexts, Denoiser, Preconditioned, one_hot};
 use crate::distill::{Distiller, Recipe, Round, TrajectorySource};
+use crate::model::{Card, File, Kind, Model, recipe_json};
 use crate::network::{Gathered, gather, gradients, parameters, replace};
 use crate::{Error, Images, noise};
 use burn::module::Module;

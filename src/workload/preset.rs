@@ -2,9 +2,9 @@
 
 use super::SEED;
 use crate::Error;
-use crate::checkpoint::{Card, Kind, Model, Sampling};
 use crate::denoiser::{Preconditioned, Preconditioning};
 use crate::grid::{LogAlphaTable, Spacing};
+use crate::model::{Card, Kind, Model, Sampling};
 use crate::network::{LatentUNetConfig, NetworkConfig, SongUNetConfig, replace};
 use crate::noise::{Domain, Stream};
 use crate::solver::SolverConfig;

@@ -33,7 +33,7 @@ const ORDER: &[&str] = &[
     "sampler",
     "schedule",
     "optimizer",
-    "checkpoint",
+    "model",
     "learner",
     "import",
     "feature",

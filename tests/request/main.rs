@@ -11,10 +11,10 @@ mod whole;
 
 use burn::tensor::{Device, Tensor};
 use fewstep::autoencoder::Tiling;
-use fewstep::checkpoint::{Card, Kind, Model};
 use fewstep::denoiser::{Condition, Preconditioned, one_hot};
 use fewstep::distill::Recipe;
 use fewstep::import::{Parts, open, open_bytes};
+use fewstep::model::{Card, Kind, Model};
 use fewstep::network::{NetworkConfig, load, parameters};
 use fewstep::noise::{Domain, Source, Stream, labels, latents};
 use fewstep::sampler::Sampler;

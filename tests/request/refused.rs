@@ -4,11 +4,11 @@ use super::latent::teacher_of;
 use super::{SEEDS, pixels, whole};
 use burn::tensor::{Device, Tensor};
 use fewstep::Request;
-use fewstep::checkpoint::Model;
 use fewstep::denoiser::{Condition, Contexts, one_hot};
 use fewstep::grid::Spacing;
 use fewstep::image::Picture;
 use fewstep::import::{NOTE, Parts};
+use fewstep::model::Model;
 use fewstep::noise::{self, Domain, Source, Stream, TorchCpu, TorchCuda, labels, latents};
 
 #[test]

@@ -1,4 +1,4 @@
-use fewstep::{Device, Request, checkpoint::Model, image::Picture};
+use fewstep::{Device, Request, model::Model, image::Picture};
 use std::path::Path;
 
 pub fn run() -> Result<(), fewstep::Error> {

@@ -1,10 +1,10 @@
 //! Small random teachers of latent models.
 
 use burn::tensor::{Device, TensorData};
-use fewstep::checkpoint::{Card, Kind, Model};
 use fewstep::denoiser::Preconditioned;
 use fewstep::distill::Recipe;
 use fewstep::grid::{LogAlphaTable, Spacing};
+use fewstep::model::{Card, Kind, Model};
 use fewstep::network::{LatentAttention, LatentUNetConfig, NetworkConfig, load, parameters};
 use fewstep::noise::{Domain, Stream};
 use fewstep::solver::{Prediction, SolverConfig};

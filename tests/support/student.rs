@@ -1,9 +1,9 @@
 //! A small random teacher and short distillations of it.
 
 use burn::tensor::{Device, TensorData};
-use fewstep::checkpoint::{Card, Kind, Model};
 use fewstep::denoiser::Preconditioned;
 use fewstep::distill::{Distiller, Recipe, TrajectorySource};
+use fewstep::model::{Card, Kind, Model};
 use fewstep::network::{NetworkConfig, SongUNetConfig, load, parameters};
 use fewstep::noise::{Domain, Stream};
 use std::path::Path;

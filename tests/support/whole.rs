@@ -2,8 +2,8 @@
 
 use burn::tensor::TensorData;
 use fewstep::autoencoder::{AutoencoderConfig, Bottleneck};
-use fewstep::checkpoint::File;
 use fewstep::import::{AutoencoderFile, Note};
+use fewstep::model::File;
 use fewstep::noise::{Domain, Stream};
 use fewstep::text::TextEncoderConfig;
 use std::collections::BTreeMap;

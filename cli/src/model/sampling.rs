@@ -5,7 +5,7 @@ use crate::model::levels::Levels;
 use crate::screen::failure::wrong;
 use crate::typed::value;
 use crate::typed::{real, whole};
-use fewstep::checkpoint::{Card, Kind, Sampling};
+use fewstep::model::{Card, Kind, Sampling};
 use fewstep::noise::Source;
 use fewstep::solver::SolverConfig;
 

@@ -4,7 +4,7 @@ use crate::run::folder::Folder;
 use crate::screen::progress::Reporter;
 use anyhow::Context as _;
 use fewstep::Error;
-use fewstep::checkpoint::State;
+use fewstep::model::State;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};

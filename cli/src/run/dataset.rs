@@ -5,8 +5,8 @@ use crate::run::folder::Folder;
 use crate::screen::progress::Reporter;
 use clap::Args;
 use fewstep::Error;
-use fewstep::checkpoint::State;
 use fewstep::data::{Dataset, LabelSource, Options, Padding, Split};
+use fewstep::model::State;
 use std::path::{Path, PathBuf};
 
 /// Which images to train on.

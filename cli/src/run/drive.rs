@@ -5,7 +5,7 @@ use crate::screen::command_line::resuming;
 use crate::screen::progress::{Progress, Reporter, figure};
 use crate::screen::signal;
 use fewstep::Error;
-use fewstep::checkpoint::State;
+use fewstep::model::State;
 use serde_json::json;
 use std::path::Path;
 use std::process::ExitCode;

@@ -6,7 +6,7 @@ use crate::run::recipe::first_difference;
 use crate::screen::failure::wrong;
 use crate::screen::progress::Reporter;
 use anyhow::Context;
-use fewstep::checkpoint::{State, write_atomically};
+use fewstep::model::{State, write_atomically};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};

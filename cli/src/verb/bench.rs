@@ -9,7 +9,7 @@ use crate::screen::say::say;
 use crate::typed::whole;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use fewstep::checkpoint::{Card, Model};
+use fewstep::model::{Card, Model};
 use fewstep::workload::{Preset, Workload};
 use fewstep::{Device, import};
 use serde_json::json;

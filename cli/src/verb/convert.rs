@@ -8,11 +8,11 @@ use crate::screen::say::say;
 use crate::typed::{real, whole};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use fewstep::checkpoint::{Card, write_atomically};
 use fewstep::import::{
     self, Checkpoint, DIFFUSERS_FILE, DIFFUSERS_SETTINGS, Export, Layout, Scalar,
     diffusers_settings,
 };
+use fewstep::model::{Card, write_atomically};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

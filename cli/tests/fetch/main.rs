@@ -8,7 +8,7 @@ mod support;
 #[path = "../support/web.rs"]
 mod web;
 
-use fewstep::checkpoint::hash_bytes;
+use fewstep::model::hash_bytes;
 use std::fs;
 use std::process::Output;
 use support::World;

@@ -5,7 +5,7 @@
 use super::support::World;
 use burn::tensor::{DType, TensorData};
 use fewstep::autoencoder::{AutoencoderConfig, Bottleneck};
-use fewstep::checkpoint::File;
+use fewstep::model::File;
 use fewstep::network::{LatentAttention, LatentUNetConfig, NetworkConfig};
 use fewstep::noise::{Domain, Stream};
 use fewstep::text::TextEncoderConfig;

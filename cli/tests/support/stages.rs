@@ -2,9 +2,9 @@
 
 use crate::support::World;
 use crate::{line, parse, recipe};
-use fewstep::checkpoint::Card;
 use fewstep::distill::Recipe;
 use fewstep::import::Checkpoint;
+use fewstep::model::Card;
 use indicatif::HumanCount;
 
 /// The paper's figures for one student at 2 to 5 evaluations, and for 1 evaluation after it, with their hours.

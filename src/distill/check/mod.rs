@@ -2,9 +2,9 @@
 
 use super::{Distance, Recipe, Target, TrajectoryType};
 use crate::Error;
-use crate::checkpoint::{Card, Kind, Sampling, check_guidance, recipe_json};
 use crate::error::positive;
 use crate::grid::Spacing;
+use crate::model::{Card, Kind, Sampling, check_guidance, recipe_json};
 use crate::network::Precision;
 use crate::solver::SolverConfig;
 use burn::tensor::{DType, Device};

@@ -260,7 +260,7 @@ fn files_are_understood_or_every_difference_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, tensors: BTreeMap<String, TensorData>| {
         let path = folder.path().join(name);
-        let file = crate::checkpoint::File {
+        let file = crate::model::File {
             tensors,
             ..Default::default()
         };

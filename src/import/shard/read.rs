@@ -2,11 +2,11 @@
 
 use super::{Shards, WHAT, find, index_of, is_plain, weight_map};
 use crate::Error;
-use crate::checkpoint::Kind;
 use crate::import::diffusers::FILES;
 use crate::import::foreign;
 use crate::import::source::Source;
 use crate::import::{Checkpoint, Format};
+use crate::model::Kind;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -4,8 +4,8 @@ use crate::screen::failure::wrong;
 use anyhow::Context as _;
 use clap::Args;
 use fewstep::Error;
-use fewstep::checkpoint::Card;
 use fewstep::import::{AutoencoderFile, Note, TextEncoderFile, places};
+use fewstep::model::Card;
 use fewstep::text::{TextEncoderConfig, Tokenizer};
 use std::path::{Path, PathBuf};
 

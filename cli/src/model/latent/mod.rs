@@ -13,7 +13,7 @@ pub use part::Parts;
 pub use text::{PromptArgs, Texts, Wanted};
 pub use training::{TrainingArgs, stand_in};
 
-use fewstep::checkpoint::Card;
+use fewstep::model::Card;
 
 /// Whether a model makes latents, which an autoencoder turns into pictures: those of discrete noise levels do.
 pub fn is_latent(card: &Card) -> bool {

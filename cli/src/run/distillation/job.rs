@@ -3,12 +3,12 @@
 use super::preview::Preview;
 use crate::run::drive::{Job, Measure};
 use fewstep::Error;
-use fewstep::checkpoint::State;
 use fewstep::distill::{Distiller, TrajectorySource};
+use fewstep::model::State;
 use std::path::Path;
 
 /// The file that a distillation makes.
-pub const PRODUCT: &str = fewstep::checkpoint::Kind::Student.file_name();
+pub const PRODUCT: &str = fewstep::model::Kind::Student.file_name();
 
 /// A distillation.
 pub(super) struct DistillJob<'a> {

@@ -4,8 +4,8 @@ use crate::model::generate::Generator;
 use crate::model::latent::{Parts, decode, is_latent};
 use crate::picture::sheet;
 use burn::tensor::Tensor;
-use fewstep::checkpoint::{Model, Sampling};
 use fewstep::distill::Recipe;
+use fewstep::model::{Model, Sampling};
 use fewstep::{Device, Images};
 use std::path::Path;
 

@@ -15,7 +15,7 @@ use crate::screen::failure::wrong;
 use crate::screen::say::say;
 use anyhow::Context as _;
 use data::{holds_statistics, of_data, read_reference, unpaired};
-use fewstep::checkpoint::hash_file;
+use fewstep::model::hash_file;
 use model::{Subject, is_model, of_model};
 use serde_json::{Map, Value, json};
 use std::process::ExitCode;

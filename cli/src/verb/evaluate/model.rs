@@ -8,9 +8,9 @@ use crate::model::generate::Generator;
 use crate::model::latent::{Finder, is_latent, takes_text};
 use crate::run::estimate::Need;
 use crate::screen::failure::wrong;
-use fewstep::checkpoint::{Card, Sampling, hash_file};
 use fewstep::import::{AutoencoderFile, Checkpoint, DIFFUSERS_FILE};
 use fewstep::metric::Extract;
+use fewstep::model::{Card, Sampling, hash_file};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 

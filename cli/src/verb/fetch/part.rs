@@ -3,7 +3,7 @@
 use super::manifest::Entry;
 use super::record::{Origin, Record};
 use anyhow::{Context as _, bail};
-use fewstep::checkpoint::hash_file;
+use fewstep::model::hash_file;
 use std::fs::{File, TryLockError};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};

@@ -2,7 +2,7 @@
 
 use crate::screen::failure::wrong;
 use anyhow::Context as _;
-use fewstep::checkpoint::write_atomically;
+use fewstep::model::write_atomically;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io::ErrorKind;

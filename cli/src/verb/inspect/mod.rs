@@ -8,9 +8,9 @@ use crate::screen::say::say;
 use anyhow::Context as _;
 use clap::Args;
 use fewstep::Error;
-use fewstep::checkpoint::{Card, hash_file, kind_name};
 use fewstep::denoiser::Preconditioning;
 use fewstep::import::{AutoencoderFile, Checkpoint, Format, Global, TextEncoderFile, globals};
+use fewstep::model::{Card, hash_file, kind_name};
 use fewstep::text::Tokenizer;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -343,7 +343,7 @@ fn model_facts(file: &Checkpoint, card: &Card) -> anyhow::Result<Vec<(&'static s
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fewstep::checkpoint::File;
+    use fewstep::model::File;
 
     #[test]
     fn files_are_told_apart() {

@@ -1,7 +1,7 @@
 //! What is known about a file, in lines for people.
 
 use super::network::network_lines;
-use fewstep::checkpoint::Sampling;
+use fewstep::model::Sampling;
 use fewstep::network::NetworkConfig;
 use serde_json::{Map, Value};
 

@@ -3,7 +3,7 @@
 use crate::run::recipe::first_difference;
 use crate::screen::failure::wrong;
 use anyhow::Context as _;
-use fewstep::checkpoint::{hash_bytes, write_atomically};
+use fewstep::model::{hash_bytes, write_atomically};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 

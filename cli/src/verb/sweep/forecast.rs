@@ -4,7 +4,7 @@ use super::measured::{Results, key};
 use super::setup::Sweep;
 use super::trial::{Trial, Work};
 use crate::screen::progress::duration;
-use fewstep::checkpoint::{Card, Kind};
+use fewstep::model::{Card, Kind};
 use indicatif::HumanCount;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

@@ -21,7 +21,7 @@ use crate::screen::say::say;
 use crate::screen::signal;
 use anyhow::bail;
 use clap::Args;
-use fewstep::checkpoint::write_atomically;
+use fewstep::model::write_atomically;
 use forecast::Forecast;
 use indicatif::HumanCount;
 use measured::{Measured, Results, key};

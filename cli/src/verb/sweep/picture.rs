@@ -3,7 +3,7 @@
 use super::plan::Plan;
 use super::table::{Row, deviation, mean};
 use anyhow::anyhow;
-use fewstep::checkpoint::write_atomically;
+use fewstep::model::write_atomically;
 use plotters::prelude::*;
 use std::path::Path;
 

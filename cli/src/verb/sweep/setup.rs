@@ -8,10 +8,10 @@ use crate::measure::feature_set::check_shape;
 use crate::model::latent::is_latent;
 use crate::screen::failure::wrong;
 use fewstep::Images;
-use fewstep::checkpoint::{Model, hash_file};
 use fewstep::distill::Distance;
 use fewstep::import;
 use fewstep::metric::{Features, Moments};
+use fewstep::model::{Model, hash_file};
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 

@@ -12,9 +12,9 @@ use crate::run::distillation::{PRODUCT, Start};
 use crate::run::drive::{Outcome, Tick};
 use crate::run::folder::Folder;
 use anyhow::Context as _;
-use fewstep::checkpoint::{Model, Sampling};
 use fewstep::distill::{Recipe, direction_cosines};
 use fewstep::metric::frechet_distance;
+use fewstep::model::{Model, Sampling};
 use std::time::Instant;
 
 /// Points of a training curve.

@@ -17,8 +17,8 @@ use crate::screen::failure::wrong;
 use crate::screen::say::say;
 use anyhow::Context as _;
 use clap::Args;
-use fewstep::checkpoint::State;
 use fewstep::data::{Dataset, Split};
+use fewstep::model::State;
 use fewstep::teacher::{TeacherRecipe, Trainer};
 use fewstep::{Device, Error, import};
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 /// The file that a training makes.
-const PRODUCT: &str = fewstep::checkpoint::Kind::Teacher.file_name();
+const PRODUCT: &str = fewstep::model::Kind::Teacher.file_name();
 
 const EXAMPLES: &str = "\
 Examples:

@@ -20,10 +20,10 @@ use crate::screen::say::say;
 use crate::screen::signal;
 use crate::typed::whole;
 use clap::Args;
-use fewstep::checkpoint::write_atomically;
 use fewstep::distill::{Distance, Recipe};
 use fewstep::import::Checkpoint;
 use fewstep::metric::{Features, Moments};
+use fewstep::model::write_atomically;
 use indicatif::HumanCount;
 use record::Record;
 use search::{BRACKETS, Plan, Search, least_budget};
@@ -144,7 +144,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     let settings = serde_json::json!({
         "teacher": hash, "nfe": verb.nfe, "budget": verb.budget, "recipe": space.base, "images": images,
         "candidates": verb.candidates, "seed": verb.seed,
-        "reference": verb.reference.as_deref().map(fewstep::checkpoint::hash_file).transpose()?,
+        "reference": verb.reference.as_deref().map(fewstep::model::hash_file).transpose()?,
     });
     let mut record = Record::open(&verb.out, &settings)?;
     let target = match &verb.reference {

@@ -61,7 +61,7 @@ impl Record {
         let mut entries = Vec::new();
         match lines.next() {
             None => {
-                fewstep::checkpoint::write_atomically(&path, format!("{settings}\n").as_bytes())?;
+                fewstep::model::write_atomically(&path, format!("{settings}\n").as_bytes())?;
             }
             Some(first) => {
                 let before: serde_json::Value = serde_json::from_str(first)
@@ -81,7 +81,7 @@ impl Record {
                     })?);
                 }
                 if whole.len() < text.len() {
-                    fewstep::checkpoint::write_atomically(&path, whole.as_bytes())?;
+                    fewstep::model::write_atomically(&path, whole.as_bytes())?;
                 }
             }
         }

@@ -14,8 +14,8 @@ use crate::screen::failure::diverged;
 use crate::screen::progress::Reporter;
 use crate::screen::signal::Stopped;
 use anyhow::Context as _;
-use fewstep::checkpoint::{Card, Model};
 use fewstep::distill::Recipe;
+use fewstep::model::{Card, Model};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 

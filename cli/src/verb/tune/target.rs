@@ -5,8 +5,8 @@ use crate::measure::draw::draw;
 use crate::model::generate::Generator;
 use crate::model::latent::{Parts, is_latent};
 use fewstep::Images;
-use fewstep::checkpoint::Model;
 use fewstep::metric::{Features, Moments, PairedDistance, frechet_distance, paired_distance};
+use fewstep::model::Model;
 
 /// The first seed that students are measured with: not those that figures are measured with later, so that these do not
 /// come out better than they are.

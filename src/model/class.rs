@@ -1,6 +1,6 @@
 //! Classes of a model by name.
 
-use super::Card;
+use super::card::Card;
 use crate::Error;
 
 /// How many classes a message names.

@@ -1,6 +1,8 @@
 //! From a student of several step counts to a plain network of one.
 
-use super::card::{Card, Model, Sampling};
+use super::card::Card;
+use super::sampling::Sampling;
+use super::whole::Model;
 use crate::Error;
 use crate::denoiser::Preconditioned;
 use crate::network::fold_step_branch;
