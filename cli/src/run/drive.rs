@@ -6,7 +6,7 @@ use crate::screen::progress::{Progress, Reporter, figure};
 use crate::screen::signal;
 use fewstep::Error;
 use fewstep::model::State;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::Path;
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -231,12 +231,13 @@ pub fn drive(
         let stop = (interrupted || enough) && job.rounds() < job.total();
         if stop || window.is_due(options.tick) || job.rounds() == job.total() {
             let seconds = folder.seconds_before + started.elapsed().as_secs_f64();
-            checkpoint(job, folder, &window, seconds)?;
+            let line = checkpoint(job, folder, &window, seconds)?;
             let last = job.rounds() == job.total();
             // Who presses Ctrl-C wants to leave, and a scheduler does not wait.
             if !interrupted && (last || previews.due(started.elapsed())) {
                 let begun = Instant::now();
                 preview(job, folder, &progress);
+                folder.append_preview(&line)?;
                 previews.took(begun.elapsed());
             }
             saved = job.rounds();
@@ -302,13 +303,13 @@ fn stopped(job: &dyn Job, outcome: Outcome, reporter: Reporter) -> Outcome {
     outcome
 }
 
-/// Writes the state, then what describes it.
+/// Writes the state, then what describes it, which is returned.
 fn checkpoint(
     job: &mut dyn Job,
     folder: &Folder,
     window: &Window,
     seconds: f64,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Value> {
     let round = job.rounds();
     job.state()?.write(&folder.state())?;
     let means: Vec<f64> = window
@@ -324,13 +325,9 @@ fn checkpoint(
     let new = units - job.units(round - window.rounds);
     let rate = new as f64 / window.since.elapsed().as_secs_f64();
     let rest = [window.learning_rate, seconds, rate];
-    folder.append_metrics(&metrics_line(
-        round,
-        job.unit(),
-        units,
-        (job.measure(), value),
-        rest,
-    ))
+    let line = metrics_line(round, job.unit(), units, (job.measure(), value), rest);
+    folder.append_metrics(&line)?;
+    Ok(line)
 }
 
 /// A picture is a comfort, not a result: the run goes on without it.

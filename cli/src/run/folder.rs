@@ -1,6 +1,7 @@
 //! A run's folder: recipe, checkpoint, metrics and previews.
 
 use crate::model::latent::NOTE;
+use crate::run::events;
 use crate::run::lock::Lock;
 use crate::run::recipe::first_difference;
 use crate::screen::failure::wrong;
@@ -110,7 +111,13 @@ impl Folder {
             .append(true)
             .open(path)?;
         file.write_all(format!("{line}\n").as_bytes())?;
-        Ok(())
+        events::append(&self.path, line)
+    }
+
+    /// Shows a round's preview to TensorBoard, if there is one; `line` is that of the round's metrics.
+    pub fn append_preview(&self, line: &Value) -> anyhow::Result<()> {
+        let round = line["round"].as_u64().unwrap_or(0);
+        events::append_preview(&self.path, &self.preview(round), line)
     }
 
     /// The name of a round's preview.
@@ -148,11 +155,11 @@ impl Folder {
         )))
     }
 
-    /// Drops the lines that the checkpoint does not know of, and a half-written one.
+    /// Drops the lines that the checkpoint does not know of, and a half-written one; likewise of what TensorBoard reads.
     fn rewind_metrics(&mut self, round: u64) -> anyhow::Result<()> {
         let path = self.file(METRICS);
         if !path.exists() {
-            return Ok(());
+            return events::rebuild(&self.path, "", |round| self.preview(round));
         }
         let text = fs_err::read(&path)?;
         let text = String::from_utf8_lossy(&text);
@@ -170,12 +177,13 @@ impl Folder {
                 kept.push('\n');
             }
         }
-        Ok(write_atomically(&path, kept.as_bytes())?)
+        write_atomically(&path, kept.as_bytes())?;
+        events::rebuild(&self.path, &kept, |round| self.preview(round))
     }
 
     /// Removes an old run, its checkpoint first, so that what is left is never taken for a run.
     fn clear(&self, product: &str) -> anyhow::Result<()> {
-        let mut doomed = [STATE, product, METRICS, RECIPE, NOTE]
+        let mut doomed = [STATE, product, METRICS, RECIPE, NOTE, events::FILE]
             .map(|name| self.file(name))
             .to_vec();
         doomed.extend(self.matching("preview-", ".png")?);

@@ -6,6 +6,7 @@ pub mod dataset;
 pub mod distillation;
 pub mod drive;
 pub mod estimate;
+pub mod events;
 pub mod folder;
 pub mod lock;
 pub mod memory;
