@@ -6,7 +6,7 @@
 mod message;
 mod record;
 
-use fewstep::file::write_atomically;
+use fewstep::model::write_atomically;
 use message::{Content, Event, Image, Summary, Value, What};
 use serde_json::Value as Json;
 use std::io::Write;
