@@ -1,5 +1,6 @@
 //! Convolutions. Parameters are cast to the activation's type.
 
+use super::low_rank::{LowRankConv, added, beside};
 use super::resample::Resample;
 use crate::parameter::Site;
 use burn::module::{Module, Param};
@@ -13,6 +14,7 @@ use fewstep_kernels as kernels;
 pub(crate) struct Conv2d {
     pub(crate) weight: Param<Tensor<4>>,
     pub(crate) bias: Param<Tensor<1>>,
+    pub(crate) low_rank: Option<LowRankConv>,
     #[module(skip)]
     pub(crate) resample: Resample,
 }
@@ -28,6 +30,7 @@ impl Conv2d {
         Self {
             weight: site.weight([output, input, kernel, kernel]),
             bias: site.bias(output, input * kernel * kernel),
+            low_rank: LowRankConv::new(input, output, kernel, site),
             resample,
         }
     }
@@ -40,21 +43,27 @@ impl Conv2d {
         padding: usize,
     ) -> Tensor<4> {
         let dtype = images.dtype();
+        let low_rank = self.low_rank.as_ref();
+        let (images, more) = beside(low_rank, images, |low_rank, images| {
+            low_rank.forward_strided(images, stride, padding)
+        });
         let weight = kernels::cast(self.weight.val(), dtype);
         let bias = self.bias.val().cast(dtype);
         let options = ConvOptions::new([stride; 2], [padding; 2], [1, 1], 1);
-        conv2d(images, weight, Some(bias), options)
+        added(conv2d(images, weight, Some(bias), options), more)
     }
 
     /// `[b, in, h, w]` to `[b, out, h', w']`.
     pub(crate) fn forward(&self, images: Tensor<4>) -> Tensor<4> {
         let images = self.resample.apply(images);
         let dtype = images.dtype();
+        let (images, more) = beside(self.low_rank.as_ref(), images, LowRankConv::forward);
         let weight = kernels::cast(self.weight.val(), dtype);
         let bias = self.bias.val().cast(dtype);
-        match weight.dims()[2] {
+        let answer = match weight.dims()[2] {
             1 => kernels::conv2d_1x1(images, weight, Some(bias)),
             _ => kernels::conv2d_3x3(images, weight, Some(bias)),
-        }
+        };
+        added(answer, more)
     }
 }

@@ -1,5 +1,6 @@
 //! Matrices. Parameters are cast to the activation's type.
 
+use super::low_rank::{LowRank, added, beside};
 use crate::parameter::Site;
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
@@ -10,6 +11,7 @@ use fewstep_kernels as kernels;
 pub(crate) struct Linear {
     pub(crate) weight: Param<Tensor<2>>,
     pub(crate) bias: Option<Param<Tensor<1>>>,
+    low_rank: Option<LowRank>,
 }
 
 impl Linear {
@@ -17,6 +19,7 @@ impl Linear {
         Self {
             weight: site.weight([output, input]),
             bias: Some(site.bias(output, input)),
+            low_rank: LowRank::new(input, output, site),
         }
     }
 
@@ -24,14 +27,16 @@ impl Linear {
         Self {
             weight: site.weight([output, input]),
             bias: None,
+            low_rank: LowRank::new(input, output, site),
         }
     }
 
     /// `[rows, in]` to `[rows, out]`, for one row that serves a whole batch, or for the many of each sample: their
     /// number decides the order of sums.
     pub(crate) fn forward(&self, input: Tensor<2>) -> Tensor<2> {
+        let (input, more) = self.more(input, false);
         let weight = kernels::cast(self.weight.val(), input.dtype());
-        self.shift(input.matmul(weight.transpose()))
+        added(self.shift(input.matmul(weight.transpose())), more)
     }
 
     /// The same for a row that each sample has, if `each`: no row's answer depends on how many there are.
@@ -39,8 +44,15 @@ impl Linear {
         if !each {
             return self.forward(input);
         }
+        let (input, more) = self.more(input, true);
         let weight = kernels::cast(self.weight.val(), input.dtype());
-        self.shift(kernels::linear(input, weight))
+        added(self.shift(kernels::linear(input, weight)), more)
+    }
+
+    fn more(&self, input: Tensor<2>, each: bool) -> (Tensor<2>, Option<Tensor<2>>) {
+        beside(self.low_rank.as_ref(), input, |low_rank, input| {
+            low_rank.forward(input, each)
+        })
     }
 
     fn shift(&self, product: Tensor<2>) -> Tensor<2> {

@@ -4,6 +4,7 @@ mod conv;
 mod dropout;
 mod embedding;
 mod linear;
+mod low_rank;
 mod norm;
 mod resample;
 
@@ -11,6 +12,7 @@ pub(crate) use conv::Conv2d;
 pub use dropout::Dropout;
 pub(crate) use embedding::{Endpoint, Fourier, sinusoid};
 pub(crate) use linear::Linear;
+pub(crate) use low_rank::{LowRankConv, added, beside};
 pub(crate) use norm::{GroupNorm, LayerNorm, groups};
 pub(crate) use resample::Resample;
 pub use resample::ResampleFilter;

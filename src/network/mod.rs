@@ -1,5 +1,6 @@
 //! Denoising networks, with the parameter names of the official weight files.
 
+mod adapted;
 mod edm;
 mod family;
 mod inputs;
@@ -15,10 +16,13 @@ mod walk;
 pub(crate) mod law;
 
 pub use crate::layer::{Dropout, ResampleFilter};
+pub use crate::parameter::{
+    Adapter, Adapters, Key, Keys, Named, Parameter, load, parameters, shapes,
+};
 pub(crate) use crate::parameter::{
     Gathered, add_gradients, device, gather, gradients, replace, update,
 };
-pub use crate::parameter::{Key, Keys, Named, Parameter, load, parameters, shapes};
+pub use adapted::AdaptedLayer;
 pub use edm::{
     Decoder, DhariwalUNet, DhariwalUNetConfig, Embedding, Encoder, SongUNet, SongUNetConfig,
 };
@@ -81,13 +85,26 @@ impl NetworkConfig {
     /// # Errors
     /// [`Error::InvalidValue`] for sizes that do not fit together.
     pub fn blank(&self, device: &Device) -> Result<Network, Error> {
+        self.blank_adapted(&Adapters::default(), device)
+    }
+
+    /// As [`blank`](Self::blank), with low-rank adapters in some layers.
+    pub(crate) fn blank_adapted(
+        &self,
+        adapters: &Adapters,
+        device: &Device,
+    ) -> Result<Network, Error> {
         self.check()?;
         Ok(match self {
-            Self::SongUnet(config) => Network::SongUnet(SongUNet::new(config, device)),
-            Self::DhariwalUnet(config) => Network::DhariwalUnet(DhariwalUNet::new(config, device)),
-            Self::LatentUnet(config) => Network::LatentUnet(LatentUNet::new(config, device)),
+            Self::SongUnet(config) => Network::SongUnet(SongUNet::new(config, adapters, device)),
+            Self::DhariwalUnet(config) => {
+                Network::DhariwalUnet(DhariwalUNet::new(config, adapters, device))
+            }
+            Self::LatentUnet(config) => {
+                Network::LatentUnet(LatentUNet::new(config, adapters, device))
+            }
             Self::Transformer(config) => {
-                Network::Transformer(DiffusionTransformer::new(config, device))
+                Network::Transformer(DiffusionTransformer::new(config, adapters, device))
             }
         })
     }

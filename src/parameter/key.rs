@@ -13,6 +13,12 @@ pub struct Key {
     pub step: bool,
     /// Whether training leaves it as it was drawn.
     pub(crate) fixed: bool,
+    /// Whether it is the matrix or kernel of a layer, which may have a low-rank adapter.
+    pub(crate) layer: bool,
+    /// Whether it belongs to a layer of attention.
+    pub(crate) attention: bool,
+    /// Whether it is a factor of a low-rank adapter.
+    pub adapter: bool,
     /// What a fresh one is.
     pub(crate) start: Start,
     /// In a layer through which the step branch tells a block: the layer that tells it the noise level.

@@ -1,6 +1,7 @@
 //! Where a layer is built: it says the name of its parameters, and with it all that is known about them, here and nowhere
 //! else.
 
+use super::adapter::{Adapter, Adapters};
 use super::key::{Key, Start};
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Tensor};
@@ -25,6 +26,7 @@ pub(crate) struct Site<'a> {
     name: String,
     zero: bool,
     step: bool,
+    attention: bool,
     drawn: Option<Start>,
     beside: Option<String>,
 }
@@ -35,6 +37,7 @@ struct List<'a> {
     draw: Draw,
     /// Whether there are only names and shapes, and no numbers.
     bare: bool,
+    adapters: &'a Adapters,
     found: RefCell<Vec<(Option<ParamId>, Key)>>,
 }
 
@@ -73,13 +76,23 @@ pub(crate) fn build<M: Module>(
     device: &Device,
     make: impl FnOnce(&Site<'_>) -> M,
 ) -> (M, Keys) {
+    build_adapted(name, draw, (&Adapters::default(), device), make)
+}
+
+/// As [`build`], with low-rank adapters in some layers.
+pub(crate) fn build_adapted<M: Module>(
+    name: &str,
+    draw: Draw,
+    (adapters, device): (&Adapters, &Device),
+    make: impl FnOnce(&Site<'_>) -> M,
+) -> (M, Keys) {
     struct Order(Vec<ParamId>);
     impl ModuleVisitor for Order {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             self.0.push(param.id);
         }
     }
-    let (module, found) = make_at(name, draw, device, false, make);
+    let (module, found) = make_at(name, draw, (adapters, device), false, make);
     let mut order = Order(Vec::new());
     module.visit(&mut order);
     let (mut buffers, mut all) = (Vec::new(), Vec::new());
@@ -107,14 +120,20 @@ pub(crate) fn outline<M: Module>(
     draw: Draw,
     make: impl FnOnce(&Site<'_>) -> M,
 ) -> Vec<Key> {
-    let (_, found) = make_at(name, draw, &Device::flex(), true, make);
+    let (_, found) = make_at(
+        name,
+        draw,
+        (&Adapters::default(), &Device::flex()),
+        true,
+        make,
+    );
     found.into_iter().map(|(_, key)| key).collect()
 }
 
 fn make_at<M>(
     name: &str,
     draw: Draw,
-    device: &Device,
+    (adapters, device): (&Adapters, &Device),
     bare: bool,
     make: impl FnOnce(&Site<'_>) -> M,
 ) -> (M, Vec<(Option<ParamId>, Key)>) {
@@ -122,6 +141,7 @@ fn make_at<M>(
         device,
         draw,
         bare,
+        adapters,
         found: RefCell::new(Vec::new()),
     };
     let module = make(&Site {
@@ -129,6 +149,7 @@ fn make_at<M>(
         name: name.to_string(),
         zero: false,
         step: false,
+        attention: false,
         drawn: None,
         beside: None,
     });
@@ -172,6 +193,14 @@ impl Site<'_> {
         }
     }
 
+    /// What is built there belongs to attention.
+    pub(crate) fn attention(&self) -> Self {
+        Self {
+            attention: true,
+            ..self.clone()
+        }
+    }
+
     /// What is built there is the layer through which the step branch tells a block what `beside` tells it of the noise
     /// level.
     pub(crate) fn tells(&self, beside: &Self) -> Self {
@@ -181,8 +210,18 @@ impl Site<'_> {
         }
     }
 
-    /// A matrix or kernel `[out, in, ...]`.
+    /// The matrix or kernel of a layer, `[out, in, ...]`.
     pub(crate) fn weight<const D: usize>(&self, shape: [usize; D]) -> Param<Tensor<D>> {
+        let weight = self.table(shape);
+        // The step branch is small, and trained itself where there is one.
+        if let Some((_, key)) = self.list.found.borrow_mut().last_mut() {
+            key.layer = !self.step;
+        }
+        weight
+    }
+
+    /// As [`weight`](Self::weight), of what is no layer.
+    pub(crate) fn table<const D: usize>(&self, shape: [usize; D]) -> Param<Tensor<D>> {
         let kernel: usize = shape[2..].iter().product();
         let input = shape[1] * kernel;
         let usual = match self.list.draw {
@@ -211,6 +250,33 @@ impl Site<'_> {
         (weight, self.put("bias", [width], Start::Zeros, false))
     }
 
+    /// The low-rank adapter that the layer here is to have, if any.
+    pub(crate) fn adapter(&self) -> Option<Adapter> {
+        match self.step {
+            true => None,
+            false => self.list.adapters.of(&self.name),
+        }
+    }
+
+    /// A factor of it.
+    pub(crate) fn factor<const D: usize>(
+        &self,
+        name: &str,
+        shape: [usize; D],
+        start: Start,
+    ) -> Param<Tensor<D>> {
+        let own = Self {
+            zero: false,
+            beside: None,
+            ..self.clone()
+        };
+        let factor = own.put(name, shape, start, false);
+        if let Some((_, key)) = self.list.found.borrow_mut().last_mut() {
+            key.adapter = true;
+        }
+        factor
+    }
+
     /// Normal numbers that are drawn once and never trained.
     pub(crate) fn fixed(&self, name: &str, width: usize, start: Start) -> Param<Tensor<1>> {
         self.put(name, [width], start, true)
@@ -236,6 +302,9 @@ impl Site<'_> {
             shape: shape.to_vec(),
             buffer: false,
             step: self.step,
+            layer: false,
+            attention: self.attention,
+            adapter: false,
             fixed,
             start: if self.zero { Start::Zeros } else { start },
             beside: self.beside.clone(),

@@ -169,19 +169,38 @@ pub(crate) fn update<M: Module>(network: M, new: &mut Update<'_>) -> M {
             let position = self.position;
             self.position += 1;
             let (id, value, mapper) = param.consume();
-            let (shape, tracked) = (value.dims(), value.is_autodiff());
+            let (shape, tracked) = (value.dims(), value.is_require_grad());
+            let autodiff = value.is_autodiff();
             let flat = value
                 .without_autodiff()
                 .reshape([shape.iter().product::<usize>()]);
             let value = (self.new)(position, flat).reshape(shape);
             let value = match tracked {
                 true => value.autodiff().require_grad(),
+                false if autodiff => value.autodiff(),
                 false => value,
             };
             Param::from_mapped_value(id, value, mapper)
         }
     }
     network.map(&mut Writer { position: 0, new })
+}
+
+/// The module with the parameters that are `frozen` left alone by autodiff: no gradient of theirs is computed.
+pub(crate) fn freeze<M: Named>(network: M, frozen: &dyn Fn(&Key) -> bool) -> M {
+    struct Marker<'a>(Keys, usize, &'a dyn Fn(&Key) -> bool);
+    impl ModuleMapper for Marker<'_> {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let key = &self.0.all()[self.1];
+            self.1 += 1;
+            match (self.2)(key) {
+                true => param.set_require_grad(false),
+                false => param,
+            }
+        }
+    }
+    let keys = network.keys().clone();
+    network.map(&mut Marker(keys, 0, frozen))
 }
 
 /// The new value, flattened, of a parameter, if it has one.
@@ -204,7 +223,10 @@ pub(crate) fn refill<M: Named>(network: M, new: &mut NewValue<'_>) -> M {
             let key = &self.keys.all()[position];
             let value = match (self.new)(position, key) {
                 // A fresh leaf on the device of the old one, with its place in the graph forgotten.
-                Some(new) if value.is_autodiff() => new.reshape(shape).autodiff().require_grad(),
+                Some(new) if value.is_require_grad() => {
+                    new.reshape(shape).autodiff().require_grad()
+                }
+                Some(new) if value.is_autodiff() => new.reshape(shape).autodiff(),
                 Some(new) => new.reshape(shape),
                 None => value,
             };

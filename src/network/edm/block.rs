@@ -1,6 +1,6 @@
 //! The residual block with optional attention that all EDM networks are made of.
 
-use crate::layer::{Conv2d, Dropout, GroupNorm, Linear, Resample};
+use crate::layer::{Conv2d, Dropout, GroupNorm, Linear, Resample, added, beside};
 use crate::parameter::Site;
 use burn::module::Module;
 use burn::tensor::{DType, Tensor, activation};
@@ -93,6 +93,7 @@ impl UNetBlock {
             },
             attention: {
                 note_filter(resample, site);
+                let site = &site.attention();
                 (heads > 0).then(|| Attention::new(output, heads, style, site))
             },
             resample,
@@ -197,7 +198,16 @@ impl Attention {
         let bias = self.qkv.bias.val().cast(dtype);
         let bias = bias.reshape([heads, width, 3]).permute([2, 0, 1]);
         let (weight, bias) = (weight.reshape([3 * c, c, 1, 1]), bias.reshape([3 * c]));
+        let low_rank = self.qkv.low_rank.as_ref();
+        let (tokens, more) = beside(low_rank, tokens, |low_rank, tokens| {
+            low_rank.forward_ordered(tokens, |up| {
+                let rank = up.dims()[1];
+                let up = up.reshape([heads, width, 3, rank]).permute([2, 0, 1, 3]);
+                up.reshape([3 * c, rank, 1, 1])
+            })
+        });
         let qkv = fewstep_kernels::conv2d_1x1(tokens, weight, Some(bias));
+        let qkv = added(qkv, more);
         let qkv = qkv.reshape([b, 3 * heads, width, h * w]);
         let mixed = match dtype {
             DType::F32 => fewstep_kernels::self_attention(qkv),

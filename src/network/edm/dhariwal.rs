@@ -9,7 +9,7 @@ use crate::network::family::Parts;
 use crate::network::inputs::{Inputs, Told};
 use crate::network::step::StepEmbedding;
 use crate::network::walk::Walk;
-use crate::parameter::{Draw, Key, Keys, Site, Start, build, outline};
+use crate::parameter::{Adapters, Draw, Key, Keys, Site, Start, build_adapted, outline};
 use crate::{Error, Images};
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor, activation};
@@ -131,10 +131,11 @@ pub struct DhariwalUNet {
 }
 
 impl DhariwalUNet {
-    /// Builds the network with all weights zero and norms one; `config` must have passed
+    /// Builds the network, with these adapters, with all weights zero and norms one; `config` must have passed
     /// [`DhariwalUNetConfig::check`].
-    pub(crate) fn new(config: &DhariwalUNetConfig, device: &Device) -> Self {
-        let (network, keys) = build(NAME, DRAW, device, |site| Self::at(config, site));
+    pub(crate) fn new(config: &DhariwalUNetConfig, adapters: &Adapters, device: &Device) -> Self {
+        let parts = (adapters, device);
+        let (network, keys) = build_adapted(NAME, DRAW, parts, |site| Self::at(config, site));
         Self { keys, ..network }
     }
 

@@ -10,7 +10,7 @@ use crate::network::family::Parts;
 use crate::network::inputs::{Inputs, Told};
 use crate::network::step::StepEmbedding;
 use crate::network::walk::Walk;
-use crate::parameter::{Draw, Key, Keys, Site, build, outline};
+use crate::parameter::{Adapters, Draw, Key, Keys, Site, build_adapted, outline};
 use crate::setting::{is_default, is_one, one};
 use crate::{Error, Images};
 use burn::module::Module;
@@ -167,10 +167,11 @@ pub struct SongUNet {
 }
 
 impl SongUNet {
-    /// Builds the network with all weights zero and norms one; `config` must have passed
+    /// Builds the network, with these adapters, with all weights zero and norms one; `config` must have passed
     /// [`SongUNetConfig::check`].
-    pub(crate) fn new(config: &SongUNetConfig, device: &Device) -> Self {
-        let (network, keys) = build(NAME, DRAW, device, |site| Self::at(config, site));
+    pub(crate) fn new(config: &SongUNetConfig, adapters: &Adapters, device: &Device) -> Self {
+        let parts = (adapters, device);
+        let (network, keys) = build_adapted(NAME, DRAW, parts, |site| Self::at(config, site));
         Self { keys, ..network }
     }
 

@@ -1,7 +1,7 @@
 //! Self-attention over pixels, as unconditional latent U-Nets have it.
 
 use super::config::{EPSILON, GROUPS};
-use crate::layer::GroupNorm;
+use crate::layer::{GroupNorm, LowRankConv, added, beside};
 use crate::parameter::Site;
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
@@ -22,6 +22,7 @@ pub(super) struct PixelAttention {
 struct Pointwise {
     weight: Param<Tensor<3>>,
     bias: Param<Tensor<1>>,
+    low_rank: Option<LowRankConv>,
 }
 
 impl Pointwise {
@@ -29,21 +30,25 @@ impl Pointwise {
         Self {
             weight: site.weight([output, input, 1]),
             bias: site.bias(output, input),
+            low_rank: LowRankConv::new(input, output, 1, site),
         }
     }
 
     /// `[b, in, h, w]` to `[b, out, h, w]`.
     fn forward(&self, images: Tensor<4>) -> Tensor<4> {
         let dtype = images.dtype();
+        let (images, more) = beside(self.low_rank.as_ref(), images, LowRankConv::forward);
         let [output, input, _] = self.weight.dims();
         let weight = kernels::cast(self.weight.val(), dtype);
         let weight = weight.reshape([output, input, 1, 1]);
-        kernels::conv2d_1x1(images, weight, Some(self.bias.val().cast(dtype)))
+        let bias = self.bias.val().cast(dtype);
+        added(kernels::conv2d_1x1(images, weight, Some(bias)), more)
     }
 }
 
 impl PixelAttention {
     pub(super) fn new(width: usize, heads: usize, site: &Site<'_>) -> Self {
+        let site = &site.attention();
         Self {
             norm: GroupNorm::with_groups(width, GROUPS, EPSILON, &site.at("norm")),
             qkv: Pointwise::new(width, 3 * width, &site.at("qkv")),

@@ -115,6 +115,7 @@ impl TransformerBlock {
 
 impl Attention {
     fn new(width: usize, context: usize, heads: usize, site: &Site<'_>) -> Self {
+        let site = &site.attention();
         let from = |input, name| Linear::without_bias(input, width, &site.at(name));
         Self {
             to_q: from(width, "to_q"),

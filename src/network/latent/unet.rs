@@ -12,7 +12,7 @@ use crate::network::family::Parts;
 use crate::network::inputs::{Inputs, Told};
 use crate::network::step::StepEmbedding;
 use crate::network::walk::{START, Walk, joined};
-use crate::parameter::{Draw, Key, Keys, Site, build, outline};
+use crate::parameter::{Adapters, Draw, Key, Keys, Site, build_adapted, outline};
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor};
 
@@ -63,9 +63,10 @@ struct Head {
 }
 
 impl LatentUNet {
-    /// Builds the network with all weights zero and norms one; `config` must have passed [`LatentUNetConfig::check`].
-    pub(crate) fn new(config: &LatentUNetConfig, device: &Device) -> Self {
-        let (network, keys) = build(NAME, DRAW, device, |site| Self::at(config, site));
+    /// Builds the network, with these adapters, with all weights zero and norms one; `config` must have passed [`LatentUNetConfig::check`].
+    pub(crate) fn new(config: &LatentUNetConfig, adapters: &Adapters, device: &Device) -> Self {
+        let parts = (adapters, device);
+        let (network, keys) = build_adapted(NAME, DRAW, parts, |site| Self::at(config, site));
         Self { keys, ..network }
     }
 

@@ -5,6 +5,7 @@ use crate::noise::{Domain, Stream};
 use burn::tensor::TensorData;
 use std::collections::BTreeSet;
 
+mod adapted;
 mod fresh;
 mod sizes;
 

@@ -80,9 +80,10 @@ fn modulated(tokens: Tensor<3>, shift: Tensor<3>, scale: Tensor<3>) -> Tensor<3>
 impl Block {
     pub(super) fn new(config: &TransformerConfig, site: &Site<'_>) -> Self {
         let (width, inner) = (config.width, INNER * config.width);
+        let attention = site.at("attn").attention();
         Self {
-            qkv: Linear::new(width, 3 * width, &site.at("attn.qkv")),
-            proj: Linear::new(width, width, &site.at("attn.proj")),
+            qkv: Linear::new(width, 3 * width, &attention.at("qkv")),
+            proj: Linear::new(width, width, &attention.at("proj")),
             fc1: Linear::new(width, inner, &site.at("mlp.fc1")),
             fc2: Linear::new(inner, width, &site.at("mlp.fc2")),
             modulation: Modulation::new(6, config, site),

@@ -44,7 +44,7 @@ impl ClassEmbedding {
         Self {
             table: {
                 let site = site.at("embedding_table").drawn(START);
-                site.weight([classes + 1, width])
+                site.table([classes + 1, width])
             },
         }
     }

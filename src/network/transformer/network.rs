@@ -5,10 +5,11 @@ use super::config::TransformerConfig;
 use super::embedding::{ClassEmbedding, ScalarEmbedding};
 use super::position;
 use crate::Images;
+use crate::layer::{LowRankConv, added, beside};
 use crate::network::family::Parts;
 use crate::network::inputs::{Inputs, Told};
 use crate::network::walk::{START, Walk};
-use crate::parameter::{Draw, Key, Keys, Site, Start, build, outline};
+use crate::parameter::{Adapters, Draw, Key, Keys, Site, Start, build_adapted, outline};
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Tensor, activation};
 use fewstep_kernels as kernels;
@@ -33,6 +34,7 @@ pub struct DiffusionTransformer {
 struct Patches {
     weight: Param<Tensor<4>>,
     bias: Param<Tensor<1>>,
+    low_rank: Option<LowRankConv>,
 }
 
 const DRAW: Draw = Draw::Glorot;
@@ -50,6 +52,7 @@ impl Patches {
                 .drawn(start)
                 .weight([config.width, config.channels, patch, patch]),
             bias: site.bias(config.width, numbers),
+            low_rank: LowRankConv::new(config.channels, config.width, patch, site),
         }
     }
 
@@ -63,16 +66,20 @@ impl Patches {
             .permute([0, 2, 4, 1, 3, 5])
             .reshape([b * side * side, numbers]);
         let weight = kernels::cast(self.weight.val(), dtype).reshape([width, numbers]);
+        let low_rank = self.low_rank.as_ref();
+        let (squares, more) = beside(low_rank, squares, LowRankConv::forward_rows);
         let tokens = squares.matmul(weight.transpose());
         let tokens = tokens + self.bias.val().cast(dtype).unsqueeze();
+        let tokens = added(tokens, more);
         tokens.reshape([b, 1, side * side, width])
     }
 }
 
 impl DiffusionTransformer {
-    /// Builds the network with all weights zero; `config` must have passed [`TransformerConfig::check`].
-    pub(crate) fn new(config: &TransformerConfig, device: &Device) -> Self {
-        let (network, keys) = build("", DRAW, device, |site| Self::at(config, site));
+    /// Builds the network, with these adapters, with all weights zero; `config` must have passed [`TransformerConfig::check`].
+    pub(crate) fn new(config: &TransformerConfig, adapters: &Adapters, device: &Device) -> Self {
+        let parts = (adapters, device);
+        let (network, keys) = build_adapted("", DRAW, parts, |site| Self::at(config, site));
         Self { keys, ..network }
     }
 
