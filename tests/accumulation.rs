@@ -6,7 +6,6 @@
 
 use burn::tensor::Device;
 use fewstep::data::{Dataset, Options};
-use fewstep::denoiser::Preconditioned;
 use fewstep::distill::{Distiller, Recipe, TrajectorySource};
 use fewstep::model::{Card, File, Kind, Model};
 use fewstep::network::{NetworkConfig, SongUNetConfig, load, parameters};
@@ -50,8 +49,8 @@ fn teacher(recipe: &Recipe) -> Model {
     let config = network(3, 16);
     let fresh = config.init(0, &Device::flex()).unwrap();
     let network = load(fresh, &tensors.collect(), &|_| false, &path).unwrap();
-    Model {
-        card: Card {
+    Model::new(
+        Card {
             format: 1,
             kind: Kind::Teacher,
             network: config,
@@ -63,8 +62,8 @@ fn teacher(recipe: &Recipe) -> Model {
             parent: None,
             version: "test".into(),
         },
-        denoiser: Preconditioned::new(network, 0.5),
-    }
+        network,
+    )
 }
 
 /// The student's parameters after `rounds` rounds.
@@ -137,7 +136,7 @@ fn trained(data: &Dataset, micro_batch: Option<usize>, rounds: u64) -> Vec<Vec<f
 }
 
 fn values(model: &Model) -> Vec<Vec<f32>> {
-    let all = parameters(&model.denoiser.network).into_iter();
+    let all = parameters(&model.network).into_iter();
     all.map(|p| p.data.try_to_vec().unwrap()).collect()
 }
 

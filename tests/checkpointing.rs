@@ -41,7 +41,7 @@ fn run(recipe: &Recipe, teacher: &Model, rounds: u64) -> (Vec<Vec<f64>>, Vec<Vec
     });
     let distances = distances.collect();
     let model = distiller.model().unwrap();
-    let all = parameters(&model.denoiser.network).into_iter();
+    let all = parameters(&model.network).into_iter();
     (
         distances,
         all.map(|p| p.data.try_to_vec().unwrap()).collect(),
@@ -150,7 +150,7 @@ fn a_teacher_in_half_is_one_with_rounded_weights() {
         assert!(off < 0.02, "{off}");
         // The student starts from the weights as they are.
         let start = run(&recipe, &teacher, 0).1;
-        let weights = parameters(&teacher.denoiser.network.clone().valid()).into_iter();
+        let weights = parameters(&teacher.network.clone().valid()).into_iter();
         let weights: Vec<Vec<f32>> = weights.map(|p| p.data.try_to_vec().unwrap()).collect();
         for weights in weights {
             assert!(start.contains(&weights));
@@ -194,9 +194,9 @@ fn networks_compute_in_half_with_f32_outside() {
 fn what_leaves_the_range_of_half_precision_is_reported() {
     let teacher = latent::teacher(false);
     let mut large = teacher.clone();
-    large.denoiser.network = fewstep::network::load(
-        teacher.denoiser.network.clone(),
-        &parameters(&teacher.denoiser.network)
+    large.network = fewstep::network::load(
+        teacher.network.clone(),
+        &parameters(&teacher.network)
             .into_iter()
             .map(|p| {
                 let values = p.data.iter::<f32>();

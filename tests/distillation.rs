@@ -15,7 +15,7 @@ use fewstep::solver::SolverConfig;
 use student::{SIDE, distilled, run, several, short, teacher};
 
 fn weights(model: &Model) -> Vec<f32> {
-    let all = parameters(&model.denoiser.network).into_iter();
+    let all = parameters(&model.network).into_iter();
     all.flat_map(|p| p.data.try_to_vec::<f32>().unwrap())
         .collect()
 }
@@ -32,7 +32,7 @@ fn images(model: &Model, evaluations: usize) -> Images {
     let sampling = model.card.sampling_with(evaluations).unwrap();
     let (solver, grid) = (sampling.solver.build().unwrap(), sampling.grid().unwrap());
     let sampler = Sampler {
-        denoiser: &model.denoiser,
+        denoiser: &model.denoiser(),
         solver: solver.as_ref(),
         grid: &grid,
         analytic_first_step: sampling.analytic_first_step,
@@ -80,12 +80,8 @@ fn one_student_for_several_numbers_of_steps() {
     for evaluations in 2..=5 {
         let folded = read.fold(evaluations, hash.clone()).unwrap();
         assert!(!folded.card.network.has_step_branch());
-        let names = parameters(&folded.denoiser.network)
-            .into_iter()
-            .map(|p| p.name);
-        let plain = parameters(&teacher.denoiser.network)
-            .into_iter()
-            .map(|p| p.name);
+        let names = parameters(&folded.network).into_iter().map(|p| p.name);
+        let plain = parameters(&teacher.network).into_iter().map(|p| p.name);
         assert!(names.eq(plain));
         assert_eq!(folded.card.sampling.told_steps(), None);
         assert_eq!(folded.card.parent.as_ref(), Some(&hash));
@@ -127,7 +123,7 @@ fn a_second_stage_follows_its_teachers_own_way_of_sampling() {
         let sampling = student.card.sampling_with(5).unwrap();
         let grid = sampling.grid().unwrap();
         let sampler = Sampler {
-            denoiser: &student.denoiser,
+            denoiser: &student.denoiser(),
             solver: &fewstep::solver::Euler,
             grid: &grid,
             analytic_first_step: true,

@@ -363,7 +363,7 @@ fn models_are_still_read() {
     let root = tempfile::tempdir().unwrap();
     for text in [false, true] {
         let model = teacher(text);
-        let tensors: BTreeMap<String, TensorData> = parameters(&model.denoiser.network)
+        let tensors: BTreeMap<String, TensorData> = parameters(&model.network)
             .into_iter()
             .map(|p| (p.name, p.data))
             .collect();

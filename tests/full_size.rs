@@ -72,7 +72,7 @@ fn check(network: &NetworkConfig) -> Model {
     let network = &model.card.network;
     let grid = model.card.sampling.spacing.grid(1, 0.006, 80.0).unwrap();
     let sampler = Sampler {
-        denoiser: &model.denoiser,
+        denoiser: &model.denoiser(),
         solver: &Euler,
         grid: &grid,
         analytic_first_step: false,

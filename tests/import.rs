@@ -36,7 +36,7 @@ fn parse(bytes: Vec<u8>) -> Result<Checkpoint, Error> {
 
 /// All weights of a model by name.
 fn weights(model: &Model) -> BTreeMap<String, Vec<f32>> {
-    let all = parameters(&model.denoiser.network).into_iter();
+    let all = parameters(&model.network).into_iter();
     all.map(|p| (p.name, p.data.iter::<f32>().collect()))
         .collect()
 }

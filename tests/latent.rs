@@ -132,7 +132,7 @@ fn teacher_as_student(teacher: &Model, student: &Model) -> Model {
     card.sampling.step_condition = false;
     Model {
         card,
-        denoiser: teacher.denoiser.clone(),
+        ..teacher.clone()
     }
 }
 
@@ -185,8 +185,8 @@ fn a_guided_teacher_moves_away_from_the_negative_text() {
                 context: told.negative.clone(),
                 ..told.clone()
             };
-            let conditional = self.0.denoiser.denoise(noisy.clone(), sigma, told);
-            let unconditional = self.0.denoiser.denoise(noisy, sigma, &negative);
+            let conditional = self.0.denoiser().denoise(noisy.clone(), sigma, told);
+            let unconditional = self.0.denoiser().denoise(noisy, sigma, &negative);
             conditional.mul_scalar(3.0) - unconditional.mul_scalar(2.0)
         }
     }
@@ -320,10 +320,10 @@ fn a_card_guides_its_model() {
     let told = told.unwrap();
     let noise = latents(&[1, 2, 3], [4, 8, 8], &Device::flex());
     let guided = Guided {
-        denoiser: &model.denoiser,
+        denoiser: &model.denoiser(),
         weight: 4.0,
     };
     let found = values(model.guided().denoise(noise.clone(), 2.0, &told));
     assert_eq!(found, values(guided.denoise(noise.clone(), 2.0, &told)));
-    assert_ne!(found, values(model.denoiser.denoise(noise, 2.0, &told)));
+    assert_ne!(found, values(model.denoiser().denoise(noise, 2.0, &told)));
 }

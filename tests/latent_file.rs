@@ -63,7 +63,7 @@ fn a_student_goes_to_diffusers_names_and_back() {
     assert_eq!(again.card.network, model.card.network);
     assert_eq!(again.card.preconditioning, model.card.preconditioning);
     let weights = |model: &Model| -> Vec<_> {
-        let all = parameters(&model.denoiser.network).into_iter();
+        let all = parameters(&model.network).into_iter();
         all.map(|p| (p.name, p.data)).collect()
     };
     assert_eq!(weights(&again), weights(&model));
@@ -81,7 +81,7 @@ fn a_student_goes_to_diffusers_names_and_back() {
 /// A file as CompVis' code writes it: networks, averaged weights (here twice the others) and schedule in one.
 fn compvis(model: &Model) -> File {
     let mut tensors = BTreeMap::new();
-    for p in parameters(&model.denoiser.network) {
+    for p in parameters(&model.network) {
         let values: Vec<f32> = p.data.iter::<f32>().map(|v| 2.0 * v).collect();
         let short = p.name.strip_prefix("model.").unwrap().replace('.', "");
         let averaged = TensorData::new(values, p.shape);
@@ -118,7 +118,7 @@ fn a_compvis_file_is_read_with_its_averaged_weights_and_its_schedule() {
     assert_eq!(read.card.sampling.sigma_max, table().sigma_max());
     assert_eq!(read.card.network.context_width(), Some(TEXT[1]));
     let firsts = |model: &Model| -> Vec<f32> {
-        let all = parameters(&model.denoiser.network).into_iter();
+        let all = parameters(&model.network).into_iter();
         all.map(|p| p.data.iter::<f32>().next().unwrap()).collect()
     };
     let twice: Vec<f32> = firsts(&model).iter().map(|v| 2.0 * v).collect();

@@ -86,7 +86,7 @@ fn through(recipe: &str) -> (Network, Network) {
         labels: Some(one_hot(&[0, 1, 0, 1], 2, &device).unwrap()),
         ..Condition::default()
     };
-    let answer = |model: &Model| numbers(model.denoiser.denoise(noisy(), 1.0, &condition));
+    let answer = |model: &Model| numbers(model.denoiser().denoise(noisy(), 1.0, &condition));
     assert_eq!(answer(&read), answer(&model));
 
     let recipe = Recipe {
@@ -119,11 +119,11 @@ fn through(recipe: &str) -> (Network, Network) {
         steps: student.card.sampling.told_steps(),
         ..condition.clone()
     };
-    let whole = numbers(student.denoiser.denoise(noisy(), 1.0, &told));
+    let whole = numbers(student.denoiser().denoise(noisy(), 1.0, &told));
     let pairs = whole.iter().zip(answer(&folded));
     let error = pairs.fold(0f32, |m, (a, b)| m.max((a - b).abs()));
     assert!(error < 1e-4, "{error}");
-    (fresh, model.denoiser.network)
+    (fresh, model.network)
 }
 
 fn normals(n: usize) -> Vec<f32> {

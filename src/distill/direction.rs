@@ -32,6 +32,7 @@ pub fn direction_cosines(
     let first = usize::from(recipe.analytic_first_step);
     let sampling = &student.card.sampling;
     let told = sampling.step_condition.then_some(recipe.steps + 1);
+    let walker = student.denoiser();
     let mut sums = vec![0.0; recipe.steps - first];
     let mut images = 0;
     for round in 0..trajectories.div_ceil(recipe.batch as u64).max(1) {
@@ -43,9 +44,7 @@ pub fn direction_cosines(
         let levels = target.grid.levels();
         for (sum, at) in sums.iter_mut().zip(first..) {
             let (from, to) = (&target.states[at], &target.states[at + 1]);
-            let denoised = student
-                .denoiser
-                .denoise(from.clone(), levels[at], &condition);
+            let denoised = walker.denoise(from.clone(), levels[at], &condition);
             *sum += cosines(from.clone() - denoised, from.clone() - to.clone());
         }
         images += recipe.batch;

@@ -93,7 +93,7 @@ impl Distiller {
         // Levels that are still to be searched for would be missed only now.
         recipe.teacher_grid(recipe.steps)?;
         let mut card = teacher.card.clone();
-        let mut network = teacher.denoiser.network.clone();
+        let mut network = teacher.network.clone();
         if recipe.tells_steps() {
             let (seed, init) = (recipe.seed, recipe.step_branch_init);
             (card.network, network) = add_step_branch(&card.network, network, seed, init)?;
@@ -104,7 +104,7 @@ impl Distiller {
         Ok(Self {
             student: Some(Preconditioned {
                 network,
-                preconditioning: teacher.denoiser.preconditioning.clone(),
+                preconditioning: teacher.card.preconditioning.clone(),
                 compute: recipe.compute(teacher),
             }),
             learner,
@@ -269,12 +269,9 @@ impl Distiller {
         let network = self.student().network.valid();
         Ok(Model {
             card: self.student_card(recipe_json(&self.recipe)?),
-            denoiser: Preconditioned {
-                network: self.learner.averaged(network),
-                // As it will be read back: only training computes in less.
-                compute: DType::F32,
-                ..self.student().clone()
-            },
+            network: self.learner.averaged(network),
+            // As it will be read back: only training computes in less.
+            compute: DType::F32,
         })
     }
 

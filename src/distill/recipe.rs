@@ -2,7 +2,6 @@
 
 use super::{Change, Distance, PerceptualConfig, Schedule, TrajectoryType};
 use crate::Error;
-use crate::denoiser::Preconditioned;
 use crate::grid::{SigmaGrid, Spacing};
 use crate::model::{Card, Model, Sampling, is_unguided};
 use crate::network::{Precision, StepInit};
@@ -228,21 +227,18 @@ impl Recipe {
     /// # Errors
     /// Those of [`Network::with_precision`](crate::network::Network::with_precision).
     pub fn teacher(&self, teacher: &Model) -> Result<Model, Error> {
-        let network = teacher.denoiser.network.clone();
+        let network = teacher.network.clone();
         Ok(Model {
             card: teacher.card.clone(),
-            denoiser: Preconditioned {
-                network: network.with_precision(self.teacher_precision)?,
-                preconditioning: teacher.denoiser.preconditioning.clone(),
-                compute: self.compute(teacher),
-            },
+            network: network.with_precision(self.teacher_precision)?,
+            compute: self.compute(teacher),
         })
     }
 
     /// What the networks compute in; f32 leaves it to the model.
     pub(super) fn compute(&self, teacher: &Model) -> DType {
         match self.compute_precision {
-            Precision::F32 => teacher.denoiser.compute,
+            Precision::F32 => teacher.compute,
             half => half.dtype(),
         }
     }

@@ -173,7 +173,8 @@ pub(super) mod tests {
                 parent: None,
                 version: String::new(),
             },
-            denoiser: Preconditioned::new(network, 0.5),
+            network,
+            compute: DType::F32,
         }
     }
 
@@ -215,10 +216,10 @@ pub(super) mod tests {
         let (target, condition) = source.round(0).unwrap();
         let levels = target.grid.levels();
         let student = Preconditioned {
-            network: (teacher.denoiser.network.clone())
+            network: (teacher.network.clone())
                 .to_device(&device.autodiff())
                 .train(),
-            ..teacher.denoiser.clone()
+            ..teacher.denoiser()
         };
         let walk = |mut x: Images, steps: Range<usize>| {
             for i in steps {
@@ -346,7 +347,7 @@ pub(super) mod tests {
             let sampling = recipe(1, false).sampling();
             let (method, grid) = (sampling.solver.build().unwrap(), sampling.grid().unwrap());
             let sampler = Sampler {
-                denoiser: &model.denoiser,
+                denoiser: &model.denoiser(),
                 solver: method.as_ref(),
                 grid: &grid,
                 analytic_first_step: true,

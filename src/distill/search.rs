@@ -39,7 +39,7 @@ impl Recipe {
         }
         let solver = self.teacher_solver.build()?;
         let found = ScheduleSearch {
-            denoiser: &teacher.denoiser,
+            denoiser: &teacher.denoiser(),
             image_shape: network.image_shape(),
             classes: network.classes(),
             solver: solver.as_ref(),

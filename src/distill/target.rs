@@ -46,7 +46,7 @@ impl TrajectorySource {
         let recipe = recipe.for_teacher(&teacher.card)?;
         recipe.check_device(device)?;
         recipe.teacher_grid(recipe.steps)?;
-        let denoiser = recipe.teacher(teacher)?.denoiser;
+        let denoiser = recipe.teacher(teacher)?.denoiser();
         let frozen = denoiser.network.frozen_weights();
         Ok(Self {
             denoiser: Guided {

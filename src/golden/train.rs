@@ -143,7 +143,8 @@ fn model(
             parent: None,
             version: String::new(),
         },
-        denoiser,
+        network: denoiser.network,
+        compute: denoiser.compute,
     })
 }
 
@@ -234,7 +235,7 @@ impl Round<'_> {
 
 /// All parameters by official name.
 fn parameter_map(model: &Model) -> BTreeMap<String, Vec<f64>> {
-    let all = parameters(&model.denoiser.network).into_iter();
+    let all = parameters(&model.network).into_iter();
     all.map(|p| (p.name, p.data.iter::<f64>().collect()))
         .collect()
 }

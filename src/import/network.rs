@@ -2,7 +2,6 @@
 
 use super::Checkpoint;
 use crate::Error;
-use crate::denoiser::Preconditioned;
 use crate::model::{Card, Model};
 use crate::network::{Key, Network, NetworkConfig, replace};
 use crate::parameter::Differences;
@@ -85,13 +84,8 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Weights`] if they do not fit the card's network, [`Error::Malformed`] or [`Error::File`].
     pub fn model(&self, card: Card, device: &Device) -> Result<Model, Error> {
-        Ok(Model {
-            denoiser: Preconditioned::new(
-                self.load_network(&card.network, device)?,
-                card.preconditioning.clone(),
-            ),
-            card,
-        })
+        let network = self.load_network(&card.network, device)?;
+        Ok(Model::new(card, network))
     }
 
     /// The network alone.

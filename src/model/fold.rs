@@ -4,7 +4,6 @@ use super::card::Card;
 use super::sampling::Sampling;
 use super::whole::Model;
 use crate::Error;
-use crate::denoiser::Preconditioned;
 use crate::network::fold_step_branch;
 
 impl Model {
@@ -23,8 +22,7 @@ impl Model {
                 remedy: "it is a plain network already; use it as it is".into(),
             });
         };
-        let (config, network) =
-            fold_step_branch(&self.card.network, &self.denoiser.network, timestamps)?;
+        let (config, network) = fold_step_branch(&self.card.network, &self.network, timestamps)?;
         Ok(Self {
             card: Card {
                 network: config,
@@ -37,10 +35,8 @@ impl Model {
                 version: env!("CARGO_PKG_VERSION").into(),
                 ..self.card.clone()
             },
-            denoiser: Preconditioned {
-                network,
-                ..self.denoiser.clone()
-            },
+            network,
+            compute: self.compute,
         })
     }
 }

@@ -5,21 +5,23 @@ use super::file::{File, Value, write_values};
 use crate::Error;
 use crate::denoiser::{Guided, Preconditioned};
 use crate::file::{hash_bytes, hash_file};
-use crate::network::{gather, load, parameters};
-use burn::tensor::Device;
+use crate::network::{Network, gather, load, parameters};
+use burn::tensor::{DType, Device};
 use serde::Serialize;
 use std::path::Path;
 
 /// What messages call a model that was read from no file.
 pub(crate) const IN_MEMORY: &str = "model in memory";
 
-/// Card and denoiser.
+/// Card and network.
 #[derive(Clone, Debug)]
 pub struct Model {
     /// What it is.
     pub card: Card,
-    /// The network with its weights.
-    pub denoiser: Preconditioned,
+    /// The network of the card, with its weights.
+    pub network: Network,
+    /// Type of the activations inside the network; f32 in files.
+    pub compute: DType,
 }
 
 /// A recipe as cards and states hold it.
@@ -28,6 +30,24 @@ pub(crate) fn recipe_json<R: Serialize>(recipe: &R) -> Result<serde_json::Value,
 }
 
 impl Model {
+    /// A model that computes in f32.
+    pub fn new(card: Card, network: Network) -> Self {
+        Self {
+            card,
+            network,
+            compute: DType::F32,
+        }
+    }
+
+    /// The network as a denoiser, in the way that the card says; the weights are the same, not a copy.
+    pub fn denoiser(&self) -> Preconditioned {
+        Preconditioned {
+            network: self.network.clone(),
+            preconditioning: self.card.preconditioning.clone(),
+            compute: self.compute,
+        }
+    }
+
     /// Reads a model file and its SHA-256.
     ///
     /// # Errors
@@ -54,8 +74,7 @@ impl Model {
         let card = Self::card(file, path)?;
         let network = card.network.blank(device)?;
         let network = load(network, &file.tensors, &|_| false, path)?;
-        let denoiser = Preconditioned::new(network, card.preconditioning.clone());
-        Ok(Self { card, denoiser })
+        Ok(Self::new(card, network))
     }
 
     /// Parses the card of an opened file; `path` is for messages.
@@ -75,9 +94,9 @@ impl Model {
 
     /// The denoiser with the guidance of its card. Without something to follow in the condition, or to move away from, it
     /// is the denoiser alone.
-    pub fn guided(&self) -> Guided<&Preconditioned> {
+    pub fn guided(&self) -> Guided<Preconditioned> {
         Guided {
-            denoiser: &self.denoiser,
+            denoiser: self.denoiser(),
             weight: self.card.sampling.guidance,
         }
     }
@@ -87,7 +106,7 @@ impl Model {
     /// # Errors
     /// [`Error::InvalidValue`] if the card cannot be written as JSON.
     pub fn to_file(&self) -> Result<File, Error> {
-        let tensors = parameters(&self.denoiser.network);
+        let tensors = parameters(&self.network);
         let json = serde_json::to_string(&self.card)
             .map_err(|e| Error::invalid("card", e, "representable as JSON"))?;
         Ok(File {
@@ -104,7 +123,7 @@ impl Model {
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         let json = serde_json::to_string(&self.card)
             .map_err(|e| Error::invalid("card", e, "representable as JSON"))?;
-        let values = gather(&self.denoiser.network).into_iter();
+        let values = gather(&self.network).into_iter();
         let values = values.filter_map(|p| Some((p.name, Value::Live(p.tensor?, p.shape))));
         write_values(path, &values.collect(), &json)
     }

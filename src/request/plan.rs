@@ -20,6 +20,7 @@ const BATCH_LATENT: usize = 1;
 /// Everything that the images of a request have in common.
 pub(super) struct Plan<'a> {
     model: &'a Model,
+    denoiser: Preconditioned,
     request: &'a Request<'a>,
     sampling: Sampling,
     solver: Box<dyn Solver>,
@@ -60,9 +61,10 @@ impl<'a> Plan<'a> {
         check_texts(model, request)?;
         check_guidance(model, request, sampling.guidance)?;
         model.classes_of(&[], request)?;
-        let devices = model.denoiser.network.devices();
+        let devices = model.network.devices();
         let plan = Self {
             model,
+            denoiser: model.denoiser(),
             request,
             solver: sampling.solver.build()?,
             grid: sampling.grid()?,
@@ -72,7 +74,7 @@ impl<'a> Plan<'a> {
             done: Cell::new(0),
             total: 0,
         };
-        let calls = plan.sampler(&model.denoiser).evaluations();
+        let calls = plan.sampler(&plan.denoiser).evaluations();
         Ok(Self {
             total: calls.saturating_mul(seeds.len()),
             ..plan
@@ -144,7 +146,7 @@ impl<'a> Plan<'a> {
 
     fn guided(&self) -> Guided<&Preconditioned> {
         Guided {
-            denoiser: &self.model.denoiser,
+            denoiser: &self.denoiser,
             weight: self.sampling.guidance,
         }
     }

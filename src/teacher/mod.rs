@@ -105,8 +105,8 @@ impl Trainer {
         recipe.check()?;
         let device = &device.clone().inner();
         let network = recipe.network.blank(device)?;
-        let mut values = gather(&model.denoiser.network);
-        let (wanted, found) = (shapes(&network), shapes(&model.denoiser.network));
+        let mut values = gather(&model.network);
+        let (wanted, found) = (shapes(&network), shapes(&model.network));
         let odd = wanted.iter().zip(&found).find(|(a, b)| a != b);
         if odd.is_some() || wanted.len() != found.len() {
             let at = odd.map_or_else(
@@ -311,10 +311,7 @@ impl Trainer {
     /// [`Error::InvalidValue`] if the recipe cannot be written as JSON.
     pub fn model(&self) -> Result<Model, Error> {
         let network: Network = self.learner.averaged(self.model.network.valid());
-        Ok(Model {
-            card: self.card(recipe_json(&self.recipe)?),
-            denoiser: Preconditioned::new(network, self.recipe.sigma_data),
-        })
+        Ok(Model::new(self.card(recipe_json(&self.recipe)?), network))
     }
 
     fn card(&self, recipe: serde_json::Value) -> Card {

@@ -65,7 +65,7 @@ impl Workload {
                 kind: Kind::Teacher,
                 ..model.card.clone()
             },
-            denoiser: model.denoiser.clone(),
+            ..model.clone()
         };
         let recipe = Recipe {
             seed: SEED,
@@ -98,7 +98,7 @@ impl Workload {
                 context,
                 ..Condition::default()
             },
-            _frozen: teacher.denoiser.network.frozen_weights(),
+            _frozen: teacher.network.frozen_weights(),
             teacher,
             recipe,
             device: device.clone(),
@@ -116,7 +116,9 @@ impl Workload {
     /// height, width]`.
     pub fn forward(&self) -> Images {
         let noisy = self.noisy.clone();
-        self.teacher.denoiser.denoise(noisy, SIGMA, &self.condition)
+        self.teacher
+            .denoiser()
+            .denoise(noisy, SIGMA, &self.condition)
     }
 
     /// One call with gradients, as a student's step makes it: those of the scalar product of the denoised images with
@@ -124,7 +126,7 @@ impl Workload {
     pub fn gradient(&self) -> Vec<Gradient> {
         let student = self.student.get_or_init(|| {
             // Weights of its own: those of a student are not frozen.
-            let network = self.teacher.denoiser.network.clone();
+            let network = self.teacher.network.clone();
             let all = gather(&network);
             let network = replace(network, &mut |i, _, _| {
                 let weight = all.get(i)?.tensor.clone()?;
@@ -133,7 +135,7 @@ impl Workload {
             let autodiff = self.device.clone().autodiff();
             Preconditioned {
                 network: network.to_device(&autodiff).train(),
-                ..self.teacher.denoiser.clone()
+                ..self.teacher.denoiser()
             }
         });
         let noisy = self.noisy.clone().autodiff();
@@ -238,7 +240,7 @@ impl Workload {
         }
         let count = round.distances.len();
         put("round/distances", TensorData::new(round.distances, [count]));
-        for parameter in parameters(&distiller.model()?.denoiser.network) {
+        for parameter in parameters(&distiller.model()?.network) {
             put(&format!("after/{}", parameter.name), parameter.data);
         }
         self.file(tensors)
@@ -288,7 +290,7 @@ mod tests {
         (config.resolution, config.model_channels, config.blocks) = (8, 8, 1);
         config.attention_resolutions = vec![4];
         let network = model.card.network.init(3, &device).unwrap();
-        model.denoiser.network = replace(network, &mut |i, _, shape| {
+        model.network = replace(network, &mut |i, _, shape| {
             let values = Stream::new(5, Domain::Test, i as u64).normals(shape.iter().product());
             let values: Vec<f32> = values.into_iter().map(|v| 0.2 * v).collect();
             Some(Tensor::from_data(values.as_slice(), &device))
@@ -303,7 +305,7 @@ mod tests {
         let model = tiny();
         let workload = Workload::new(&model, 3, &device).unwrap();
         let gradient = workload.gradient();
-        let names = parameters(&model.denoiser.network);
+        let names = parameters(&model.network);
         assert!(
             gradient
                 .iter()
@@ -317,9 +319,9 @@ mod tests {
         let length = 1e-3 / square.sqrt();
         let product = |sign: f64| {
             let mut moved = model.clone();
-            let network = moved.denoiser.network.clone();
+            let network = moved.network.clone();
             let mut values = parameters(&network).into_iter().zip(&gradient);
-            moved.denoiser.network = replace(network, &mut |_, _, _| {
+            moved.network = replace(network, &mut |_, _, _| {
                 let (parameter, gradient) = values.next()?;
                 let count = parameter.data.num_elements();
                 let values: Vec<f32> = parameter.data.iter::<f32>().collect();
@@ -358,7 +360,7 @@ mod tests {
             let images = &results.tensors[&format!("round/teacher.{i}")];
             assert_eq!(images.shape().as_slice(), [3, 1, 8, 8]);
         }
-        for parameter in parameters(&model.denoiser.network) {
+        for parameter in parameters(&model.network) {
             let name = parameter.name;
             let after = &results.tensors[&format!("after/{name}")];
             assert_eq!(after.shape(), parameter.data.shape(), "{name}");

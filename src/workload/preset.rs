@@ -2,7 +2,7 @@
 
 use super::SEED;
 use crate::Error;
-use crate::denoiser::{Preconditioned, Preconditioning};
+use crate::denoiser::Preconditioning;
 use crate::grid::{LogAlphaTable, Spacing};
 use crate::model::{Card, Kind, Model, Sampling};
 use crate::network::{LatentUNetConfig, NetworkConfig, SongUNetConfig, replace};
@@ -110,12 +110,11 @@ impl Preset {
             }
             Some(Tensor::from_data(TensorData::new(values, [count]), device))
         });
-        let denoiser = Preconditioned::new(weights, self.preconditioning()?);
         let card = Card {
             format: 1,
             kind: Kind::Teacher,
             network,
-            preconditioning: denoiser.preconditioning.clone(),
+            preconditioning: self.preconditioning()?,
             sampling: Sampling {
                 solver: SolverConfig::default(),
                 steps: 12,
@@ -133,7 +132,7 @@ impl Preset {
             parent: None,
             version: env!("CARGO_PKG_VERSION").into(),
         };
-        Ok(Model { card, denoiser })
+        Ok(Model::new(card, weights))
     }
 }
 
@@ -164,7 +163,7 @@ mod tests {
     fn no_weight_of_a_preset_is_zero_and_its_answer_has_the_datas_size() {
         let device = Device::flex();
         let model = Preset::FashionMnist.model(&device).unwrap();
-        for parameter in parameters(&model.denoiser.network) {
+        for parameter in parameters(&model.network) {
             let zeros = parameter.data.iter::<f32>().filter(|v| *v == 0.0).count();
             assert!(
                 zeros * 1000 < parameter.data.num_elements().max(1001),

@@ -11,7 +11,7 @@ mod whole;
 
 use burn::tensor::{Device, Tensor};
 use fewstep::autoencoder::Tiling;
-use fewstep::denoiser::{Condition, Preconditioned, one_hot};
+use fewstep::denoiser::{Condition, one_hot};
 use fewstep::distill::Recipe;
 use fewstep::import::{Parts, open, open_bytes};
 use fewstep::model::{Card, Kind, Model};
@@ -61,10 +61,7 @@ fn pixels(classes: usize) -> Model {
         parent: None,
         version: "test".into(),
     };
-    Model {
-        card,
-        denoiser: Preconditioned::new(network_of, 0.5),
-    }
+    Model::new(card, network_of)
 }
 
 /// What a model makes of the seeds, by hand.
@@ -262,4 +259,16 @@ fn models_are_read_from_bytes_as_from_files() {
         messages.iter().all(|m| m.starts_with("model in memory")),
         "{messages:?}"
     );
+}
+
+#[test]
+fn a_model_is_asked_as_its_card_says() {
+    let mut model = pixels(0);
+    let request = Request::default();
+    let before = model.sample(&[1], &request).unwrap().into_data();
+    model.card.preconditioning = 0.7.into();
+    let after = model.sample(&[1], &request).unwrap().into_data();
+    assert_ne!(before, after);
+    let own = model.denoiser().preconditioning;
+    assert_eq!(own, model.card.preconditioning);
 }

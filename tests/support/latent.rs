@@ -1,7 +1,6 @@
 //! Small random teachers of latent models.
 
 use burn::tensor::{Device, TensorData};
-use fewstep::denoiser::Preconditioned;
 use fewstep::distill::Recipe;
 use fewstep::grid::{LogAlphaTable, Spacing};
 use fewstep::model::{Card, Kind, Model};
@@ -64,8 +63,8 @@ pub fn teacher_of(text: Option<usize>) -> Model {
         parent: None,
         version: "test".into(),
     };
-    Model {
-        card: Card {
+    Model::new(
+        Card {
             network,
             preconditioning: table().into(),
             sampling: Recipe {
@@ -75,8 +74,8 @@ pub fn teacher_of(text: Option<usize>) -> Model {
             .sampling(),
             ..card
         },
-        denoiser: Preconditioned::new(weights, table()),
-    }
+        weights,
+    )
 }
 
 pub fn recipe() -> Recipe {

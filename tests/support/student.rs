@@ -1,7 +1,6 @@
 //! A small random teacher and short distillations of it.
 
 use burn::tensor::{Device, TensorData};
-use fewstep::denoiser::Preconditioned;
 use fewstep::distill::{Distiller, Recipe, TrajectorySource};
 use fewstep::model::{Card, Kind, Model};
 use fewstep::network::{NetworkConfig, SongUNetConfig, load, parameters};
@@ -35,8 +34,8 @@ pub fn teacher(classes: usize) -> Model {
         (p.name, TensorData::new(values, p.shape))
     });
     let network = load(fresh, &weights.collect(), &|_| false, Path::new("x")).unwrap();
-    Model {
-        card: Card {
+    Model::new(
+        Card {
             format: 1,
             kind: Kind::Teacher,
             network: config,
@@ -48,8 +47,8 @@ pub fn teacher(classes: usize) -> Model {
             parent: None,
             version: "test".into(),
         },
-        denoiser: Preconditioned::new(network, 0.5),
-    }
+        network,
+    )
 }
 
 /// A short run's settings.

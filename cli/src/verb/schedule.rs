@@ -125,7 +125,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         )));
     }
     let task = ScheduleSearch {
-        denoiser: &model.denoiser,
+        denoiser: &model.denoiser(),
         image_shape: model.card.network.image_shape(),
         classes: model.card.network.classes(),
         solver: solver.as_ref(),
