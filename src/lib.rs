@@ -3,10 +3,12 @@
 #![forbid(unsafe_code)]
 
 pub mod autoencoder;
+mod container;
 pub mod data;
 pub mod denoiser;
 pub mod distill;
 pub mod error;
+pub mod export;
 pub mod feature;
 mod file;
 pub mod golden;

@@ -2,8 +2,8 @@
 
 use super::Moments;
 use crate::Error;
+use crate::container::{Array, numbers, pickled_arrays, row_major};
 use crate::file::write_atomically;
-use crate::import::{Array, numbers, pickled_arrays, row_major};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufReader, Cursor, Read, Write};

@@ -28,6 +28,7 @@ pub use edm::{
 };
 pub(crate) use edm::{Family, Plan, Variant};
 pub use inputs::Inputs;
+pub(crate) use latent::NAME as LATENT_NAME;
 pub use latent::{LatentAttention, LatentUNet, LatentUNetConfig};
 pub(crate) use limit::EMBEDDING_MULTIPLIER;
 pub use precision::Precision;

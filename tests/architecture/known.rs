@@ -13,10 +13,6 @@ pub const CIRCLES: &[(&str, &str)] = &[
     ("kernels/src/conv.rs", "kernels/src/conv/forward.rs"),
     ("kernels/src/conv.rs", "kernels/src/conv/pack.rs"),
     ("kernels/src/simd.rs", "kernels/src/simd/avx2.rs"),
-    ("src/import/diffusers.rs", "src/import/latent.rs"),
-    ("src/import/mod.rs", "src/import/reader.rs"),
-    ("src/import/mod.rs", "src/import/survey.rs"),
-    ("src/import/pickle/mod.rs", "src/import/pickle/opcode.rs"),
     ("src/noise/latent.rs", "src/noise/source.rs"),
 ];
 
@@ -24,7 +20,7 @@ pub const CIRCLES: &[(&str, &str)] = &[
 pub const UPWARDS: &[(&str, &str)] = &[];
 
 /// Folders with more files beside each other than they may have, and how many they may have until then.
-pub const CROWDED: &[(&str, usize)] = &[("kernels/src", 18), ("src/import", 20)];
+pub const CROWDED: &[(&str, usize)] = &[("kernels/src", 18)];
 
 /// Modules that stand beside their folder instead of in it.
 pub const BESIDE: &[&str] = &[

@@ -89,7 +89,7 @@ fn published(case: &Case, model: &Value, got: &Shapes) -> Result<Measure, Proble
         for (ours, theirs) in model[key].as_object().into_iter().flatten() {
             let levels = AutoencoderConfig::kl_f8().channel_multipliers.len();
             let theirs = theirs.as_str().unwrap_or_default();
-            let back = crate::import::autoencoder::official(theirs, levels);
+            let back = crate::import::part::official(theirs, levels);
             wrong += usize::from(ours.strip_prefix(FIRST_STAGE) != Some(&back));
         }
     }

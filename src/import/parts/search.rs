@@ -3,8 +3,7 @@
 use super::note::Note;
 use super::place::places;
 use crate::Error;
-use crate::import::autoencoder::AutoencoderFile;
-use crate::import::text_encoder::TextEncoderFile;
+use crate::import::part::{AutoencoderFile, TextEncoderFile};
 use crate::text::Tokenizer;
 use std::path::{Path, PathBuf};
 

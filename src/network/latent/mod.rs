@@ -11,3 +11,4 @@ mod unet;
 
 pub use config::{LatentAttention, LatentUNetConfig};
 pub use unet::LatentUNet;
+pub(crate) use unet::NAME;

@@ -17,7 +17,7 @@ use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor};
 
 /// Start of all official names.
-const NAME: &str = "model.diffusion_model";
+pub(crate) const NAME: &str = "model.diffusion_model";
 
 const DRAW: Draw = Draw::FanIn;
 

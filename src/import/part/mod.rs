@@ -1,0 +1,9 @@
+//! The parts of a latent model besides its network, each in a file of its own here.
+
+mod autoencoder;
+mod sought;
+mod text_encoder;
+
+pub use autoencoder::AutoencoderFile;
+pub(crate) use autoencoder::official;
+pub use text_encoder::TextEncoderFile;
