@@ -61,6 +61,10 @@ fn go_on(command: &Command) -> String {
         ),
         Command::Sweep(_) | Command::Tune(_) => ("go on with", command_line::again()),
         Command::Sample(_) => ("what is drawn is kept; go on with", command_line::again()),
+        Command::Evaluate(_) if measure::journal::kept() => (
+            "what is measured is kept; go on with",
+            command_line::resuming(),
+        ),
         _ => ("nothing is kept; begin anew with", command_line::again()),
     };
     format!("stopped; {kept}:\n  {line}")

@@ -79,7 +79,10 @@ fn pixels_are_compared_without_features() {
     assert!(facts["paired"]["rms"].as_f64().unwrap() > 0.0, "{facts}");
     assert_eq!(facts["paired"]["to"]["sha256"].as_str().unwrap().len(), 64);
     assert_eq!((&facts["images"], &facts["nfe"]), (&8.into(), &12.into()));
-    assert!(facts["images_per_second"].as_f64().unwrap() > 0.0);
+    // A time is no result.
+    assert!(facts.get("images_per_second").is_none(), "{facts}");
+    let said = world.fails(&paired, 0);
+    assert!(said.contains("images a second"), "{said}");
     assert!(facts.get("features").is_none(), "{facts}");
     // A network for features that nothing needs is not even opened.
     let said = world.fails(&format!("{paired} --features nowhere.safetensors"), 0);

@@ -1,31 +1,14 @@
 //! `evaluate --features inception`, with weights that are made up.
 
+#[path = "support/inception.rs"]
+mod inception;
 mod support;
 
-use fewstep::feature::inception::{formula, layers};
-use fewstep::model::File;
-use image::{ImageBuffer, Luma, Rgb};
+use image::{ImageBuffer, Luma, Rgb, Rgba};
+use inception::weights;
 use serde_json::Value;
 use std::path::Path;
 use support::World;
-
-/// All tensors under the names of the published file.
-fn weights(path: &Path) {
-    let mut file = File::default();
-    let mut put = |name: String, dims: Vec<usize>| {
-        let data = burn::tensor::TensorData::new(formula(&name, &dims), dims);
-        file.tensors.insert(name, data);
-    };
-    for layer in layers() {
-        put(format!("{}.conv.weight", layer.name), layer.dims());
-        for part in ["weight", "bias", "running_mean", "running_var"] {
-            put(format!("{}.bn.{part}", layer.name), vec![layer.output]);
-        }
-    }
-    put("fc.weight".into(), vec![1008, 2048]);
-    put("fc.bias".into(), vec![1008]);
-    file.write(path).unwrap();
-}
 
 /// Pictures of several sizes and kinds.
 fn pictures(folder: &Path, seed: u32) {
@@ -113,14 +96,83 @@ fn pictures_of_any_size_are_measured_as_published() {
     ] {
         world.says(&format!("evaluate {what}"), 2, word);
     }
-    // Pictures are read as everywhere (docs/pictures.md): of 16 bits the upper byte; what is damaged is an error.
+    // NVIDIA's file of the same network is a program.
+    for (name, bytes) in [
+        // A call of Python's, and a dictionary without weights.
+        (
+            "inception-v3-2015-12-05.pkl",
+            &b"\x80\x04ctorch.jit._serialization\nload\n)R."[..],
+        ),
+        ("other.pkl", b"\x80\x04}."),
+    ] {
+        std::fs::write(world.path(name), bytes).unwrap();
+        for network in [
+            format!("--features inception --inception {name}"),
+            format!("--features {name}"),
+        ] {
+            let typed = format!("evaluate a --reference b.npz {network}");
+            world.says(
+                &typed,
+                2,
+                "NVIDIA's inception-v3-2015-12-05.pkl is a program",
+            );
+            world.says(&typed, 2, "`fewstep fetch inception`");
+        }
+    }
+    // Grey stands for three equal channels.
+    let grey = ImageBuffer::from_fn(7, 6, |x, y| Luma([(x * 30 + y * 5) as u8]));
+    let rgb = ImageBuffer::from_fn(7, 6, |x, y| Rgb([(x * 30 + y * 5) as u8; 3]));
+    for (name, picture) in [
+        ("grey", image::DynamicImage::from(grey)),
+        ("rgb", rgb.into()),
+    ] {
+        std::fs::create_dir(world.path(name)).unwrap();
+        picture.save(world.path(name).join("1.png")).unwrap();
+        let first = world.path("a/1.png");
+        std::fs::copy(first, world.path(name).join("2.png")).unwrap();
+    }
+    let frechet = |folder: &str| {
+        number(
+            &evaluate(&format!("{folder} --reference b.npz --blocks 0")),
+            "frechet",
+        )
+    };
+    assert_eq!(frechet("grey"), frechet("rgb"));
+    // What programs read in different ways is refused, as a subject and as a reference.
     let deep = ImageBuffer::from_pixel(4, 4, Luma([1000u16]));
-    deep.save(world.path("a/deep.png")).unwrap();
-    let more = evaluate("a --reference b.npz");
+    let clear = ImageBuffer::from_pixel(4, 4, Rgba([9u8, 8, 7, 100]));
+    for (name, picture, words) in [
+        (
+            "deep",
+            image::DynamicImage::from(deep),
+            ["deep.png: it has 16 bits", "-depth 8"],
+        ),
+        (
+            "clear",
+            clear.into(),
+            ["clear.png: it has an alpha channel", "--background white"],
+        ),
+    ] {
+        let path = world.path(&format!("a/{name}.png"));
+        picture.save(&path).unwrap();
+        for what in ["a --reference b.npz", "b --reference a"] {
+            let said = world.fails(&format!("-q evaluate {what} {network}"), 2);
+            assert!(words.iter().all(|word| said.contains(word)), "{said}");
+        }
+        std::fs::remove_file(path).unwrap();
+    }
+    // Laid on a colour that is named.
+    let clear = ImageBuffer::from_pixel(4, 4, Rgba([9u8, 8, 7, 100]));
+    clear.save(world.path("a/clear.png")).unwrap();
+    let more = evaluate("a --reference b.npz --background black");
     assert_eq!(more["images"], 6);
+    let white = evaluate("a --reference b.npz --background white");
+    assert_ne!(number(&white, "frechet"), number(&more, "frechet"));
+    std::fs::remove_file(world.path("a/clear.png")).unwrap();
+    // What is damaged is an error.
     std::fs::write(world.path("a/broken.png"), b"\x89PNG\r\n\x1a\nno picture").unwrap();
     let refused = world.fails(&format!("evaluate a --reference b.npz {network}"), 2);
     assert!(refused.contains("broken.png"), "{refused}");
     let skipped = evaluate("a --reference b.npz --skip-unreadable");
-    assert_eq!(number(&skipped, "frechet"), number(&more, "frechet"));
+    assert_eq!(number(&skipped, "frechet"), number(&again, "frechet"));
 }

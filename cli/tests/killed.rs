@@ -116,6 +116,9 @@ fn what_is_stopped_says_how_to_go_on() {
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(130), "{said}");
-    assert!(said.contains("begin anew with"), "{said}");
+    let words = ["what is measured is kept; go on with", "--resume"];
+    assert!(words.iter().all(|word| said.contains(word)), "{said}");
+    let kept = fs::read_dir(world.path("runs/evaluate")).unwrap();
+    assert_eq!(kept.count(), 1);
     assert!(!world.path("s.safetensors").exists());
 }

@@ -36,11 +36,28 @@ pub(super) fn read(name: &Path, file: &[u8], options: &Options) -> Result<Fitted
     })
 }
 
-/// The same at its own size: grey or RGB, without alpha.
-pub(super) fn plain(name: &Path, file: &[u8], background: [u8; 3]) -> Result<DynamicImage, String> {
+/// The same at its own size: grey or RGB, without alpha. Without a colour to lay alpha on, pictures are refused that other
+/// programs would read otherwise.
+pub(super) fn plain(
+    name: &Path,
+    file: &[u8],
+    background: Option<[u8; 3]>,
+    exact: bool,
+) -> Result<DynamicImage, String> {
     let decoded = decoded(name, file)?;
-    Ok(opaque(decoded.picture, background).0)
+    if exact && decoded.deep {
+        return Err(DEEP.into());
+    }
+    if exact && background.is_none() && decoded.picture.color().has_alpha() {
+        return Err(ALPHA.into());
+    }
+    Ok(opaque(decoded.picture, background.unwrap_or([255; 3])).0)
 }
+
+const DEEP: &str = "it has 16 bits a channel, which other programs cut down to 8 in other ways, so that figures of it would \
+                    not compare; save it with 8 bits (ImageMagick: `magick mogrify -depth 8 FILE`)";
+const ALPHA: &str = "it has an alpha channel, which other programs drop or lay on black, so that figures of it would not \
+                     compare; name the colour to lay pictures on with --background white, or save it without alpha";
 
 fn decoded(name: &Path, file: &[u8]) -> Result<Decoded, String> {
     match kind::of(name, &file[..file.len().min(HEAD)]) {

@@ -6,6 +6,7 @@ use super::list::{
 };
 use super::{Report, Skipped, Split, fit, idx, kind};
 use crate::Error;
+use crate::file::hash_bytes;
 use image::DynamicImage;
 use std::path::{Path, PathBuf};
 
@@ -23,7 +24,8 @@ pub struct Plain {
 pub struct Pictures {
     path: PathBuf,
     source: Source,
-    background: [u8; 3],
+    background: Option<[u8; 3]>,
+    exact: bool,
 }
 
 #[derive(Debug)]
@@ -34,7 +36,8 @@ enum Source {
 
 impl Pictures {
     /// Finds the pictures of IDX files, a folder, or a zip archive of one, as [`Dataset::open`](super::Dataset::open) does
-    /// and in the same order. What is transparent will be laid on white.
+    /// and in the same order. What is transparent will be laid on white, unless [`background`](Self::background) or
+    /// [`exact`](Self::exact) say otherwise.
     ///
     /// # Errors
     /// [`Error::InvalidValue`] for a test part where there is none, [`Error::File`], and [`Error::Malformed`] for a foreign
@@ -52,7 +55,8 @@ impl Pictures {
         let pictures = Self {
             path,
             source,
-            background: [255; 3],
+            background: None,
+            exact: false,
         };
         if pictures.is_empty() {
             let reason = format!("it holds no image ({})", kind::READ);
@@ -64,7 +68,15 @@ impl Pictures {
     /// Lays what is transparent on this colour, RGB.
     #[must_use]
     pub fn background(mut self, colour: [u8; 3]) -> Self {
-        self.background = colour;
+        self.background = Some(colour);
+        self
+    }
+
+    /// Refuses pictures of which programs make different bytes: those of 16 bits a channel, and those with alpha unless a
+    /// [`background`](Self::background) is named.
+    #[must_use]
+    pub fn exact(mut self) -> Self {
+        self.exact = true;
         self
     }
 
@@ -89,6 +101,26 @@ impl Pictures {
         self.len() == 0
     }
 
+    /// Where a picture is inside the data set; `None` for IDX files, and for links that lead nowhere.
+    pub fn name(&self, index: usize) -> Option<&Path> {
+        match &self.source {
+            Source::Files(listing) => listing.name(index),
+            Source::Idx { .. } => None,
+        }
+    }
+
+    /// What tells these pictures from others without reading them: names, sizes and times of files (of an archive its own), or
+    /// the content of IDX files.
+    ///
+    /// # Errors
+    /// [`Error::File`] for a file that is not there any more.
+    pub fn fingerprint(&self) -> Result<String, Error> {
+        match &self.source {
+            Source::Files(listing) => listing.fingerprint(),
+            Source::Idx { bytes, .. } => Ok(hash_bytes(bytes)),
+        }
+    }
+
     /// Some pictures, in parallel: the right way up, without alpha, of 8 bits a channel.
     ///
     /// # Panics
@@ -96,7 +128,7 @@ impl Pictures {
     pub fn read(&self, indices: &[usize]) -> Vec<Result<Plain, Skipped>> {
         match &self.source {
             Source::Files(listing) => listing.read(indices, &|name, file| {
-                Ok(plain(fit::plain(name, file, self.background)?))
+                Ok(plain(fit::plain(name, file, self.background, self.exact)?))
             }),
             Source::Idx { shape, bytes } => {
                 let size = shape.iter().product::<usize>();
@@ -170,6 +202,16 @@ mod tests {
             .unwrap()
             .background([0; 3]);
         assert_eq!(black.read(&[3])[0].as_ref().unwrap().bytes, [1]);
+        let exact = black.exact();
+        assert_eq!(exact.read(&[3])[0].as_ref().unwrap().bytes, [1]);
+        let exact = Pictures::open(folder.path(), Split::Train).unwrap().exact();
+        let reason = |index| match exact.read(&[index]).remove(0) {
+            Ok(plain) => panic!("{index}: {plain:?}"),
+            Err(skipped) => skipped.reason,
+        };
+        assert!(exact.read(&[0, 1]).iter().all(Result::is_ok));
+        assert!(reason(2).contains("--background") && reason(3).contains("alpha"));
+        assert!(reason(4).contains("8 bits"));
         let empty = tempfile::tempdir().unwrap();
         assert!(Pictures::open(empty.path(), Split::Train).is_err());
     }

@@ -124,15 +124,15 @@ impl Moments {
 }
 
 /// Takes in feature vectors a few at a time and forgets them. The result depends on the vectors and their order only,
-/// not on how they are cut into batches or on the number of threads.
+/// not on how they are cut into batches or on the number of threads. Of 2048 features it takes 21 MB.
 #[derive(Clone, Debug)]
 pub struct Accumulator {
     size: usize,
     /// Vectors in `mean` and `scatter`.
     count: u64,
     mean: Vec<f64>,
-    /// Sum of (x - mean) (x - mean)^T, upper triangle.
-    scatter: Vec<f64>,
+    /// Sum of (x - mean) (x - mean)^T: of row i what lies from the diagonal on.
+    scatter: Vec<Vec<f64>>,
     /// Vectors not yet added, fewer than a block.
     waiting: Vec<f64>,
 }
@@ -144,7 +144,7 @@ impl Accumulator {
             size,
             count: 0,
             mean: vec![0.0; size],
-            scatter: vec![0.0; size * size],
+            scatter: (0..size).map(|row| vec![0.0; size - row]).collect(),
             waiting: Vec::with_capacity(BLOCK * size),
         }
     }
@@ -188,8 +188,8 @@ impl Accumulator {
         let size = self.size;
         let mut covariance = vec![0.0; size * size];
         for i in 0..size {
-            for j in i..size {
-                let value = self.scatter[i * size + j] / (self.count - 1) as f64;
+            for (j, sum) in (i..).zip(std::mem::take(&mut self.scatter[i])) {
+                let value = sum / (self.count - 1) as f64;
                 covariance[i * size + j] = value;
                 covariance[j * size + i] = value;
             }
@@ -233,20 +233,17 @@ impl Accumulator {
         let weight = old * new / (old + new);
         let centred = &self.waiting;
         // Each row of the scatter is one task, with a fixed order of additions inside.
-        let add_row = |(i, scatter): (usize, &mut [f64])| {
+        let add_row = |(i, scatter): (usize, &mut Vec<f64>)| {
             for row in centred.chunks_exact(size) {
                 let factor = row[i];
-                let pairs = scatter[i..].iter_mut().zip(&row[i..]);
+                let pairs = scatter.iter_mut().zip(&row[i..]);
                 pairs.for_each(|(sum, value)| *sum += factor * value);
             }
             let factor = weight * shift[i];
-            let pairs = scatter[i..].iter_mut().zip(&shift[i..]);
+            let pairs = scatter.iter_mut().zip(&shift[i..]);
             pairs.for_each(|(sum, shift)| *sum += factor * shift);
         };
-        self.scatter
-            .par_chunks_mut(size)
-            .enumerate()
-            .for_each(add_row);
+        self.scatter.par_iter_mut().enumerate().for_each(add_row);
         let share = new / (old + new);
         let pairs = self.mean.iter_mut().zip(&shift);
         pairs.for_each(|(mean, shift)| *mean += shift * share);

@@ -1,14 +1,13 @@
 //! Measuring images: Frechet distance, distance between pairs, rate.
 
-use crate::measure::feature_set::{Collector, FeatureSet};
+use crate::measure::feature_set::Collector;
+use crate::measure::keep::Stage;
+use crate::measure::record::Record;
 use crate::model::generate::Generator;
-use crate::screen::failure::wrong;
-use crate::screen::progress::Reporter;
-use crate::screen::signal;
+use crate::screen::progress::{Reporter, figure};
 use anyhow::Context as _;
-use fewstep::data::{Dataset, Pictures, Skipped};
+use fewstep::Images;
 use fewstep::metric::{Extract, Moments, PairedDistance, paired_distance};
-use fewstep::{Device, Images};
 use std::time::Instant;
 
 /// Draws an image for each seed and takes the moments of their features.
@@ -19,30 +18,46 @@ pub fn draw(
     reporter: Reporter,
 ) -> anyhow::Result<Moments> {
     let mut collector = Collector::new(features, false, Vec::new());
-    draw_into(&mut collector, generator, seeds, reporter)?;
+    draw_into(&mut collector, generator, seeds, Stage::none(), reporter)?;
     Ok(collector.finish()?.moments)
 }
 
-/// Draws an image for each seed and collects their features; returns the images a second, sampling alone. The images
-/// are rounded to bytes first, as in a PNG file, so that a folder of them gives the same figure.
+/// Draws an image for each seed and collects their features. The images are rounded to bytes first, as in a PNG file, so that
+/// a folder of them gives the same figure.
 pub fn draw_into(
     collector: &mut Collector<'_>,
     generator: &Generator<'_>,
     seeds: &[u64],
+    stage: Stage<'_>,
     reporter: Reporter,
-) -> anyhow::Result<f64> {
-    signal::catch("batch")?;
+) -> anyhow::Result<()> {
     let mut progress = reporter.start("images", 0, seeds.len() as u64);
-    let mut seconds = 0.0;
-    for seeds in seeds.chunks(generator.batch()) {
+    let batches: Vec<&[u64]> = seeds.chunks(generator.batch()).collect();
+    let features = collector.features();
+    let (mut seconds, mut drawn_now) = (0.0, 0);
+    let make = |index: usize| {
         let started = Instant::now();
-        let images = drawn(generator, seeds)?;
+        let images = drawn(generator, batches[index])?;
         seconds += started.elapsed().as_secs_f64();
-        collector.push(&collector.features().extract(rounded(images))?)?;
+        drawn_now += batches[index].len();
+        let rows = features.extract(rounded(images))?;
+        Ok(Record {
+            rows,
+            ..Record::default()
+        })
+    };
+    stage.batches(batches.len(), make, |record| {
+        collector.push(&record.rows)?;
         progress.set(collector.count(), "");
-    }
+        Ok(())
+    })?;
     progress.finish();
-    Ok(seeds.len() as f64 / seconds.max(1e-9))
+    // A time is no result: it goes where progress goes.
+    if drawn_now > 0 {
+        let rate = figure(drawn_now as f64 / f64::max(seconds, 1e-9));
+        reporter.say(format!("{drawn_now} images drawn, {rate} a second"));
+    }
+    Ok(())
 }
 
 /// The images as a picture of bytes would show them, in [-1, 1]; the same arithmetic as in [`Picture::all`].
@@ -60,7 +75,7 @@ fn rounded(images: Images) -> Images {
 pub struct Together {
     /// To the first model's images.
     pub distance: PairedDistance,
-    /// Images a second.
+    /// Images a second, of those that were drawn now.
     pub rate: f64,
 }
 
@@ -68,27 +83,46 @@ pub struct Together {
 pub fn together(
     generators: &[&Generator<'_>],
     seeds: &[u64],
+    stage: Stage<'_>,
     reporter: Reporter,
 ) -> anyhow::Result<Vec<Together>> {
-    signal::catch("batch")?;
     let mut found = vec![Together::default(); generators.len()];
     let mut seconds = vec![0.0; generators.len()];
+    let mut drawn_now = 0;
     let mut progress = reporter.start("pairs", 0, seeds.len() as u64);
     // All see the same seeds together.
     let batch = generators.iter().map(|generator| generator.batch()).min();
-    for seeds in seeds.chunks(batch.unwrap_or(1)) {
+    let batches: Vec<&[u64]> = seeds.chunks(batch.unwrap_or(1)).collect();
+    let make = |index: usize| {
         let mut first: Option<Images> = None;
-        for ((generator, found), seconds) in generators.iter().zip(&mut found).zip(&mut seconds) {
+        let mut numbers = Vec::new();
+        drawn_now += batches[index].len();
+        for (generator, seconds) in generators.iter().zip(&mut seconds) {
             let started = Instant::now();
-            let images = drawn(generator, seeds)?;
+            let images = drawn(generator, batches[index])?;
             *seconds += started.elapsed().as_secs_f64();
             let first = first.get_or_insert_with(|| images.clone());
-            found.distance = found.distance.merge(paired_distance(first, &images)?);
-            found.rate = found.distance.images as f64 / seconds.max(1e-9);
+            let distance = paired_distance(first, &images)?;
+            numbers.extend([distance.images as f64, distance.rms, distance.l1]);
+        }
+        Ok(Record {
+            numbers,
+            ..Record::default()
+        })
+    };
+    stage.batches(batches.len(), make, |record| {
+        for (found, numbers) in found.iter_mut().zip(record.numbers.as_chunks().0) {
+            let [images, rms, l1] = *numbers;
+            let images = images as u64;
+            found.distance = found.distance.merge(PairedDistance { images, rms, l1 });
         }
         progress.set(found.first().map_or(0, |f| f.distance.images), "");
-    }
+        Ok(())
+    })?;
     progress.finish();
+    for (found, seconds) in found.iter_mut().zip(seconds) {
+        found.rate = drawn_now as f64 / f64::max(seconds, 1e-9);
+    }
     Ok(found)
 }
 
@@ -132,79 +166,6 @@ fn drawn(generator: &Generator<'_>, seeds: &[u64]) -> anyhow::Result<Images> {
     Ok(images)
 }
 
-/// Collects the features of some images of a data set.
-pub fn read_into(
-    mut collector: Collector<'_>,
-    data: &Dataset,
-    indices: &[usize],
-    device: &Device,
-    reporter: Reporter,
-) -> anyhow::Result<FeatureSet> {
-    signal::catch("batch")?;
-    let mut progress = reporter.start("images of the data set", 0, indices.len() as u64);
-    for indices in indices.chunks(250) {
-        signal::check()?;
-        let images = data.batch(indices, &[], device);
-        collector.push(&collector.features().extract(images)?)?;
-        progress.set(collector.count(), "");
-    }
-    progress.finish();
-    let found = collector.finish();
-    found
-        .map_err(|e| wrong(e.to_string()))
-        .context("the data set")
-}
-
-/// Collects the features of some pictures, each at its own size, as they are read.
-pub fn read_pictures_into(
-    mut collector: Collector<'_>,
-    pictures: &Pictures,
-    indices: &[usize],
-    skip_unreadable: bool,
-    (device, reporter): (&Device, Reporter),
-) -> anyhow::Result<FeatureSet> {
-    let mut progress = reporter.start("images of the data set", 0, indices.len() as u64);
-    let mut left_out: Vec<Skipped> = Vec::new();
-    for indices in indices.chunks(64) {
-        // Neighbours of one size go through the network together.
-        let mut together: Vec<u8> = Vec::new();
-        let mut shape = [0; 3];
-        let mut flush = |bytes: Vec<u8>, shape: [usize; 3]| -> anyhow::Result<()> {
-            if !bytes.is_empty() {
-                let features = collector.features();
-                collector.push(&features.extract_bytes(bytes, shape, device)?)?;
-            }
-            Ok(())
-        };
-        for picture in pictures.read(indices) {
-            match picture {
-                Ok(picture) if picture.shape == shape => together.extend(picture.bytes),
-                Ok(picture) => {
-                    flush(std::mem::replace(&mut together, picture.bytes), shape)?;
-                    shape = picture.shape;
-                }
-                Err(unreadable) if skip_unreadable => left_out.push(unreadable),
-                Err(Skipped { name, reason }) => {
-                    return Err(wrong(format!("{}: {reason}", name.display())));
-                }
-            }
-        }
-        flush(together, shape)?;
-        progress.set(collector.count(), "");
-    }
-    progress.finish();
-    if let Some(Skipped { name, reason }) = left_out.first() {
-        let (count, name) = (left_out.len(), name.display());
-        reporter.warn(format!(
-            "{count} images were left out, the first is {name}: {reason}"
-        ));
-    }
-    let found = collector.finish();
-    found
-        .map_err(|e| wrong(e.to_string()))
-        .context("the data set")
-}
-
 /// Why a Frechet distance over so few images is not to be trusted, if it is not.
 pub fn too_few(images: u64, features: usize) -> Option<String> {
     let wanted = (10 * features as u64).max(2048);
@@ -219,6 +180,7 @@ pub fn too_few(images: u64, features: usize) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fewstep::Device;
     use fewstep::image::Picture;
     use fewstep::noise;
 

@@ -2,4 +2,8 @@
 
 pub mod draw;
 pub mod feature_set;
+pub mod journal;
+pub mod keep;
+pub mod read;
+mod record;
 pub mod score;

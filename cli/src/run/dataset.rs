@@ -29,9 +29,10 @@ pub struct ReadArgs {
     /// Leave out images that cannot be read, and links that lead nowhere
     #[arg(long)]
     pub skip_unreadable: bool,
-    /// The colour under what is transparent: white, black, grey or #rrggbb
-    #[arg(long, value_name = "COLOUR", default_value = "white", value_parser = colour)]
-    background: [u8; 3],
+    /// The colour under what is transparent: white, black, grey or #rrggbb [default: white; for Inception features and
+    /// CLIP none, and pictures with alpha are refused]
+    #[arg(long, value_name = "COLOUR", value_parser = colour)]
+    pub background: Option<[u8; 3]>,
 }
 
 fn colour(text: &str) -> Result<[u8; 3], String> {
@@ -68,7 +69,7 @@ impl DataArgs {
             padding,
             split,
             skip_unreadable: self.read.skip_unreadable,
-            background: self.read.background,
+            background: self.read.background.unwrap_or([255; 3]),
             ..Options::new(size, channels)
         };
         let data = Dataset::open(&self.data, &options)?;

@@ -4,6 +4,7 @@ use crate::bundle::asset::{Asset, FEATURES, STATISTICS, TEACHER, TEACHER_FIGURES
 use crate::context::Context;
 use crate::measure::draw::{Together, draw, together};
 use crate::measure::feature_set::check_shape;
+use crate::measure::keep::Stage;
 use crate::model::generate::Generator;
 use crate::model::latent::Parts;
 use crate::output::Outputs;
@@ -132,6 +133,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     let pairs = together(
         &[&of_teacher, &of_undistilled, &of_student],
         &seeds,
+        Stage::none(),
         reporter,
     )?;
     let teacher_row = match bench.stored(&hash, of_teacher.evaluations()) {

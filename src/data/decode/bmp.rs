@@ -34,6 +34,7 @@ pub(super) fn decode(file: &[u8]) -> Result<Decoded, String> {
         picture: header.picture(file)?,
         orientation: Orientation::NoTransforms,
         moving: false,
+        deep: false,
     })
 }
 

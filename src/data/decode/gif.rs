@@ -38,5 +38,6 @@ pub(super) fn decode(file: &[u8]) -> Result<Decoded, String> {
         picture: palette.picture(wide as u32, high as u32, &numbers)?,
         orientation: Orientation::NoTransforms,
         moving: matches!(decoder.next_frame_info(), Ok(Some(_))),
+        deep: false,
     })
 }

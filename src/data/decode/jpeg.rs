@@ -95,6 +95,7 @@ pub(super) fn decode(file: &[u8]) -> Result<Decoded, String> {
         picture,
         orientation: orientation::of(raw.exif.as_deref(), raw.xmp.as_deref()),
         moving: false,
+        deep: false,
     })
 }
 

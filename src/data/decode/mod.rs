@@ -49,10 +49,13 @@ fn plain(mut decoder: impl ImageDecoder) -> Result<Decoded, String> {
     let (width, height) = decoder.dimensions();
     check_size(width, height)?;
     decoder.set_limits(Limits::default()).map_err(text)?;
+    let picture = DynamicImage::from_decoder(decoder).map_err(text)?;
+    let deep = picture.color().bytes_per_pixel() / picture.color().channel_count() > 1;
     Ok(Decoded {
-        picture: eight_bits(DynamicImage::from_decoder(decoder).map_err(text)?)?,
+        picture: eight_bits(picture)?,
         orientation: Orientation::NoTransforms,
         moving: false,
+        deep,
     })
 }
 

@@ -14,6 +14,8 @@ pub(in super::super) struct Decoded {
     pub(in super::super) orientation: Orientation,
     /// Whether it is the first of several frames.
     pub(in super::super) moving: bool,
+    /// Whether its samples had 16 bits, of which the upper 8 are left.
+    pub(in super::super) deep: bool,
 }
 
 pub(super) fn text(error: impl ToString) -> String {

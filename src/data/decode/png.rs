@@ -35,6 +35,7 @@ pub(super) fn decode(file: &[u8]) -> Result<Decoded, String> {
         picture,
         orientation: orientation::of(exif.as_deref(), xmp(info).as_deref().map(str::as_bytes)),
         moving,
+        deep: info.bit_depth == BitDepth::Sixteen,
     })
 }
 

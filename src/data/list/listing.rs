@@ -5,6 +5,8 @@ use super::super::kind::Kind;
 use super::super::report::{Report, left_out};
 use super::entry::{self, Archive};
 use super::layout::Layout;
+use crate::Error;
+use crate::file::hash_bytes;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -92,6 +94,38 @@ impl Listing {
 
     pub(in crate::data) fn into_layout(self) -> Layout {
         self.layout
+    }
+
+    /// The name of a picture.
+    pub(in crate::data) fn name(&self, index: usize) -> Option<&Path> {
+        let (place, _) = self.layout.items.get(index)?;
+        Some(&self.names.pictures[*place])
+    }
+
+    /// What tells it from others: the names that are taken, with the size and the time of each file, or of the archive.
+    pub(in crate::data) fn fingerprint(&self) -> Result<String, Error> {
+        let mut text = String::new();
+        let mut add = |path: &Path, name: &Path| -> Result<(), Error> {
+            let about = std::fs::metadata(path).map_err(Error::file("read", path))?;
+            let time = about.modified().ok();
+            let time = time.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+            text += &format!("{name:?} {} {time:?}\n", about.len());
+            Ok(())
+        };
+        let names = self.layout.items.iter();
+        let names = names.map(|(index, _)| &self.names.pictures[*index]);
+        match &self.place {
+            Place::Folder(folder) => {
+                for name in names {
+                    add(&folder.join(name), name)?;
+                }
+            }
+            Place::Archive { path, .. } => {
+                add(path, Path::new(""))?;
+                names.for_each(|name| text += &format!("{name:?}\n"));
+            }
+        }
+        Ok(hash_bytes(text.as_bytes()))
     }
 
     /// Reads some files, in parallel, by a function of name and content.

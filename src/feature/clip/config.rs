@@ -92,6 +92,25 @@ impl ClipConfig {
         })
     }
 
+    /// What the model is called, where its sizes are those of a published one: `ViT-L/14`.
+    pub fn name(&self) -> String {
+        let VisionConfig {
+            size, patch, width, ..
+        } = self.vision;
+        let letter = match width {
+            768 => "B",
+            1024 => "L",
+            1280 => "H",
+            1408 => "g",
+            1664 => "bigG",
+            _ => return format!("a CLIP model of width {width}, patches of {patch}"),
+        };
+        match size {
+            224 => format!("ViT-{letter}/{patch}"),
+            _ => format!("ViT-{letter}/{patch} at {size} pixels"),
+        }
+    }
+
     /// Checks the ranges.
     ///
     /// # Errors

@@ -57,6 +57,16 @@ impl Clip {
     }
 }
 
+impl Clip {
+    /// The file with the weights, where a folder is given.
+    ///
+    /// # Errors
+    /// [`Error::MissingPart`] for a folder without such a file.
+    pub fn locate(path: &Path) -> Result<PathBuf, Error> {
+        file(path)
+    }
+}
+
 /// The file itself, or that in a folder.
 fn file(path: &Path) -> Result<PathBuf, Error> {
     if !path.is_dir() {

@@ -2,13 +2,14 @@
 
 use super::used::FeatureArgs;
 use crate::measure::feature_set::sensible;
+use crate::measure::keep::KeepArgs;
 use crate::measure::score::Metric;
 use crate::model::latent::{PartArgs, PromptArgs};
 use crate::model::sampling::SamplingArgs;
 use crate::run::dataset::ReadArgs;
 use crate::screen::failure::wrong;
 use crate::typed::whole;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use fewstep::data::Split;
 use std::path::PathBuf;
 
@@ -21,9 +22,11 @@ Examples:
   fewstep evaluate student.safetensors --reference fashion-mnist/ --metrics frechet,kernel,prdc
   fewstep evaluate fashion-mnist/ --write-statistics statistics.safetensors
   fewstep evaluate photos/ --reference weights/cifar10-32x32.npz --features inception
+  fewstep evaluate student.safetensors --protocol edm
   fewstep evaluate sd-student.safetensors --prompts captions.csv --reference photos/ --features features.safetensors
 
-Pictures of latent models are decoded before they are measured; with --prompts, seed i shows prompt i.";
+What is measured is kept in runs/evaluate until all of it is: --resume goes on where the same command was stopped, to the same
+bytes. Pictures of latent models are decoded before they are measured; with --prompts, seed i shows prompt i.";
 
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -32,15 +35,10 @@ pub struct Verb {
     /// zip of one
     pub file: PathBuf,
     /// What to compare with: statistics (ours, .npz with mu and sigma, or .pkl), or images
-    #[arg(long, value_name = "FILE", required_unless_present_any = ["paired", "write_statistics"])]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["paired", "write_statistics", "protocol", "metrics"])]
     pub reference: Option<PathBuf>,
     /// What to measure; kernel and prdc need a reference of images [default: frechet]
-    #[arg(
-        long,
-        value_name = "LIST",
-        value_delimiter = ',',
-        requires = "reference"
-    )]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub metrics: Option<Vec<Metric>>,
     /// How many images to draw, or to take from a data set [default: 10000; all of a data set]
     #[arg(long, value_name = "N", value_parser = whole::<u64>(1..=MOST_IMAGES))]
@@ -57,6 +55,10 @@ pub struct Verb {
     /// Which nearest neighbour the radii of precision, recall, density and coverage reach to
     #[arg(long, value_name = "K", default_value_t = 5, value_parser = whole::<usize>(1..))]
     pub nearest: usize,
+    /// Measure a model as published figures are: three times 50,000 images from seed 0 on with PyTorch's noise, as bytes, by
+    /// Inception with TensorFlow's resize, of which the least counts; the paper's figure stands beside it
+    #[arg(long, value_name = "edm")]
+    pub protocol: Option<Protocol>,
     /// Compare with this model's images of the same seeds, too
     #[arg(long, value_name = "TEACHER")]
     pub paired: Option<PathBuf>,
@@ -72,6 +74,8 @@ pub struct Verb {
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
+    pub keep: KeepArgs,
+    #[command(flatten)]
     pub network: FeatureArgs,
     #[command(flatten)]
     pub prompts: PromptArgs,
@@ -79,6 +83,13 @@ pub struct Verb {
     pub parts: PartArgs,
     #[command(flatten)]
     pub sampling: SamplingArgs,
+}
+
+/// Whose rules are followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Protocol {
+    /// EDM, which SFD and its kin follow
+    Edm,
 }
 
 fn split(text: &str) -> Result<Split, String> {

@@ -3,14 +3,17 @@
 use super::args::Verb;
 use super::used::Used;
 use crate::bundle::asset::Asset;
-use crate::context::Context;
-use crate::measure::draw::{read_into, read_pictures_into};
+use crate::context::{Context, label};
 use crate::measure::feature_set::{Collector, FeatureSet, pick, shuffled};
+use crate::measure::keep::{Keep, Stage};
+use crate::measure::read::{BATCH, BATCH_PICTURES, read_into, read_pictures_into};
 use crate::measure::score::Reference;
 use crate::run::dataset::DataArgs;
 use crate::screen::failure::wrong;
 use fewstep::data::{Dataset, Pictures, Split};
 use fewstep::metric::Moments;
+use fewstep::model::hash_bytes;
+use serde_json::json;
 use std::path::Path;
 
 /// Whether a reference holds moments, not images.
@@ -23,8 +26,9 @@ pub fn holds_statistics(path: &Path) -> bool {
 /// What FILE, a data set, comes to.
 pub fn of_data(
     verb: &Verb,
-    keep: bool,
+    rows: bool,
     features: &Used,
+    keep: &Keep,
     context: &Context,
 ) -> anyhow::Result<FeatureSet> {
     if verb.paired.is_some() {
@@ -38,11 +42,12 @@ pub fn of_data(
     let data = open(verb, &verb.file, verb.split, features, context)?;
     let indices = taken("--images", verb.images, data.len(), (verb.seeds, 0))?;
     let blocks = shuffled(indices.len(), verb.blocks(indices.len()), verb.seeds);
-    let mut collector = Collector::new(features.network(), keep, blocks);
+    let mut collector = Collector::new(features.network(), rows, blocks);
     if verb.scored() {
         collector = collector.with_score(indices.len());
     }
-    data.collect(collector, &indices, verb, context)
+    let stage = data.stage("images", features, &indices, keep, context)?;
+    data.collect(collector, &indices, stage, verb, context)
 }
 
 /// Pictures of a data set have no counterparts.
@@ -85,24 +90,45 @@ impl Source {
         &self,
         collector: Collector<'_>,
         indices: &[usize],
+        stage: Stage<'_>,
         verb: &Verb,
         context: &Context,
     ) -> anyhow::Result<FeatureSet> {
+        let with = (&context.device, context.reporter);
         match self {
-            Self::Fitted(data) => {
-                read_into(collector, data, indices, &context.device, context.reporter)
-            }
+            Self::Fitted(data) => read_into(collector, data, indices, stage, with),
             Self::Plain(pictures) => {
-                let (skip, device) = (verb.read.skip_unreadable, &context.device);
-                read_pictures_into(
-                    collector,
-                    pictures,
-                    indices,
-                    skip,
-                    (device, context.reporter),
-                )
+                let skip = verb.read.skip_unreadable;
+                read_pictures_into(collector, pictures, indices, skip, stage, with)
             }
         }
+    }
+
+    /// Where features of some of them are kept, by all that they depend on.
+    fn stage<'a>(
+        &self,
+        what: &'static str,
+        features: &Used,
+        indices: &[usize],
+        keep: &'a Keep,
+        context: &Context,
+    ) -> anyhow::Result<Stage<'a>> {
+        let (images, batch) = match self {
+            Self::Fitted(data) => (data.digest(), BATCH),
+            Self::Plain(pictures) => (pictures.fingerprint()?, BATCH_PICTURES),
+        };
+        let indices: Vec<u8> = indices
+            .iter()
+            .flat_map(|i| (*i as u64).to_le_bytes())
+            .collect();
+        let origin = json!({
+            "images": images,
+            "indices": hash_bytes(&indices),
+            "batch": batch,
+            "features": features.network().hash(),
+            "device": label(&context.device),
+        });
+        keep.stage(what, origin)
     }
 }
 
@@ -120,7 +146,11 @@ fn open(
                  --features-resize says",
             ));
         }
-        return Ok(Source::Plain(Pictures::open(path, split)?));
+        let pictures = Pictures::open(path, split)?.exact();
+        return Ok(Source::Plain(match verb.read.background {
+            Some(colour) => pictures.background(colour),
+            None => pictures,
+        }));
     };
     let data = DataArgs {
         data: path.into(),
@@ -143,8 +173,9 @@ fn open(
 pub fn read_reference(
     verb: &Verb,
     path: &Path,
-    keep: bool,
+    rows: bool,
     features: &Used,
+    keep: &Keep,
     context: &Context,
 ) -> anyhow::Result<Reference> {
     if holds_statistics(path) {
@@ -160,7 +191,8 @@ pub fn read_reference(
     let wanted = verb.reference_images;
     // Another pick than that of FILE, which may be the same data set.
     let indices = taken("--reference-images", wanted, data.len(), (0, 2))?;
-    let collector = Collector::new(features.network(), keep, Vec::new());
-    let set = data.collect(collector, &indices, verb, context)?;
+    let collector = Collector::new(features.network(), rows, Vec::new());
+    let stage = data.stage("reference", features, &indices, keep, context)?;
+    let set = data.collect(collector, &indices, stage, verb, context)?;
     Ok(Reference::Images(set))
 }

@@ -3,18 +3,22 @@
 mod args;
 mod data;
 mod model;
+mod protocol;
+mod published;
 mod used;
 
 pub use args::Verb;
 
 use crate::context::Context;
 use crate::measure::draw::too_few;
+use crate::measure::keep::Keep;
 use crate::measure::score::{Metric, Reference, lines, record, score};
 use crate::output::Outputs;
 use crate::screen::failure::wrong;
 use crate::screen::say::say;
 use anyhow::Context as _;
 use data::{holds_statistics, of_data, read_reference, unpaired};
+use fewstep::metric::Moments;
 use fewstep::model::hash_file;
 use model::{Subject, is_model, of_model};
 use serde_json::{Map, Value, json};
@@ -23,14 +27,18 @@ use used::Used;
 
 /// Runs the verb.
 pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
+    if verb.protocol.is_some() {
+        return by_protocol(verb, context);
+    }
     let metrics = verb.metrics.clone().unwrap_or(vec![Metric::Frechet]);
-    let keep = metrics.iter().any(|metric| metric.needs_images());
+    let rows = metrics.iter().any(|metric| metric.needs_images());
     check_reference(verb, &metrics)?;
     let mut outputs = Outputs::default();
     outputs.file_if(verb.write_statistics.as_deref())?;
     if let Some(folder) = &verb.prompts.embeddings {
         outputs.folder(folder)?;
     }
+    let keep = Keep::new(&verb.keep, context.reporter)?;
     let subject = match is_model(&verb.file) {
         true => Some(Subject::open(verb)?),
         false => None,
@@ -38,7 +46,9 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     let features = features(verb, subject.as_ref(), context)?;
     // Before the images, which take longer.
     let reference = match (&verb.reference, &features) {
-        (Some(path), Some(features)) => Some(read_reference(verb, path, keep, features, context)?),
+        (Some(path), Some(features)) => {
+            Some(read_reference(verb, path, rows, features, &keep, context)?)
+        }
         _ => None,
     };
     let mut facts = Map::new();
@@ -51,12 +61,13 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         (Some(subject), network) => of_model(
             verb,
             subject,
-            keep,
+            rows,
             network.map(Used::network),
+            &keep,
             &mut facts,
             context,
         )?,
-        (None, Some(network)) => Some(of_data(verb, keep, network, context)?),
+        (None, Some(network)) => Some(of_data(verb, rows, network, &keep, context)?),
         (None, None) => return Err(unpaired()),
     };
     let mut scores = Vec::new();
@@ -79,31 +90,56 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
             let scored = score(&metrics, reference, found, verb.nearest, context.reporter)?;
             record(&scored, images, &mut facts);
             scores = lines(&scored, images);
-            if let Some((mean, deviation)) = found.inception_score {
-                let score = json!({"mean": mean, "deviation": deviation});
-                facts.insert("inception_score".into(), score);
-                scores.push(format!(
-                    "inception score   {mean:.4} +- {deviation:.4} over ten parts"
-                ));
-            }
+        }
+        if let Some((mean, deviation)) = found.inception_score {
+            let score = json!({"mean": mean, "deviation": deviation});
+            facts.insert("inception_score".into(), score);
+            scores.push(format!(
+                "inception score   {mean:.4} +- {deviation:.4} over ten parts"
+            ));
         }
     }
     // What was found first: what was asked for besides can still fail.
     print(verb, &facts, &scores)?;
-    if let (Some(path), Some(found)) = (&verb.write_statistics, &found) {
-        match path
-            .extension()
-            .is_some_and(|end| end.eq_ignore_ascii_case("npz"))
-        {
-            true => found.moments.write_npz(path)?,
-            false => found.moments.write(path)?,
-        }
-        if !verb.json {
-            let hash = hash_file(path)?;
-            say!("statistics        {} (SHA-256 {hash})", path.display());
-        }
-    }
+    write_statistics(verb, found.as_ref().map(|found| &found.moments))?;
+    keep.done();
     Ok(ExitCode::SUCCESS)
+}
+
+/// As a paper measures.
+fn by_protocol(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
+    let mut outputs = Outputs::default();
+    outputs.file_if(verb.write_statistics.as_deref())?;
+    let keep = Keep::new(&verb.keep, context.reporter)?;
+    let mut facts = Map::new();
+    facts.insert("file".into(), json!(verb.file.display().to_string()));
+    let found = protocol::measure(verb, &keep, &mut facts, context)?;
+    match verb.json {
+        true => print(verb, &facts, &[])?,
+        false => protocol::print(&facts, &found),
+    }
+    write_statistics(verb, Some(&found.moments))?;
+    keep.done();
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the moments, if asked for.
+fn write_statistics(verb: &Verb, moments: Option<&Moments>) -> anyhow::Result<()> {
+    let (Some(path), Some(moments)) = (&verb.write_statistics, moments) else {
+        return Ok(());
+    };
+    match path
+        .extension()
+        .is_some_and(|end| end.eq_ignore_ascii_case("npz"))
+    {
+        true => moments.write_npz(path)?,
+        false => moments.write(path)?,
+    }
+    if !verb.json {
+        let hash = hash_file(path)?;
+        say!("statistics        {} (SHA-256 {hash})", path.display());
+    }
+    Ok(())
 }
 
 /// The network whose features are compared, if any are: pixels need none.
@@ -112,7 +148,7 @@ fn features(
     subject: Option<&Subject<'_>>,
     context: &Context,
 ) -> anyhow::Result<Option<Used>> {
-    if verb.reference.is_none() && verb.write_statistics.is_none() {
+    if verb.reference.is_none() && verb.write_statistics.is_none() && !verb.scored() {
         if let Some(path) = &verb.network.features {
             let path = path.display();
             context.reporter.warn(format!(
@@ -135,6 +171,15 @@ fn features(
 
 /// Refuses statistics where images are needed, before anything takes time.
 fn check_reference(verb: &Verb, metrics: &[Metric]) -> anyhow::Result<()> {
+    let compares = metrics
+        .iter()
+        .find(|metric| **metric != Metric::InceptionScore);
+    if let (Some(metric), None, Some(_)) = (compares, &verb.reference, &verb.metrics) {
+        return Err(wrong(format!(
+            "--metrics {} compares with other images: name them, or their statistics, with --reference",
+            metric.name()
+        )));
+    }
     let Some(path) = verb
         .reference
         .as_deref()
@@ -166,15 +211,11 @@ fn print(verb: &Verb, facts: &Map<String, Value>, scores: &[String]) -> anyhow::
         );
         return Ok(());
     }
-    let number = |key: &str| facts.get(key).and_then(Value::as_f64);
     let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
     if let (Some(file), Some(hash)) = (facts.get("features_file"), facts.get("features")) {
         say!("features          {} (SHA-256 {})", text(file), text(hash));
     }
     say!("images            {}", facts["images"]);
-    if let Some(rate) = number("images_per_second") {
-        say!("images/s          {rate:.1}");
-    }
     for score in scores {
         say!("{score}");
     }

@@ -1,25 +1,31 @@
 //! The images of a model.
 
 use super::args::Verb;
-use crate::context::Context;
+use crate::context::{Context, label};
 use crate::measure::draw::{draw_into, together};
 use crate::measure::feature_set::{Collector, FeatureSet, stretches};
+use crate::measure::keep::Keep;
 use crate::model::generate::Generator;
-use crate::model::latent::{Finder, is_latent, takes_text};
+use crate::model::latent::{Finder, Texts, is_latent, takes_text};
 use crate::run::estimate::Need;
 use crate::screen::failure::wrong;
+use crate::screen::progress::{Reporter, figure};
+use fewstep::autoencoder::Autoencoder;
 use fewstep::import::{AutoencoderFile, Checkpoint, DIFFUSERS_FILE};
 use fewstep::metric::Extract;
 use fewstep::model::{Card, Sampling, hash_file};
+use fewstep::noise::Source;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
 /// A model that is to be measured, and perhaps another beside it: all that can be said of them before they are loaded.
 pub struct Subject<'a> {
     file: Checkpoint,
-    card: Card,
+    /// What the file says of it.
+    pub card: Card,
     hash: String,
-    sampling: Sampling,
+    /// How it will be sampled.
+    pub sampling: Sampling,
     finder: Finder<'a>,
     autoencoder: Option<AutoencoderFile>,
     other: Option<(Checkpoint, Card)>,
@@ -82,18 +88,26 @@ pub fn is_model(path: &Path) -> bool {
         .is_some_and(|e| endings.contains(&e))
 }
 
-/// Draws the model's images and measures them: their features, if a network for them is given, and the distance to those of
-/// another model.
-pub fn of_model(
+/// A model that is ready to draw.
+pub struct Drawing<'a> {
+    /// Draws.
+    pub generator: Generator<'a>,
+    /// All that an image depends on besides its seed, for [`Keep`].
+    pub origin: Value,
+    texts: Option<&'a Texts>,
+    autoencoder: Option<&'a Autoencoder>,
+    other: Option<(Checkpoint, Card)>,
+}
+
+/// Loads the model, says how it samples, and works with it.
+pub fn with_model<R>(
     verb: &Verb,
     subject: Subject<'_>,
-    keep: bool,
-    features: Option<&dyn Extract>,
+    noise: Source,
     facts: &mut Map<String, Value>,
     context: &Context,
-) -> anyhow::Result<Option<FeatureSet>> {
-    let seeds = verb.seeds()?;
-    let noise = verb.sampling.noise;
+    work: impl FnOnce(Drawing<'_>, &mut Map<String, Value>) -> anyhow::Result<R>,
+) -> anyhow::Result<R> {
     let device = &context.device;
     let Subject {
         file,
@@ -117,6 +131,15 @@ pub fn of_model(
         1.0 => Generator::batch_of(&card),
         _ => 2 * Generator::batch_of(&card),
     };
+    let origin = json!({
+        "model": hash,
+        "sampling": sampling,
+        "noise": noise.name(),
+        "batch": Generator::batch_of(&card),
+        "prompts": texts.as_ref().map(Texts::digest),
+        "autoencoder": decoder(autoencoder.as_ref(), &file, &hash)?,
+        "device": label(device),
+    });
     let need = Need::drawing(&card.network, card.network.image_shape(), batch);
     let less = "another machine may have more";
     need.check(less, context.ignore_memory, context.reporter)?;
@@ -133,42 +156,111 @@ pub fn of_model(
     facts.insert("nfe".into(), json!(generator.evaluations()));
     facts.insert("sampling".into(), json!(generator.describe()));
     facts.insert("noise".into(), json!(noise.name()));
-    facts.insert("seeds".into(), json!([verb.seeds, seeds.last()]));
-    facts.insert("images".into(), json!(seeds.len()));
     if let Some(texts) = &texts {
         let prompts = json!({"count": texts.len(), "digest": texts.digest()});
         facts.insert("prompts".into(), prompts);
     }
-    let found = match features {
-        Some(features) => {
+    let drawing = Drawing {
+        generator,
+        origin,
+        texts: texts.as_ref(),
+        autoencoder: autoencoder.as_ref(),
+        other,
+    };
+    work(drawing, facts)
+}
+
+impl Drawing<'_> {
+    /// Draws the images of some seeds and gathers their features.
+    pub fn features(
+        &self,
+        mut collector: Collector<'_>,
+        seeds: &[u64],
+        keep: &Keep,
+        reporter: Reporter,
+    ) -> anyhow::Result<FeatureSet> {
+        let mut origin = self.of(seeds);
+        origin["features"] = json!(collector.features().hash());
+        let stage = keep.stage("images", origin)?;
+        draw_into(&mut collector, &self.generator, seeds, stage, reporter)?;
+        Ok(collector.finish()?)
+    }
+
+    /// All that the images of some seeds depend on.
+    fn of(&self, seeds: &[u64]) -> Value {
+        let mut origin = self.origin.clone();
+        origin["seeds"] = json!([seeds.first(), seeds.len()]);
+        origin
+    }
+}
+
+/// Draws the model's images and measures them: their features, if a network for them is given, and the distance to those of
+/// another model.
+pub fn of_model(
+    verb: &Verb,
+    subject: Subject<'_>,
+    rows: bool,
+    features: Option<&dyn Extract>,
+    keep: &Keep,
+    facts: &mut Map<String, Value>,
+    context: &Context,
+) -> anyhow::Result<Option<FeatureSet>> {
+    let (seeds, noise) = (verb.seeds()?, verb.sampling.noise);
+    let reporter = context.reporter;
+    with_model(verb, subject, noise, facts, context, |drawing, facts| {
+        facts.insert("seeds".into(), json!([verb.seeds, seeds.last()]));
+        facts.insert("images".into(), json!(seeds.len()));
+        let found = features.map(|features| {
             let blocks = stretches(seeds.len(), verb.blocks(seeds.len()));
-            let mut collector = Collector::new(features, keep, blocks);
+            let mut collector = Collector::new(features, rows, blocks);
             if verb.scored() {
                 collector = collector.with_score(seeds.len());
             }
-            let rate = draw_into(&mut collector, &generator, &seeds, context.reporter)?;
-            facts.insert("images_per_second".into(), json!(rate));
-            Some(collector.finish()?)
+            drawing.features(collector, &seeds, keep, reporter)
+        });
+        let found = found.transpose()?;
+        let mut origin = drawing.of(&seeds);
+        let Drawing {
+            generator,
+            texts,
+            autoencoder,
+            other,
+            ..
+        } = drawing;
+        if let Some((file, card)) = other {
+            let hash = hash_file(file.path())?;
+            let other = file.model(card, &context.device)?;
+            let other = Generator::of(&other, &context.device)?
+                .noise(noise)
+                .texts(texts)
+                .autoencoder(autoencoder);
+            origin["to"] = json!(hash);
+            let stage = keep.stage("pairs", origin)?;
+            let compared = together(&[&other, &generator], &seeds, stage, reporter)?[1];
+            let pair = compared.distance;
+            if compared.rate > 0.0 {
+                let rate = figure(compared.rate);
+                reporter.say(format!("{rate} images a second"));
+            }
+            let to = json!({"file": file.path().display().to_string(), "sha256": hash});
+            let paired = json!({"rms": pair.rms, "l1": pair.l1, "to": to});
+            facts.insert("paired".into(), paired);
         }
-        None => None,
-    };
-    if let Some((file, card)) = other {
-        let hash = hash_file(file.path())?;
-        let other = file.model(card, device)?;
-        let other = Generator::of(&other, device)?
-            .noise(noise)
-            .texts(texts.as_ref())
-            .autoencoder(autoencoder.as_ref());
-        let found = together(&[&other, &generator], &seeds, context.reporter)?[1];
-        let pair = found.distance;
-        let to = json!({"file": file.path().display().to_string(), "sha256": hash});
-        let paired = json!({"rms": pair.rms, "l1": pair.l1, "to": to});
-        facts.insert("paired".into(), paired);
-        facts
-            .entry("images_per_second")
-            .or_insert(json!(found.rate));
-    }
-    Ok(found)
+        Ok(found)
+    })
+}
+
+/// The hash of the autoencoder, if there is one.
+fn decoder(
+    file: Option<&AutoencoderFile>,
+    model: &Checkpoint,
+    hash: &str,
+) -> anyhow::Result<Option<String>> {
+    let hash = file.map(|file| match file.path() == model.path() {
+        true => Ok(hash.to_string()),
+        false => hash_file(file.path()),
+    });
+    Ok(hash.transpose()?)
 }
 
 /// The card of the model to compare with, if it makes images of the same kind.

@@ -15,7 +15,7 @@ const INCEPTION: &str = "inception";
 /// What `fewstep fetch inception` gets.
 const FETCHED: &str = "weights/pt_inception-2015-12-05-6726825d.pth";
 
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct FeatureArgs {
     /// The network whose features are compared: a file that `fewstep train` made, or `inception` for that of published
     /// distances [default: the bundled one for Fashion-MNIST]
@@ -61,6 +61,12 @@ impl FeatureArgs {
                 return Err(wrong(format!("{flag} is for --features inception")));
             }
         }
+        if let Some(path) = self.features.as_deref().filter(|path| is_pickle(path)) {
+            return Err(wrong(format!(
+                "--features {}: a pickle is not read as features; {PROGRAM}",
+                path.display()
+            )));
+        }
         let asset = Asset::find(self.features.as_deref(), FEATURES)?;
         let name = match &self.features {
             Some(path) => path.display().to_string(),
@@ -73,11 +79,13 @@ impl FeatureArgs {
         })
     }
 
+    /// Where the weights of Inception are, or should be.
+    pub fn weights(&self) -> PathBuf {
+        self.inception.clone().unwrap_or(PathBuf::from(FETCHED))
+    }
+
     fn read_inception(&self, context: &Context) -> anyhow::Result<Used> {
-        let path = match &self.inception {
-            Some(path) => path.clone(),
-            None => PathBuf::from(FETCHED),
-        };
+        let path = self.weights();
         if !path.is_file() {
             let path = path.display();
             return Err(wrong(format!(
@@ -89,12 +97,33 @@ impl FeatureArgs {
             Some(Rule::Bilinear) => Resize::Bilinear,
             _ => Resize::Tensorflow,
         };
-        let network = Inception::read(&path, resize, &context.device)?;
+        let network = Inception::read(&path, resize, &context.device)
+            .or_else(|error| Err(program(&path, error)))?;
         Ok(Used {
             network: Box::new(network),
             name: format!("inception, {}", path.display()),
             resize: Some(resize),
         })
+    }
+}
+
+/// What to say of NVIDIA's file of the same network.
+const PROGRAM: &str = "NVIDIA's inception-v3-2015-12-05.pkl is a program (TorchScript) inside a pickle, which is not executed here; \
+                       the same weights are in pt_inception-2015-12-05-6726825d.pth: `fewstep fetch inception` gets it, and \
+                       --features inception takes it";
+
+fn is_pickle(path: &Path) -> bool {
+    let ends = ["pkl", "pickle"];
+    path.extension()
+        .is_some_and(|e| ends.iter().any(|end| e.eq_ignore_ascii_case(end)))
+}
+
+/// Says of a pickle, or of a program, what is to be given in its place.
+fn program(path: &Path, error: fewstep::Error) -> anyhow::Error {
+    let text = error.to_string();
+    match is_pickle(path) || text.contains("TorchScript") {
+        true => wrong(format!("{text}. {PROGRAM}")),
+        false => error.into(),
     }
 }
 

@@ -46,6 +46,7 @@ pub(super) fn decode(file: &[u8]) -> Result<Decoded, String> {
         picture: page.picture(&samples)?,
         orientation,
         moving,
+        deep: page.bits == 16,
     })
 }
 
