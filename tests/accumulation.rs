@@ -54,7 +54,7 @@ fn teacher(recipe: &Recipe) -> Model {
             format: 1,
             kind: Kind::Teacher,
             network: config,
-            preconditioning: 0.5.into(),
+            answer: 0.5.into(),
             sampling: recipe.sampling(),
             recipe: serde_json::Value::Null,
             trained_on: 0,

@@ -55,7 +55,7 @@ fn texts(count: usize, index: u64) -> Tensor<3> {
 
 /// The paper's settings for two evaluations, with what saves memory; two trajectories one after the other.
 fn recipe(preset: Preset, model: &Model) -> Recipe {
-    let Preconditioning::Discrete(table) = model.card.preconditioning.clone() else {
+    let Preconditioning::Discrete(table) = model.card.answer.preconditioning.clone() else {
         panic!("a latent model has a table of noise levels")
     };
     let text = preset == Preset::StableDiffusion;

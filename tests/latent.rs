@@ -104,7 +104,7 @@ fn a_latent_model_is_distilled_interrupted_read_sampled_and_folded() {
         let (read, hash) = open(&path, &device).unwrap();
         assert_eq!(read.card, student.card);
         assert_eq!(
-            read.card.preconditioning,
+            read.card.answer.preconditioning,
             Preconditioning::Discrete(table())
         );
         let told = source.round(0).unwrap().1;

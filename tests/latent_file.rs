@@ -61,7 +61,10 @@ fn a_student_goes_to_diffusers_names_and_back() {
     std::fs::write(stripped.with_file_name("config.json"), settings).unwrap();
     let (again, _) = open(&folder.path().join("plain"), &device).unwrap();
     assert_eq!(again.card.network, model.card.network);
-    assert_eq!(again.card.preconditioning, model.card.preconditioning);
+    assert_eq!(
+        again.card.answer.preconditioning,
+        model.card.answer.preconditioning
+    );
     let weights = |model: &Model| -> Vec<_> {
         let all = parameters(&model.network).into_iter();
         all.map(|p| (p.name, p.data)).collect()
@@ -112,7 +115,7 @@ fn a_compvis_file_is_read_with_its_averaged_weights_and_its_schedule() {
     whole.write(&path).unwrap();
     let (read, _) = open(&path, &device).unwrap();
     assert_eq!(
-        read.card.preconditioning,
+        read.card.answer.preconditioning,
         Preconditioning::Discrete(table())
     );
     assert_eq!(read.card.sampling.sigma_max, table().sigma_max());

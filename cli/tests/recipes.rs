@@ -235,7 +235,7 @@ fn rehearse_latent(world: &World, row: &Latent, teacher: &str, card: &Card) {
         };
         assert_eq!(*rho, 1.0);
         // The teacher's own table, from its largest level down.
-        assert_eq!(card.preconditioning, table.clone().into());
+        assert_eq!(card.answer.preconditioning, table.clone().into());
         assert!((parsed.sigma_max / table.sigma_max() - 1.0).abs() < 1e-12);
         assert_eq!(parsed.sigma_min, row.smallest);
         let solver = format!(

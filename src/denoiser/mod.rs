@@ -14,7 +14,7 @@ pub use gaussian::Gaussian;
 pub use guidance::Guided;
 pub use mixture::Mixture;
 pub(crate) use precondition::Call;
-pub use precondition::{Preconditioned, Preconditioning};
+pub use precondition::{Preconditioned, Preconditioning, Predicted};
 pub use threshold::Thresholded;
 
 use crate::network::NetworkConfig;

@@ -6,6 +6,7 @@ use crate::grid::LogAlphaTable;
 use crate::network::{Dropout, Inputs, Network};
 use burn::tensor::{DType, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// How a network's output relates to the clean images. In a card, `"sigma-data": 0.5` or
 /// `"noise-table": { "beta-start": 0.00085, "beta-end": 0.012 }`.
@@ -20,6 +21,26 @@ pub enum Preconditioning {
     /// trained with, and told the position in this table of noise levels, fractions allowed. [LDM Sec. 3.2]
     #[serde(rename = "noise-table")]
     Discrete(LogAlphaTable),
+}
+
+/// What a network was trained to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Predicted {
+    /// A mixture of image and noise that has unit variance at every level. [EDM Eq. 7]
+    Edm,
+    /// The noise, of standard deviation 1.
+    Epsilon,
+}
+
+impl fmt::Display for Predicted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Edm => "edm",
+            Self::Epsilon => "epsilon",
+        })
+    }
 }
 
 impl From<f64> for Preconditioning {
@@ -43,6 +64,14 @@ struct Coefficients {
 }
 
 impl Preconditioning {
+    /// What the network was trained to answer.
+    pub fn predicted(&self) -> Predicted {
+        match self {
+            Self::Edm(_) => Predicted::Edm,
+            Self::Discrete(_) => Predicted::Epsilon,
+        }
+    }
+
     /// c_skip, c_out, c_in and c_noise. [EDM Eq. 7]
     fn coefficients(&self, sigma: f64) -> Coefficients {
         match self {

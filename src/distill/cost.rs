@@ -97,7 +97,7 @@ mod tests {
             format: 1,
             kind: Kind::Teacher,
             network: NetworkConfig::SongUnet(SongUNetConfig::default()),
-            preconditioning: 0.5.into(),
+            answer: 0.5.into(),
             sampling: recipe.sampling(),
             recipe: serde_json::Value::Null,
             trained_on: 0,

@@ -104,7 +104,7 @@ impl Distiller {
         Ok(Self {
             student: Some(Preconditioned {
                 network,
-                preconditioning: teacher.card.preconditioning.clone(),
+                preconditioning: teacher.card.answer.preconditioning.clone(),
                 compute: recipe.compute(teacher),
             }),
             learner,

@@ -165,7 +165,7 @@ pub(super) mod tests {
                 format: 1,
                 kind: Kind::Teacher,
                 network: config,
-                preconditioning: 0.5.into(),
+                answer: 0.5.into(),
                 sampling: Recipe::default().sampling(),
                 recipe: serde_json::Value::Null,
                 trained_on: 0,

@@ -7,7 +7,7 @@ use crate::golden::case::Case;
 use crate::golden::gradient::Gradients;
 use crate::golden::measure::Report;
 use crate::golden::measure::{KeyBias, Measure, Named, Problem, largest, norm, relative, worse};
-use crate::golden::model::{condition, denoiser, guidance, is_latent, table};
+use crate::golden::model::{condition, denoiser, guidance, is_latent_unet, table};
 use crate::golden::sampling::schedule::spacing;
 use crate::golden::sampling::solver::{configuration, states_error};
 use crate::grid::Spacing;
@@ -75,7 +75,7 @@ fn recipe(case: &Case) -> Result<Recipe, Problem> {
         batch: case.count(config, "batch")?,
         steps: case.count(config, "num_steps")?.saturating_sub(1),
         substeps: case.count(config, "M")? + 1,
-        spacing: match is_latent(&config["net"]) {
+        spacing: match is_latent_unet(&config["net"]) {
             true => Spacing::Discrete {
                 rho: case.number(config, "schedule_rho")?,
                 table: table(case, &config["net"])?,
@@ -135,7 +135,7 @@ fn model(
             format: 1,
             kind,
             network: network.clone(),
-            preconditioning: denoiser.preconditioning.clone(),
+            answer: denoiser.preconditioning.clone().into(),
             sampling,
             recipe: Value::Null,
             trained_on: 0,

@@ -1,9 +1,9 @@
 //! The card of a model file.
 
+use super::answer::Answer;
 use super::kind::{Kind, kind_name};
 use super::sampling::Sampling;
 use crate::Error;
-use crate::denoiser::Preconditioning;
 use crate::network::NetworkConfig;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -18,9 +18,9 @@ pub struct Card {
     pub kind: Kind,
     /// The network and its sizes.
     pub network: NetworkConfig,
-    /// How the network's output relates to the clean images.
+    /// What the network makes.
     #[serde(flatten)]
-    pub preconditioning: Preconditioning,
+    pub answer: Answer,
     /// How to sample from it.
     pub sampling: Sampling,
     /// The recipe it was made with, complete.
@@ -38,9 +38,9 @@ pub struct Card {
 }
 
 impl Card {
-    /// Whether the model makes latents, which an autoencoder turns into pictures: those of discrete noise levels do.
+    /// Whether the model makes latents, which an autoencoder turns into pictures.
     pub fn is_latent(&self) -> bool {
-        matches!(self.preconditioning, Preconditioning::Discrete(_))
+        self.answer.latent.is_some()
     }
 
     /// Whether the model takes a text.

@@ -3,6 +3,7 @@
 //! Weights lie under their official names; the card is JSON in the header's metadata, key `fewstep`. Nothing in a file is
 //! ever executed.
 
+mod answer;
 mod card;
 mod class;
 mod evaluation;
@@ -14,6 +15,7 @@ mod state;
 mod whole;
 
 pub use crate::file::{hash_bytes, hash_file, write_atomically};
+pub use answer::{Answer, Latent};
 pub use card::Card;
 pub use file::File;
 pub use kind::{Kind, kind_name};

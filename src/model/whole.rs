@@ -43,7 +43,7 @@ impl Model {
     pub fn denoiser(&self) -> Preconditioned {
         Preconditioned {
             network: self.network.clone(),
-            preconditioning: self.card.preconditioning.clone(),
+            preconditioning: self.card.answer.preconditioning.clone(),
             compute: self.compute,
         }
     }

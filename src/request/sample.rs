@@ -116,7 +116,17 @@ impl Model {
                     self.card.network.image_shape()[0],
                     autoencoder.config().latent_channels,
                 );
+                let scale = autoencoder.config().scale;
+                let said = self.card.answer.latent.unwrap_or_default();
+                let [other, shift] = [said.scale.unwrap_or(scale), said.shift.unwrap_or(0.0)];
                 match makes == takes {
+                    true if (other / scale - 1.0).abs() > 1e-6 || shift != 0.0 => refuse(
+                        format!(
+                            "a model of latents that were scaled by {other} and shifted by {shift}"
+                        ),
+                        &format!("an autoencoder that scales by {scale} and shifts by 0"),
+                        "take the model's own",
+                    ),
                     true => Ok(Some(autoencoder)),
                     false => refuse(
                         format!("a model of latents of {makes} channels"),

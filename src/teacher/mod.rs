@@ -319,7 +319,7 @@ impl Trainer {
             format: 1,
             kind: Kind::Teacher,
             network: self.recipe.network.clone(),
-            preconditioning: self.recipe.sigma_data.into(),
+            answer: self.recipe.sigma_data.into(),
             sampling: self.recipe.sampling.clone(),
             recipe,
             trained_on: self.round * self.recipe.batch as u64,

@@ -114,7 +114,7 @@ impl Preset {
             format: 1,
             kind: Kind::Teacher,
             network,
-            preconditioning: self.preconditioning()?,
+            answer: self.preconditioning()?.into(),
             sampling: Sampling {
                 solver: SolverConfig::default(),
                 steps: 12,

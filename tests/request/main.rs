@@ -53,7 +53,7 @@ fn pixels(classes: usize) -> Model {
         format: 1,
         kind: Kind::Student,
         network,
-        preconditioning: 0.5.into(),
+        answer: 0.5.into(),
         sampling: Recipe::default().sampling(),
         recipe: serde_json::Value::Null,
         trained_on: 0,
@@ -266,9 +266,9 @@ fn a_model_is_asked_as_its_card_says() {
     let mut model = pixels(0);
     let request = Request::default();
     let before = model.sample(&[1], &request).unwrap().into_data();
-    model.card.preconditioning = 0.7.into();
+    model.card.answer.preconditioning = 0.7.into();
     let after = model.sample(&[1], &request).unwrap().into_data();
     assert_ne!(before, after);
     let own = model.denoiser().preconditioning;
-    assert_eq!(own, model.card.preconditioning);
+    assert_eq!(own, model.card.answer.preconditioning);
 }

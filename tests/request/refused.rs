@@ -8,7 +8,7 @@ use fewstep::denoiser::{Condition, Contexts, one_hot};
 use fewstep::grid::Spacing;
 use fewstep::image::Picture;
 use fewstep::import::{NOTE, Parts};
-use fewstep::model::Model;
+use fewstep::model::{Latent, Model};
 use fewstep::noise::{self, Domain, Source, Stream, TorchCpu, TorchCuda, labels, latents};
 
 #[test]
@@ -22,6 +22,11 @@ fn what_cannot_be_sampled_is_refused() {
     let autoencoder = autoencoder.load(&device).unwrap();
     let (plain, classes) = (pixels(0), pixels(3));
     let (latent, text) = (teacher_of(None), teacher_of(Some(6)));
+    let mut scaled = latent.clone();
+    scaled.card.answer.latent = Some(Latent {
+        scale: Some(3.0),
+        shift: None,
+    });
     let tokens = |width: usize| Tensor::<3>::zeros([2, 3, width], &device);
     let texts = |width: usize| Contexts::new(tokens(width), None).unwrap();
     let (narrow, wide) = (texts(6), texts(7));
@@ -98,6 +103,14 @@ fn what_cannot_be_sampled_is_refused() {
                 ..default()
             },
             "an autoencoder of 2",
+        ),
+        (
+            &scaled,
+            Request {
+                autoencoder: Some(&autoencoder),
+                ..default()
+            },
+            "scaled by 3",
         ),
         (&plain, with(&narrow), "takes no text"),
         (

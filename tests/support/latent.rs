@@ -55,7 +55,7 @@ pub fn teacher_of(text: Option<usize>) -> Model {
         format: 1,
         kind: Kind::Teacher,
         network: network.clone(),
-        preconditioning: table().into(),
+        answer: table().into(),
         sampling: Recipe::default().sampling(),
         recipe: serde_json::Value::Null,
         trained_on: 0,
@@ -66,7 +66,7 @@ pub fn teacher_of(text: Option<usize>) -> Model {
     Model::new(
         Card {
             network,
-            preconditioning: table().into(),
+            answer: table().into(),
             sampling: Recipe {
                 variable_steps: None,
                 ..recipe()

@@ -1,6 +1,6 @@
 //! Images from a model, one for each seed.
 
-use crate::model::latent::{Texts, is_latent};
+use crate::model::latent::Texts;
 use crate::screen::failure::wrong;
 use crate::screen::signal;
 use anyhow::bail;
@@ -93,7 +93,7 @@ impl<'a> Generator<'a> {
 
     /// How many images of a model to compute at once.
     pub fn batch_of(card: &Card) -> usize {
-        match is_latent(card) {
+        match card.is_latent() {
             true => BATCH_LATENT,
             false => BATCH,
         }
@@ -152,7 +152,7 @@ impl<'a> Generator<'a> {
 
     /// The images of some seeds, `[seeds, channels, height, width]` in about [-1, 1], all of them in one batch.
     pub fn images(&self, seeds: &[u64]) -> anyhow::Result<Images> {
-        if self.request.autoencoder.is_none() && is_latent(&self.model.card) {
+        if self.request.autoencoder.is_none() && self.model.card.is_latent() {
             bail!("this model makes latents; without an autoencoder there are no pictures")
         }
         self.asked(seeds, &|| (), |request| {

@@ -1,6 +1,5 @@
 //! How a model is sampled, as typed.
 
-use crate::model::latent::takes_text;
 use crate::model::levels::Levels;
 use crate::screen::failure::wrong;
 use crate::typed::value;
@@ -96,7 +95,7 @@ impl SamplingArgs {
         let Some(weight) = self.guidance else {
             return Ok(());
         };
-        let followed = card.network.classes() > 0 || takes_text(card);
+        let followed = card.network.classes() > 0 || card.takes_text();
         if weight != 1.0 && !followed {
             return Err(wrong(format!(
                 "--guidance {weight}: this model has neither texts nor classes to follow; leave it out"

@@ -1,7 +1,6 @@
 //! `fewstep schedule`: the noise levels that suit a model best.
 
 use crate::context::Context;
-use crate::model::latent::takes_text;
 use crate::model::levels::{list, to_toml};
 use crate::model::sampling::solver;
 use crate::output::Outputs;
@@ -89,7 +88,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     outputs.file_if(verb.out.as_deref())?;
     outputs.file_if(verb.picture.as_deref())?;
     let (model, _) = open(&verb.file, &context.device)?;
-    if takes_text(&model.card) {
+    if model.card.takes_text() {
         return Err(wrong(format!(
             "{}: the search has no texts to ask this model with; take its own levels",
             verb.file.display()

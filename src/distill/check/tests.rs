@@ -21,7 +21,7 @@ fn card(kind: Kind, sampling: Sampling) -> Card {
             step_branch: true,
             ..SongUNetConfig::default()
         }),
-        preconditioning: 0.5.into(),
+        answer: 0.5.into(),
         sampling,
         recipe: serde_json::Value::Null,
         trained_on: 0,

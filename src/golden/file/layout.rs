@@ -3,7 +3,7 @@
 use crate::golden::case::Case;
 use crate::golden::measure::Report;
 use crate::golden::measure::{Measure, Problem};
-use crate::golden::model::{configuration, is_latent};
+use crate::golden::model::{configuration, is_latent_unet};
 use crate::golden::part::whole;
 use crate::network::{LatentUNetConfig, NetworkConfig};
 use burn::tensor::Device;
@@ -78,7 +78,7 @@ fn names(network: &NetworkConfig, want: &BTreeMap<String, Option<Vec<usize>>>) -
 pub(crate) fn run_weights(case: &Case, report: Report<'_>) -> Result<(), Problem> {
     let config = case.config();
     let net = &config["net"];
-    if !is_latent(net) {
+    if !is_latent_unet(net) {
         return Ok(());
     }
     let network = configuration(case, net)?;

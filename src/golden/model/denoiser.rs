@@ -18,7 +18,7 @@ pub(crate) fn denoiser(
 ) -> Result<(NetworkConfig, Preconditioned), Problem> {
     let net = &of["net"];
     let config = configuration(case, net)?;
-    let preconditioning: Preconditioning = match latent::is_latent(net) {
+    let preconditioning: Preconditioning = match latent::is_latent_unet(net) {
         true => latent::table(case, net)?.into(),
         false => case.number(net, "sigma_data")?.into(),
     };
@@ -36,7 +36,7 @@ fn weights(config: &NetworkConfig, file: &Case, device: &Device) -> Result<Netwo
 
 /// The network that a case describes in the official code's words.
 pub(crate) fn configuration(case: &Case, net: &Value) -> Result<NetworkConfig, Problem> {
-    let config = match latent::is_latent(net) {
+    let config = match latent::is_latent_unet(net) {
         true => latent::configuration(case, net)?,
         false => edm::configuration(case, net)?,
     };

@@ -7,7 +7,7 @@ use crate::network::{LatentAttention, LatentUNetConfig, NetworkConfig};
 use serde_json::Value;
 
 /// Whether a case's `net` is a latent U-Net.
-pub(crate) fn is_latent(net: &Value) -> bool {
+pub(crate) fn is_latent_unet(net: &Value) -> bool {
     net["arch"] == "ldm_unet" || net["arch"] == "sd_unet"
 }
 

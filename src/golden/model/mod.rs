@@ -5,4 +5,4 @@ mod edm;
 mod latent;
 
 pub(super) use denoiser::{condition, configuration, denoiser, levels, numbers, trainable};
-pub(super) use latent::{guidance, is_latent, table};
+pub(super) use latent::{guidance, is_latent_unet, table};

@@ -41,7 +41,7 @@ pub(super) fn card(file: &Checkpoint, network: NetworkConfig) -> Result<Card, Er
         format: 1,
         kind,
         network,
-        preconditioning: sigma_data.into(),
+        answer: sigma_data.into(),
         sampling,
         recipe: provenance(file),
         trained_on: 0,

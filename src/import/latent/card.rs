@@ -70,7 +70,7 @@ pub(in crate::import) fn card(file: &Checkpoint, network: NetworkConfig) -> Resu
         format: 1,
         kind: Kind::Teacher,
         network,
-        preconditioning: table.into(),
+        answer: table.into(),
         sampling,
         recipe: provenance(file),
         trained_on: 0,

@@ -12,15 +12,3 @@ pub use finder::{Finder, NOTE, PartArgs};
 pub use part::Parts;
 pub use text::{PromptArgs, Texts, Wanted};
 pub use training::{TrainingArgs, stand_in};
-
-use fewstep::model::Card;
-
-/// Whether a model makes latents, which an autoencoder turns into pictures: those of discrete noise levels do.
-pub fn is_latent(card: &Card) -> bool {
-    card.is_latent()
-}
-
-/// Whether a model takes a text.
-pub fn takes_text(card: &Card) -> bool {
-    card.takes_text()
-}

@@ -1,6 +1,6 @@
 //! Prompts and their embeddings.
 
-use super::{Finder, takes_text};
+use super::Finder;
 use crate::context::Context;
 use crate::screen::failure::wrong;
 use crate::typed::Phrase;
@@ -51,7 +51,7 @@ impl PromptArgs {
         file: &Path,
     ) -> anyhow::Result<Option<Wanted>> {
         let file = file.display();
-        if !takes_text(card) {
+        if !card.takes_text() {
             let given = [
                 (self.prompt.is_some(), "--prompt"),
                 (self.prompts.is_some(), "--prompts"),

@@ -1,6 +1,6 @@
 //! The texts of a distillation.
 
-use super::{Finder, PartArgs, Parts, Wanted, is_latent, takes_text};
+use super::{Finder, PartArgs, Parts, Wanted};
 use crate::context::Context;
 use crate::screen::failure::wrong;
 use crate::typed::Phrase;
@@ -58,7 +58,7 @@ impl TrainingArgs {
         context: &Context,
     ) -> anyhow::Result<Parts> {
         let mut finder = Finder::new(teacher, &self.parts)?;
-        finder.check_args(is_latent(card), takes_text(card))?;
+        finder.check_args(card.is_latent(), card.takes_text())?;
         let texts = match self.prompts(teacher, card)? {
             Some(prompts) => {
                 let guided = recipe.teacher_guidance != 1.0 || recipe.guidance != 1.0;
@@ -80,7 +80,7 @@ impl TrainingArgs {
             }
             None => None,
         };
-        let latent = is_latent(card);
+        let latent = card.is_latent();
         let autoencoder = match latent {
             true => finder.autoencoder_if_any(card)?,
             false => None,
@@ -112,7 +112,7 @@ impl TrainingArgs {
     /// The list, for a teacher that takes a text.
     fn prompts(&self, teacher: &Path, card: &Card) -> anyhow::Result<Option<Vec<String>>> {
         let teacher = teacher.display();
-        match (takes_text(card), &self.prompts, &self.negative) {
+        match (card.takes_text(), &self.prompts, &self.negative) {
             (true, Some(path), _) => Ok(Some(prompt::read(path)?)),
             (true, None, _) => Err(wrong(format!(
                 "{teacher} takes a text: name a list of texts to distil it with by --prompts FILE"

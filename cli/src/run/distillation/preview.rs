@@ -1,7 +1,7 @@
 //! A picture of how far a distillation is: the teacher's row, and the student's below it.
 
 use crate::model::generate::Generator;
-use crate::model::latent::{Parts, decode, is_latent};
+use crate::model::latent::{Parts, decode};
 use crate::picture::sheet;
 use burn::tensor::Tensor;
 use fewstep::distill::Recipe;
@@ -39,7 +39,7 @@ impl<'a> Preview<'a> {
         (student, round): (Model, u64),
         path: &Path,
     ) -> anyhow::Result<()> {
-        let latent = is_latent(&self.teacher.card);
+        let latent = self.teacher.card.is_latent();
         let seeds = match (latent, &self.parts.autoencoder) {
             (false, _) => sheet::PREVIEW_SEEDS.as_slice(),
             (true, Some(_)) => &sheet::PREVIEW_SEEDS[..LATENT_SEEDS],

@@ -6,7 +6,7 @@ use crate::measure::draw::{draw_into, together};
 use crate::measure::feature_set::{Collector, FeatureSet, stretches};
 use crate::measure::keep::Keep;
 use crate::model::generate::Generator;
-use crate::model::latent::{Finder, Texts, is_latent, takes_text};
+use crate::model::latent::{Finder, Texts};
 use crate::run::estimate::Need;
 use crate::screen::failure::wrong;
 use crate::screen::progress::{Reporter, figure};
@@ -39,8 +39,8 @@ impl<'a> Subject<'a> {
         let (card, hash) = file.described()?;
         let sampling = verb.sampling.apply(&card)?;
         let mut finder = Finder::new(&verb.file, &verb.parts)?;
-        finder.check_args(is_latent(&card), takes_text(&card))?;
-        let autoencoder = match is_latent(&card) {
+        finder.check_args(card.is_latent(), card.takes_text())?;
+        let autoencoder = match card.is_latent() {
             true => Some(finder.autoencoder(&card, "")?),
             false => None,
         };
@@ -268,8 +268,8 @@ fn comparable(verb: &Verb, file: &Checkpoint, card: &Card) -> anyhow::Result<Car
     let (other, _) = file.described()?;
     let kind = |card: &Card| {
         (
-            is_latent(card),
-            takes_text(card),
+            card.is_latent(),
+            card.takes_text(),
             card.network.image_shape(),
         )
     };

@@ -3,7 +3,6 @@
 mod network;
 mod table;
 
-use crate::model::latent::{is_latent, takes_text};
 use crate::screen::say::say;
 use anyhow::Context as _;
 use clap::Args;
@@ -79,7 +78,7 @@ fn describe(path: &Path) -> anyhow::Result<Facts> {
 /// The other parts of a latent model, or of a file that is no model but holds such a part.
 fn part_facts(path: &Path, file: &Checkpoint) -> Facts {
     let card = file.card().ok();
-    if card.as_ref().is_some_and(|card| !is_latent(card)) {
+    if card.as_ref().is_some_and(|card| !card.is_latent()) {
         return Facts::new();
     }
     let config = |config: serde_json::Result<Value>, parameters: u64| {
@@ -96,7 +95,7 @@ fn part_facts(path: &Path, file: &Checkpoint) -> Facts {
         config(serde_json::to_value(of), of.parameter_count())
     });
     let mut parts = vec![("autoencoder", autoencoder, true)];
-    let text = card.as_ref().is_none_or(takes_text);
+    let text = card.as_ref().is_none_or(Card::takes_text);
     parts.extend(text.then_some(("text-encoder", encoder, true)));
     if path.is_dir() && text {
         let read = Tokenizer::read(path).map(|tokenizer| json!(tokenizer.digest()));
@@ -298,7 +297,7 @@ fn model_facts(file: &Checkpoint, card: &Card) -> anyhow::Result<Vec<(&'static s
         None => json!(sampling.evaluations()?),
     };
     let json = |value: serde_json::Result<Value>| value.context("cannot print the card");
-    let preconditioning = match &card.preconditioning {
+    let preconditioning = match &card.answer.preconditioning {
         Preconditioning::Edm(sigma_data) => ("sigma-data", json!(sigma_data)),
         other => ("preconditioning", json(serde_json::to_value(other))?),
     };

@@ -5,7 +5,7 @@ mod origin;
 mod task;
 
 use crate::context::Context;
-use crate::model::latent::{Finder, PartArgs, PromptArgs, Size, Texts, is_latent, takes_text};
+use crate::model::latent::{Finder, PartArgs, PromptArgs, Size, Texts};
 use crate::model::sampling::SamplingArgs;
 use crate::model::seeds::Seeds;
 use crate::output::Outputs;
@@ -93,7 +93,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     let (card, hash) = checkpoint.described()?;
     let sampling = verb.sampling.apply(&card)?;
     let class = class(verb, &card)?;
-    let latent = is_latent(&card);
+    let latent = card.is_latent();
     if !latent {
         let given = [(verb.latents, "--latents"), (verb.size.is_some(), "--size")];
         if let Some((_, flag)) = given.into_iter().find(|(given, _)| *given) {
@@ -104,7 +104,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         }
     }
     let mut finder = Finder::new(&verb.file, &verb.parts)?;
-    finder.check_args(latent, takes_text(&card))?;
+    finder.check_args(latent, card.takes_text())?;
     // All that can be wrong shows before anything large is loaded.
     let autoencoder = match (latent, verb.latents, verb.size) {
         (false, _, _) | (true, true, None) => None,

@@ -5,7 +5,6 @@ use super::trial::Work;
 use crate::bundle::asset::{Asset, FEATURES, STATISTICS, TEACHER};
 use crate::context::Context;
 use crate::measure::feature_set::check_shape;
-use crate::model::latent::is_latent;
 use crate::screen::failure::wrong;
 use fewstep::Images;
 use fewstep::distill::Distance;
@@ -44,7 +43,7 @@ impl<'a> Sweep<'a> {
         let device = &context.device;
         let asset = Asset::find(plan.teacher.as_deref(), TEACHER)?;
         let (teacher, teacher_hash) = import::open(asset.path(), device)?;
-        if is_latent(&teacher.card) {
+        if teacher.card.is_latent() {
             return Err(wrong(format!(
                 "{}: {} makes latents, which sweeps cannot measure yet; use `fewstep distill` and `fewstep evaluate`",
                 plan.name,

@@ -9,7 +9,7 @@ mod target;
 
 use crate::bundle::asset::{Asset, FEATURES};
 use crate::context::Context;
-use crate::model::latent::{TrainingArgs, is_latent};
+use crate::model::latent::TrainingArgs;
 use crate::output::Outputs;
 use crate::run::distillation::PRODUCT;
 use crate::run::lock::Lock;
@@ -134,7 +134,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     let parts = verb
         .texts
         .equip((&verb.teacher, &verb.out), &space.base, &card, context)?;
-    let latent = is_latent(&card);
+    let latent = card.is_latent();
     let teacher = file.model(card, &context.device)?;
     let images = verb.images.unwrap_or(match (&verb.reference, latent) {
         (Some(_), _) => 2000,

@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::measure::draw::draw;
 use crate::model::generate::Generator;
-use crate::model::latent::{Parts, is_latent};
+use crate::model::latent::Parts;
 use fewstep::Images;
 use fewstep::metric::{Features, Moments, PairedDistance, frechet_distance, paired_distance};
 use fewstep::model::Model;
@@ -51,7 +51,7 @@ impl Target {
     pub fn name(&self, teacher: &Model) -> &'static str {
         match self {
             Self::Frechet { .. } => "Frechet distance",
-            Self::Paired(_) if is_latent(&teacher.card) => "paired distance of latents",
+            Self::Paired(_) if teacher.card.is_latent() => "paired distance of latents",
             Self::Paired(_) => "paired distance",
         }
     }
