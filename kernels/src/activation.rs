@@ -1,6 +1,6 @@
 //! SiLU, `x * sigmoid(x)`, and the gate of transformers, value times GELU, on slices.
 
-use crate::buffer::{chunks, spans};
+use crate::memory::buffer::{chunks, spans};
 use crate::simd::{LANES, Lanes, TOGETHER, dispatch, load, store};
 
 /// `x * sigmoid(x)`.

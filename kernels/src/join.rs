@@ -1,6 +1,6 @@
 //! The channels of two tensors side by side, on slices: rows of both are images.
 
-use crate::buffer::spans;
+use crate::memory::buffer::spans;
 use std::ops::Range;
 
 /// The rows of `a` and `b` joined, `rows` of each.

@@ -9,30 +9,20 @@
 
 mod activation;
 mod attention;
-mod buffer;
-mod cast;
 mod conv;
-mod exhausted;
-mod extension;
-mod frozen;
-mod gradient;
 mod join;
 mod linear;
 mod maps;
 mod memory;
 mod norm;
-mod operation;
 mod resample;
 mod simd;
 mod sum;
+mod tensor;
 
-pub use cast::cast;
-pub use exhausted::OrExit;
-pub use extension::Kernels;
-pub use frozen::{Frozen, freeze};
 pub use maps::{Convolution, Kernel, Maps, Part};
-pub use memory::keep_freed_memory;
-pub use operation::{
-    add_scaled, attention, conv2d_1x1, conv2d_3x3, downsample_2x, gated_gelu, group_norm_silu,
-    join_channels, linear, self_attention, silu, upsample_2x,
+pub use memory::{OrExit, keep_freed_memory};
+pub use tensor::{
+    Frozen, Kernels, add_scaled, attention, cast, conv2d_1x1, conv2d_3x3, downsample_2x, freeze,
+    gated_gelu, group_norm_silu, join_channels, linear, self_attention, silu, upsample_2x,
 };

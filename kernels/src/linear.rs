@@ -4,8 +4,8 @@
 //! two, and a picture's last bits would depend on how many others are made with it. Here a row is added up in the
 //! order that the layer's size gives, whatever is beside it.
 
-use crate::buffer::{Out, filled};
 use crate::conv::{PANEL, Product, Start, blocks};
+use crate::memory::buffer::{Out, filled};
 use crate::simd::{LANES, Lanes, dispatch};
 use rayon::prelude::*;
 

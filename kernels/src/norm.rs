@@ -4,7 +4,7 @@
 //! group in a few passes over it. Statistics are those of two passes: the second is taken about the
 //! first's mean and also corrects that mean; sums over channels are f64.
 
-use crate::buffer::{Out, add_up, chunks};
+use crate::memory::buffer::{Out, add_up, chunks};
 use crate::simd::{LANES, Lanes, TOGETHER, dispatch, load, store};
 
 /// Sizes and options of one normalisation of [batch, channels, pixels].

@@ -1,6 +1,6 @@
 //! Doubling and halving the resolution of images, on slices of [planes, height, width].
 
-use crate::buffer::chunks;
+use crate::memory::buffer::chunks;
 
 /// Each pixel becomes a 2x2 block of `scale` times it. `height` and `width` are the input's; the
 /// output has `out_height` >= 2 height rows of `out_width` >= 2 width, zero past the blocks.

@@ -1,6 +1,6 @@
 //! The scaled sum of a branch and its shortcut, on slices.
 
-use crate::buffer::spans;
+use crate::memory::buffer::spans;
 use crate::simd::{LANES, Lanes, dispatch, load, store};
 
 /// `(a + b) * scale`.

@@ -1,6 +1,6 @@
 //! Noise and classes of whole batches.
 
-use super::{Domain, Source, Stream};
+use super::stream::{Domain, Stream};
 use crate::{Error, Images};
 use burn::tensor::{Device, TensorData};
 use rayon::prelude::*;
@@ -10,7 +10,10 @@ use std::ops::Range;
 /// Standard normal noise for sampling, `[seeds, channels, height, width]`: image i depends on `seeds[i]` only.
 /// `shape` is `[channels, height, width]`.
 pub fn latents(seeds: &[u64], shape: [usize; 3], device: &Device) -> Images {
-    Source::Ours.latents(seeds, shape, device)
+    let len = shape.iter().product();
+    gather(seeds, shape, device, |&seed| {
+        Stream::new(seed, Domain::Latent, 0).normals(len)
+    })
 }
 
 /// Standard normal noise for training, `[samples, channels, height, width]`: each image depends on the run's seed, the

@@ -1,7 +1,9 @@
 //! Whose noise and classes a seed stands for.
 
-use super::latent::{gather, some_classes};
-use super::{Domain, Stream, TorchCpu, TorchCuda};
+use super::latent::{gather, latents, some_classes};
+use super::stream::{Domain, Stream};
+use super::torch_cpu::TorchCpu;
+use super::torch_cuda::TorchCuda;
 use crate::{Error, Images};
 use burn::tensor::Device;
 use rayon::prelude::*;
@@ -33,11 +35,11 @@ impl Source {
     /// Standard normal noise `[seeds, channels, height, width]`; `shape` is `[channels, height, width]`.
     pub fn latents(self, seeds: &[u64], shape: [usize; 3], device: &Device) -> Images {
         let len = shape.iter().product();
-        gather(seeds, shape, device, |&seed| match self {
-            Self::Ours => Stream::new(seed, Domain::Latent, 0).normals(len),
-            Self::TorchCpu => TorchCpu::new(seed).normals(len),
-            Self::TorchCuda => cuda(seed).normals(len),
-        })
+        match self {
+            Self::Ours => latents(seeds, shape, device),
+            Self::TorchCpu => gather(seeds, shape, device, |&s| TorchCpu::new(s).normals(len)),
+            Self::TorchCuda => gather(seeds, shape, device, |&s| cuda(s).normals(len)),
+        }
     }
 
     /// One class in 0..classes for each seed, drawn after noise of `shape`.

@@ -2,9 +2,9 @@
 
 use super::forward::{Mix, add_mixed, products};
 use super::panel::{columns, rows};
-use super::{BLOCK, Head, Rows, Shape, TILE};
-use crate::buffer::filled;
+use super::shape::{BLOCK, Head, Rows, Shape, TILE};
 use crate::conv::PANEL;
+use crate::memory::buffer::filled;
 use crate::simd::{LANES, Lanes, dispatch, load, store};
 use rayon::prelude::*;
 

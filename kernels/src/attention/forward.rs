@@ -1,9 +1,9 @@
 //! The answer, and what the backward pass needs of it.
 
 use super::panel::{columns, rows};
-use super::{BLOCK, Rows, Shape, TILE};
-use crate::buffer::{Out, filled, with_scratch};
+use super::shape::{BLOCK, Rows, Shape, TILE};
 use crate::conv::{PANEL, Product, Start, blocks};
+use crate::memory::buffer::{Out, filled, with_scratch};
 use crate::simd::{LANES, Lanes, TOGETHER, dispatch};
 use rayon::prelude::*;
 

@@ -1,6 +1,6 @@
 //! Keys, values and the like as the products want them.
 
-use super::Head;
+use super::shape::Head;
 use crate::conv::PANEL;
 
 /// Panels of 16 rows, each `[number][row]`; missing rows are zero.

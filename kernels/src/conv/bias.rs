@@ -1,6 +1,6 @@
 //! The gradient of a convolution's bias.
 
-use crate::buffer::{add_up, chunks};
+use crate::memory::buffer::{add_up, chunks};
 use crate::simd::{LANES, Lanes, dispatch};
 
 /// `db[o] = sum_b sum_p g[b, o, p]`.

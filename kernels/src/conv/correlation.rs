@@ -3,8 +3,8 @@
 //! Samples are taken in groups whose size depends on the shape alone; each group adds up in sample order, then the groups'
 //! sums are added in group order. The result is thus the same for any number of threads.
 
-use super::Shape;
-use crate::buffer::{Out, add_up, filled, with_scratch};
+use super::shape::Shape;
+use crate::memory::buffer::{Out, add_up, filled, with_scratch};
 use crate::simd::{LANES, Lanes, dispatch};
 use rayon::prelude::*;
 use std::ops::Range;

@@ -1,9 +1,9 @@
 //! 3x3 convolution of small images with many channels: their transformed weights would be four times as many as the
 //! weights, and moving those takes longer than the products that transforms save.
 
-use super::Shape;
 use super::product::{self, PANEL, Product, Start};
-use crate::buffer::{Out, Room, filled, with_scratch};
+use super::shape::Shape;
+use crate::memory::buffer::{Out, Room, filled, with_scratch};
 use crate::simd::{Lanes, dispatch};
 use rayon::prelude::*;
 

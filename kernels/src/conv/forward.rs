@@ -1,12 +1,13 @@
 //! Forward convolution and its input gradient.
 
+use super::direct;
 use super::grid::{Grid, Window};
 use super::pack::{pack_turned, packed_len, point_len};
 use super::product::{self, PANEL, Product, Start};
 use super::scheme::{FOUR_FROM, Four, Scheme, Two};
+use super::shape::Shape;
 use super::transform;
-use super::{Shape, direct};
-use crate::buffer::{LINE, Out, filled, with_scratch};
+use crate::memory::buffer::{LINE, Out, filled, with_scratch};
 use crate::simd::{LANES, Lanes, dispatch};
 use rayon::prelude::*;
 use std::ops::Range;

@@ -1,7 +1,7 @@
 //! Tiles of the images of a batch, and copies of the pixels under them.
 
-use super::Shape;
 use super::scheme::Scheme;
+use super::shape::Shape;
 use crate::simd::{LANES, Lanes};
 
 /// The tiles of all images, numbered row by row and image by image; the last of a row or column perhaps partial.

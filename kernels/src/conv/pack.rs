@@ -1,8 +1,9 @@
 //! Weights as the products want them: in blocks of output channels, 3x3 ones transformed.
 
 use super::scheme::{FOUR_FROM, Four, MOST, Scheme, Two};
-use super::{Shape, direct, product, transform};
-use crate::buffer::{LINE, Out, filled, with_scratch};
+use super::shape::Shape;
+use super::{direct, product, transform};
+use crate::memory::buffer::{LINE, Out, filled, with_scratch};
 use crate::simd::{LANES, Lanes, dispatch};
 use rayon::prelude::*;
 

@@ -3,7 +3,7 @@
 use super::map::{Inner, Maps};
 use super::strip::{Strip, run};
 use super::wide::WIDE;
-use crate::buffer::{Out, filled, with_scratch};
+use crate::memory::buffer::{Out, filled, with_scratch};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData, activation, module};
 use rayon::prelude::*;

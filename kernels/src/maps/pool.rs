@@ -2,7 +2,7 @@
 
 use super::map::{Inner, Maps};
 use super::wide::{WIDE, Wide, dispatch_wide};
-use crate::buffer::filled;
+use crate::memory::buffer::filled;
 use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions};
 use burn::tensor::{activation, module};
 use rayon::prelude::*;

@@ -1,9 +1,9 @@
 //! Eight lanes in one AVX register.
 
-use super::Lanes;
+use super::lanes::Lanes;
 use core::arch::x86_64::*;
 
-/// One AVX register. Only [`dispatch!`](super::dispatch) names it, after checking the CPU.
+/// One AVX register. Only [`dispatch!`](super::dispatch!) names it, after checking the CPU.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx2(__m256);
 

@@ -1,6 +1,6 @@
 //! The public operations: the kernels where they apply, Burn's own operations elsewhere.
 
-use crate::extension::Kernels;
+use super::extension::Kernels;
 use burn::backend::Dispatch;
 use burn::tensor::ops::{AttentionModuleOptions, AvgPoolOptions, ConvOptions};
 use burn::tensor::{DType, Device, Tensor, activation, module};

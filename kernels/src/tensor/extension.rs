@@ -1,6 +1,7 @@
 //! The operations as an extension of Burn's Flex backend.
 
-use crate::{activation, attention, conv, frozen, join, linear, norm, resample, sum};
+use super::frozen;
+use crate::{activation, attention, conv, join, linear, norm, resample, sum};
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Flex, backend_extension};

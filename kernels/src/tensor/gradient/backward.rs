@@ -1,6 +1,6 @@
 //! What each operation does when gradients come back.
 
-use crate::extension::{
+use crate::tensor::extension::{
     Attended, attention_rows, attention_shape, conv_shape, dense, forward_steps, gate_shape,
     joint_shape, tensor, values,
 };

@@ -2,7 +2,7 @@
 
 mod backward;
 
-use crate::extension::{Kernels, attend, attend_jointly, dense, forward_steps, norm_shape};
+use crate::tensor::extension::{Kernels, attend, attend_jointly, dense, forward_steps, norm_shape};
 use backward::{
     AttentionBackward, AttentionState, ConvBackward, DoubleBackward, GateBackward, HalveBackward,
     JoinBackward, JointBackward, JointState, LinearBackward, NormBackward, NormState, SiluBackward,

@@ -1,22 +1,11 @@
-//! Scaled dot-product attention, softmax(q k^T / sqrt(width)) v, on slices: a block of queries and a tile of keys at a time,
-//! so that the scores are never in memory together. [Dao et al. 2022]
-//!
-//! What a query comes to depends on its own head alone, and tiles are taken in order: results are the same for any batch
-//! and any number of threads.
-
-mod backward;
-mod forward;
-mod panel;
-
-pub(crate) use backward::{backward, joint_backward};
-pub(crate) use forward::{Answer, forward};
+//! Sizes of an attention, and where its rows lie.
 
 use crate::simd::LANES;
 
 /// Queries of a block: their scores against a tile of keys stay in the second-level cache.
-const BLOCK: usize = 48;
+pub(super) const BLOCK: usize = 48;
 /// Keys of a tile, a multiple of a panel.
-const TILE: usize = 128;
+pub(super) const TILE: usize = 128;
 
 /// Sizes of one attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,17 +22,17 @@ pub(crate) struct Shape {
 
 impl Shape {
     /// The width in whole vectors.
-    fn padded(&self) -> usize {
+    pub(super) fn padded(&self) -> usize {
         self.width.next_multiple_of(LANES)
     }
 
     /// Heads of all samples.
-    fn all(&self) -> usize {
+    pub(super) fn all(&self) -> usize {
         self.batch * self.heads
     }
 
     /// What the products of queries and keys are multiplied by.
-    fn scale(&self) -> f32 {
+    pub(super) fn scale(&self) -> f32 {
         (1.0 / (self.width as f64).sqrt()) as f32
     }
 }
@@ -60,7 +49,7 @@ pub(crate) struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     /// The rows of head `n` of all samples' heads.
-    fn head(&self, s: &Shape, n: usize) -> Head<'a> {
+    pub(super) fn head(&self, s: &Shape, n: usize) -> Head<'a> {
         let (b, h) = (n / s.heads, n % s.heads);
         Head {
             values: &self.values[self.first + b * self.steps[0] + h * self.steps[1]..],
@@ -70,7 +59,7 @@ impl<'a> Rows<'a> {
     }
 
     /// Whether all numbers are there.
-    fn holds(&self, s: &Shape, rows: usize) -> bool {
+    pub(super) fn holds(&self, s: &Shape, rows: usize) -> bool {
         let counts = [s.batch, s.heads, rows, s.width];
         if counts.contains(&0) {
             return true;
@@ -105,15 +94,15 @@ pub(crate) fn answer_rows<'a>(s: &Shape, values: &'a [f32]) -> Rows<'a> {
 
 /// The rows of one head.
 #[derive(Clone, Copy)]
-struct Head<'a> {
-    values: &'a [f32],
-    row: usize,
-    number: usize,
+pub(super) struct Head<'a> {
+    pub(super) values: &'a [f32],
+    pub(super) row: usize,
+    pub(super) number: usize,
 }
 
 impl Head<'_> {
     /// Copies rows from `first` on into dense ones of `width` numbers.
-    fn copy(&self, first: usize, width: usize, to: &mut [f32]) {
+    pub(super) fn copy(&self, first: usize, width: usize, to: &mut [f32]) {
         for (r, to) in to.chunks_exact_mut(width).enumerate() {
             let from = &self.values[(first + r) * self.row..];
             if self.number == 1 {

@@ -1,6 +1,6 @@
 //! Half precision weights widened where they are used.
 
-use crate::buffer::spans;
+use crate::memory::buffer::spans;
 use burn::backend::Flex;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
