@@ -2,7 +2,7 @@
 //! refused by key, value and file.
 
 #[path = "support/latent.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "other tests use the rest")]
 mod latent;
 
 use burn::tensor::{Device, TensorData};

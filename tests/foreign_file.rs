@@ -3,10 +3,10 @@
 #[path = "support/foreign.rs"]
 mod foreign;
 #[path = "support/latent.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "other tests use the rest")]
 mod latent;
 #[path = "support/torch.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "other tests use the rest")]
 mod torch;
 
 use burn::tensor::{Device, TensorData};

@@ -9,18 +9,17 @@ mod direction;
 mod distance;
 mod learning;
 mod part;
-mod perceptual;
 mod recipe;
 mod rollout;
 mod search;
 mod target;
 
+pub use crate::feature::vgg::{InputRange, Perceptual, PerceptualConfig};
 pub use cache::{TrajectoryCache, TrajectoryType, Usage};
 pub use cost::Cost;
 pub use direction::direction_cosines;
 pub use distance::Distance;
 pub use learning::{Change, Schedule};
-pub use perceptual::{InputRange, Perceptual, PerceptualConfig};
 pub use recipe::{Recipe, Target};
 pub use target::{Cached, TrajectorySource};
 

@@ -1,9 +1,9 @@
 //! Mean and covariance of features.
 
-use super::Features;
-use super::card::read_card;
 use crate::Error;
 use crate::data::Dataset;
+use crate::feature::card::read_card;
+use crate::feature::classifier::Features;
 use crate::model::File;
 use burn::tensor::{Device, TensorData};
 use rayon::prelude::*;

@@ -266,3 +266,44 @@ fn every_reference_has_its_row_in_the_paper_map_and_the_reverse() {
     let unused: Vec<_> = rows.iter().filter(|row| !used.contains_key(*row)).collect();
     assert!(unused.is_empty(), "no such tag in src: {unused:#?}");
 }
+
+/// What stands between backticks and begins with a folder of the sources; places to be filled in are left out.
+fn paths(text: &str) -> impl Iterator<Item = &str> {
+    let folders = [
+        "src/",
+        "cli/",
+        "kernels/",
+        "tests/",
+        "benches/",
+        "examples/",
+        "fuzz/",
+    ];
+    let quoted = text.split('`').skip(1).step_by(2);
+    quoted.filter(move |path| {
+        let plain = !path.contains(['<', '*', ' ', '\n']);
+        plain && folders.iter().any(|folder| path.starts_with(folder))
+    })
+}
+
+#[test]
+fn every_path_that_the_documents_name_is_there() {
+    let documents = std::fs::read_dir(root().join("docs")).unwrap();
+    let documents = documents.map(|entry| entry.unwrap().path());
+    let documents = documents.filter(|path| path.extension().is_some_and(|end| end == "md"));
+    let own = ["CONTRIBUTING.md", "README.md"].map(|name| root().join(name));
+    let (mut seen, mut missing) = (0, Vec::new());
+    for document in documents.chain(own) {
+        let text = std::fs::read_to_string(&document).unwrap();
+        for path in paths(&text) {
+            seen += 1;
+            if !root().join(path).exists() {
+                missing.push(format!("{}: {path}", document.display()));
+            }
+        }
+    }
+    assert!(seen > 50, "{seen}");
+    assert!(
+        missing.is_empty(),
+        "documents name what is not there: {missing:#?}"
+    );
+}

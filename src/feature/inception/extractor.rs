@@ -3,6 +3,7 @@
 use super::network::{Found, Network};
 use super::resize::{Resize, SIDE};
 use super::weight::{CLASSES, WIDTH, Weights};
+use crate::feature::extract::Extract;
 use crate::file::hash_bytes;
 use crate::import::Checkpoint;
 use crate::{Error, Images};
@@ -165,5 +166,36 @@ impl Inception {
     pub fn logits(&self, features: &[f32]) -> Vec<f32> {
         assert!(features.len().is_multiple_of(WIDTH), "features of images");
         self.network.scores(features)
+    }
+}
+
+impl Extract for Inception {
+    fn size(&self) -> usize {
+        FEATURES
+    }
+
+    fn hash(&self) -> &str {
+        self.hash()
+    }
+
+    fn only(&self) -> Option<[usize; 3]> {
+        None
+    }
+
+    fn extract(&self, images: Images) -> Result<Vec<f32>, Error> {
+        self.features(images)
+    }
+
+    fn extract_bytes(
+        &self,
+        bytes: Vec<u8>,
+        shape: [usize; 3],
+        _: &Device,
+    ) -> Result<Vec<f32>, Error> {
+        self.features_of_bytes(&bytes, shape)
+    }
+
+    fn scores(&self, features: &[f32]) -> Option<Vec<f32>> {
+        Some(self.logits(features))
     }
 }

@@ -1,7 +1,8 @@
 //! Feature networks in files.
 
-use super::card::read_card;
 use super::network::{FeatureConfig, FeatureNetwork};
+use crate::feature::card::read_card;
+use crate::feature::extract::Extract;
 use crate::file::hash_file;
 use crate::model::File;
 use crate::parameter::Differences;
@@ -112,6 +113,27 @@ impl Features {
         }
         let features = self.network.features(images.without_autodiff());
         Ok(features.into_data_dtype(DType::F32).iter::<f32>().collect())
+    }
+}
+
+impl Extract for Features {
+    // The network's `size` is that of its images.
+    #[allow(clippy::misnamed_getters)]
+    fn size(&self) -> usize {
+        self.card.network.features
+    }
+
+    fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    fn only(&self) -> Option<[usize; 3]> {
+        let network = &self.card.network;
+        Some([network.channels, network.size, network.size])
+    }
+
+    fn extract(&self, images: Images) -> Result<Vec<f32>, Error> {
+        self.extract(images)
     }
 }
 

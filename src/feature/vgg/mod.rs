@@ -94,7 +94,7 @@ impl Perceptual {
     }
 
     /// Whether this is what a recipe asks for, for images with so many channels.
-    pub(super) fn check(&self, wanted: &PerceptualConfig, channels: usize) -> Result<(), Error> {
+    pub(crate) fn check(&self, wanted: &PerceptualConfig, channels: usize) -> Result<(), Error> {
         let found = PerceptualConfig {
             sha256: wanted.sha256.clone().and(self.config.sha256.clone()),
             ..self.config.clone()

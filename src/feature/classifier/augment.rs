@@ -1,6 +1,6 @@
 //! What the classifier is shown.
 
-use super::ClassifierRecipe;
+use super::recipe::ClassifierRecipe;
 use crate::data::Dataset;
 use crate::noise::{Domain, Stream};
 use crate::{Error, Images};
@@ -39,8 +39,8 @@ pub(super) fn augmented(
 
 #[cfg(test)]
 mod tests {
-    use super::super::recipe::tests::RECIPE;
     use super::*;
+    use crate::feature::classifier::recipe::tests::RECIPE;
 
     #[test]
     fn shifts_and_flips_move_the_picture_over_black() {

@@ -1,25 +1,20 @@
 //! Training the feature network as a classifier.
 
-mod augment;
-mod recipe;
-mod update;
-
-pub use recipe::ClassifierRecipe;
-
-use super::features::load;
+use super::augment::augmented;
+use super::file::load;
 use super::network::{FeatureConfig, FeatureNetwork};
+use super::recipe::ClassifierRecipe;
+use super::update::Update;
 use crate::Error;
 use crate::data::Dataset;
 use crate::denoiser::one_hot;
 use crate::model::{Progress, State, same_data};
 use crate::noise::epoch_index;
-use augment::augmented;
 use burn::module::Module;
 use burn::optim::{Adam, AdamConfig, AdamState, AdaptiveMomentumState};
 use burn::tensor::{DType, Device, Gradients, Tensor, TensorData, activation};
 use std::collections::BTreeMap;
 use std::path::Path;
-use update::Update;
 
 /// A training run of a classifier, with Adam on the cross-entropy: the caller loops over [`ClassifierTrainer::step`].
 /// The result is a function of the recipe and the data only.
@@ -261,8 +256,8 @@ fn labels(data: &Dataset) -> Result<&[usize], Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::recipe::tests::RECIPE;
     use super::*;
+    use crate::feature::classifier::recipe::tests::RECIPE;
     use crate::noise::{Domain, Stream};
 
     /// Images of 8 x 8: class 0 has a bright horizontal bar, class 1 a vertical one, over noise.

@@ -1,8 +1,6 @@
-//! What turns images into the features that are compared.
+//! What every network of features of pictures does.
 
-use super::Features;
 use crate::data::Dataset;
-use crate::feature::inception::{FEATURES, Inception};
 use crate::{Error, Images};
 use burn::tensor::Device;
 
@@ -42,57 +40,5 @@ pub trait Extract: Sync {
     /// Class scores of images by their features, `classes` of each, where the inception score is made of them.
     fn scores(&self, _features: &[f32]) -> Option<Vec<f32>> {
         None
-    }
-}
-
-impl Extract for Features {
-    // The network's `size` is that of its images.
-    #[allow(clippy::misnamed_getters)]
-    fn size(&self) -> usize {
-        self.card.network.features
-    }
-
-    fn hash(&self) -> &str {
-        &self.hash
-    }
-
-    fn only(&self) -> Option<[usize; 3]> {
-        let network = &self.card.network;
-        Some([network.channels, network.size, network.size])
-    }
-
-    fn extract(&self, images: Images) -> Result<Vec<f32>, Error> {
-        self.extract(images)
-    }
-}
-
-impl Extract for Inception {
-    fn size(&self) -> usize {
-        FEATURES
-    }
-
-    fn hash(&self) -> &str {
-        self.hash()
-    }
-
-    fn only(&self) -> Option<[usize; 3]> {
-        None
-    }
-
-    fn extract(&self, images: Images) -> Result<Vec<f32>, Error> {
-        self.features(images)
-    }
-
-    fn extract_bytes(
-        &self,
-        bytes: Vec<u8>,
-        shape: [usize; 3],
-        _: &Device,
-    ) -> Result<Vec<f32>, Error> {
-        self.features_of_bytes(&bytes, shape)
-    }
-
-    fn scores(&self, features: &[f32]) -> Option<Vec<f32>> {
-        Some(self.logits(features))
     }
 }

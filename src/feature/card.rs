@@ -17,7 +17,7 @@ struct Named {
 ///
 /// # Errors
 /// [`Error::Malformed`]: no card, one that cannot be understood, another kind or format.
-pub(super) fn read_card<C: DeserializeOwned>(
+pub(crate) fn read_card<C: DeserializeOwned>(
     file: &File,
     kind: &str,
     expected: &'static str,

@@ -1,9 +1,9 @@
 //! Settings of the training.
 
+use super::network::FeatureConfig;
 use crate::Error;
 use crate::data::Dataset;
 use crate::error::positive;
-use crate::metric::FeatureConfig;
 use serde::{Deserialize, Serialize};
 
 /// How to train a feature network. The result is a function of the recipe and the data only.
@@ -81,7 +81,7 @@ impl ClassifierRecipe {
 pub(super) mod tests {
     use super::*;
 
-    pub(in crate::metric) const RECIPE: ClassifierRecipe = ClassifierRecipe {
+    pub(in crate::feature) const RECIPE: ClassifierRecipe = ClassifierRecipe {
         seed: 1,
         epochs: 12,
         batch: 16,

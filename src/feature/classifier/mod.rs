@@ -1,0 +1,13 @@
+//! A small classifier of one's own pictures, whose last layer but one are the features.
+
+mod augment;
+mod file;
+mod network;
+mod recipe;
+mod trainer;
+mod update;
+
+pub use file::{FeatureCard, Features};
+pub use network::{FeatureConfig, FeatureNetwork};
+pub use recipe::ClassifierRecipe;
+pub use trainer::{ClassifierStep, ClassifierTrainer, accuracy};
