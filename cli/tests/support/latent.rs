@@ -2,7 +2,7 @@
 
 #![allow(dead_code)] // Each test program uses its own part.
 
-use super::support::World;
+use crate::support::World;
 use burn::tensor::{DType, TensorData};
 use fewstep::autoencoder::{AutoencoderConfig, Bottleneck};
 use fewstep::model::File;
