@@ -17,6 +17,8 @@ pub fn run(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
         learning_rate: 2e-3,
         ..Recipe::default()
     };
+    // Checked, alone and with its teacher: nothing trains by a recipe that is not.
+    let recipe = recipe.for_teacher(&teacher.card)?;
     let trajectories = TrajectorySource::new(&recipe, &teacher, &device)?;
     println!(
         "teacher: {} calls a trajectory",

@@ -82,8 +82,19 @@ fn distilled(micro_batch: Option<usize>, rounds: u64) -> Vec<Vec<f32>> {
     };
     let device = Device::flex();
     let teacher = teacher(&recipe);
-    let source = TrajectorySource::new(&recipe, &teacher, &device).unwrap();
-    let mut student = Distiller::new(recipe.clone(), &teacher, String::new(), &device).unwrap();
+    let source = TrajectorySource::new(
+        &recipe.for_teacher(&teacher.card).unwrap(),
+        &teacher,
+        &device,
+    )
+    .unwrap();
+    let mut student = Distiller::new(
+        recipe.for_teacher(&teacher.card).unwrap(),
+        &teacher,
+        String::new(),
+        &device,
+    )
+    .unwrap();
     for round in 0..rounds {
         let (target, condition) = source.round(round).unwrap();
         student.round(&target, &condition).unwrap();

@@ -18,7 +18,12 @@ use fewstep::noise::{Domain, Stream};
 
 fn source(recipe: &Recipe, teacher: &Model) -> TrajectorySource {
     let device = Device::flex();
-    let source = TrajectorySource::new(recipe, teacher, &device).unwrap();
+    let source = TrajectorySource::new(
+        &recipe.for_teacher(&teacher.card).unwrap(),
+        teacher,
+        &device,
+    )
+    .unwrap();
     if teacher.card.network.context_width().is_none() {
         return source;
     }
@@ -34,7 +39,13 @@ fn source(recipe: &Recipe, teacher: &Model) -> TrajectorySource {
 fn run(recipe: &Recipe, teacher: &Model, rounds: u64) -> (Vec<Vec<f64>>, Vec<Vec<f32>>) {
     let device = Device::flex();
     let source = source(recipe, teacher);
-    let mut distiller = Distiller::new(recipe.clone(), teacher, String::new(), &device).unwrap();
+    let mut distiller = Distiller::new(
+        recipe.for_teacher(&teacher.card).unwrap(),
+        teacher,
+        String::new(),
+        &device,
+    )
+    .unwrap();
     let distances = (0..rounds).map(|round| {
         let (target, condition) = source.round(round).unwrap();
         distiller.round(&target, &condition).unwrap().distances
@@ -219,9 +230,16 @@ fn what_leaves_the_range_of_half_precision_is_reported() {
         ..latent::recipe()
     };
     let device = Device::flex();
-    let source = TrajectorySource::new(&recipe, &large, &device).unwrap();
+    let source =
+        TrajectorySource::new(&recipe.for_teacher(&large.card).unwrap(), &large, &device).unwrap();
     let (target, condition) = source.round(0).unwrap();
-    let mut distiller = Distiller::new(recipe, &large, String::new(), &device).unwrap();
+    let mut distiller = Distiller::new(
+        recipe.for_teacher(&large.card).unwrap(),
+        &large,
+        String::new(),
+        &device,
+    )
+    .unwrap();
     let error = distiller.round(&target, &condition).unwrap_err();
     // It computes in half as well, and comes first.
     assert!(matches!(error, Error::BrokenTeacher { .. }), "{error}");

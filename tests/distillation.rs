@@ -52,8 +52,19 @@ fn one_student_for_several_numbers_of_steps() {
     let teacher = teacher(0);
     let recipe = several();
     let device = Device::flex();
-    let source = TrajectorySource::new(&recipe, &teacher, &device).unwrap();
-    let mut distiller = Distiller::new(recipe.clone(), &teacher, "p".into(), &device).unwrap();
+    let source = TrajectorySource::new(
+        &recipe.for_teacher(&teacher.card).unwrap(),
+        &teacher,
+        &device,
+    )
+    .unwrap();
+    let mut distiller = Distiller::new(
+        recipe.for_teacher(&teacher.card).unwrap(),
+        &teacher,
+        "p".into(),
+        &device,
+    )
+    .unwrap();
     let mut seen = std::collections::BTreeSet::new();
     while !distiller.is_finished() {
         let steps = recipe.steps_at(distiller.rounds());
@@ -116,7 +127,12 @@ fn a_second_stage_follows_its_teachers_own_way_of_sampling() {
             teacher_solver: SolverConfig::Euler {},
             ..short()
         };
-        let source = TrajectorySource::new(&recipe, &student, &device).unwrap();
+        let source = TrajectorySource::new(
+            &recipe.for_teacher(&student.card).unwrap(),
+            &student,
+            &device,
+        )
+        .unwrap();
         assert_eq!(source.evaluations().unwrap(), 5);
         let (target, condition) = source.round(0).unwrap();
         // The teacher's last image is what the student's file gives for the same noise.
@@ -145,9 +161,7 @@ fn a_second_stage_follows_its_teachers_own_way_of_sampling() {
             substeps: 4,
             ..recipe
         };
-        let error = TrajectorySource::new(&wrong, &student, &device)
-            .err()
-            .unwrap();
+        let error = wrong.for_teacher(&student.card).unwrap_err();
         assert!(error.to_string().contains("`substeps` is 4"), "{error}");
     }
 }
@@ -161,7 +175,12 @@ fn shared_trajectories_are_drawn_once() {
         ..several()
     };
     assert_eq!(recipe.rounds(), 18);
-    let source = TrajectorySource::new(&recipe, &teacher, &device).unwrap();
+    let source = TrajectorySource::new(
+        &recipe.for_teacher(&teacher.card).unwrap(),
+        &teacher,
+        &device,
+    )
+    .unwrap();
     let draw = |round| {
         let (target, condition) = source.round(round).unwrap();
         (
@@ -178,7 +197,12 @@ fn shared_trajectories_are_drawn_once() {
         reuse: 1,
         ..recipe.clone()
     };
-    let alone = TrajectorySource::new(&alone, &teacher, &device).unwrap();
+    let alone = TrajectorySource::new(
+        &alone.for_teacher(&teacher.card).unwrap(),
+        &teacher,
+        &device,
+    )
+    .unwrap();
     assert!(states(&alone.round(1).unwrap().0) == all[3].0);
     let student = distilled(&recipe, &teacher);
     assert_eq!(student.card.trained_on, 24);
@@ -190,7 +214,12 @@ fn who_saves_memory_does_not_look_ahead() {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2);
     let looks_ahead = |recipe: Recipe| {
         let (device, teacher) = (Device::flex(), teacher(0));
-        let source = TrajectorySource::new(&recipe, &teacher, &device).unwrap();
+        let source = TrajectorySource::new(
+            &recipe.for_teacher(&teacher.card).unwrap(),
+            &teacher,
+            &device,
+        )
+        .unwrap();
         source.looks_ahead()
     };
     pool.build().unwrap().install(|| {
@@ -216,10 +245,20 @@ fn looking_ahead_changes_nothing() {
         let student = |threads: usize, ahead: bool| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
             pool.build().unwrap().install(|| {
-                let source = TrajectorySource::new(&recipe, &teacher, &device).unwrap();
+                let source = TrajectorySource::new(
+                    &recipe.for_teacher(&teacher.card).unwrap(),
+                    &teacher,
+                    &device,
+                )
+                .unwrap();
                 assert_eq!(source.looks_ahead(), threads > 1);
-                let mut distiller =
-                    Distiller::new(recipe.clone(), &teacher, "p".into(), &device).unwrap();
+                let mut distiller = Distiller::new(
+                    recipe.for_teacher(&teacher.card).unwrap(),
+                    &teacher,
+                    "p".into(),
+                    &device,
+                )
+                .unwrap();
                 let mut rounds = Vec::new();
                 while !distiller.is_finished() {
                     rounds.push(match ahead {
@@ -253,8 +292,21 @@ fn an_averaged_student_is_the_average_of_its_rounds() {
         average_half_life: Some(half_life),
         ..short.clone()
     };
-    let source = TrajectorySource::new(&averaged, &teacher, &device).unwrap();
-    let new = |recipe| Distiller::new(recipe, &teacher, "p".into(), &device).unwrap();
+    let source = TrajectorySource::new(
+        &averaged.for_teacher(&teacher.card).unwrap(),
+        &teacher,
+        &device,
+    )
+    .unwrap();
+    let new = |recipe: Recipe| {
+        Distiller::new(
+            recipe.for_teacher(&teacher.card).unwrap(),
+            &teacher,
+            "p".into(),
+            &device,
+        )
+        .unwrap()
+    };
     let (mut with, mut without) = (new(averaged), new(short));
     let mut wanted: Vec<f64> = weights(&teacher).into_iter().map(f64::from).collect();
     for round in 0..24 {
@@ -300,7 +352,12 @@ fn a_teacher_in_parts_is_the_teacher() {
                 micro_batch,
                 ..short()
             };
-            let source = TrajectorySource::new(&recipe, &teacher, &device).unwrap();
+            let source = TrajectorySource::new(
+                &recipe.for_teacher(&teacher.card).unwrap(),
+                &teacher,
+                &device,
+            )
+            .unwrap();
             states(&source.round(0).unwrap().0).concat()
         };
         let whole = draw(None);
@@ -320,4 +377,30 @@ fn a_teacher_in_parts_is_the_teacher() {
             }
         }
     }
+}
+
+#[test]
+fn a_recipe_trains_with_the_teacher_that_it_was_checked_with() {
+    let device = Device::flex();
+    let (one, other) = (teacher(0), teacher(3));
+    let recipe = short().for_teacher(&one.card).unwrap();
+    assert_eq!(recipe.teacher_card(), &one.card);
+    // What the teacher settles is said, and the rest is as typed.
+    assert_eq!(recipe.step_condition, Some(false));
+    assert_eq!(recipe.batch, short().batch);
+    let refused = [
+        TrajectorySource::new(&recipe, &other, &device).err(),
+        Distiller::new(recipe.clone(), &other, "p".into(), &device).err(),
+        recipe.searched(&other, &device, &mut |_| ()).err(),
+    ];
+    for error in refused {
+        let error = error.unwrap().to_string();
+        assert!(error.contains("another teacher"), "{error}");
+    }
+    let wild = Recipe {
+        batch: 0,
+        ..short()
+    };
+    let error = wild.for_teacher(&one.card).unwrap_err().to_string();
+    assert!(error.contains("batch"), "{error}");
 }

@@ -17,9 +17,20 @@ fn with_cache(recipe: &Recipe, folder: &Path) -> (Vec<u8>, Usage) {
     let device = Device::flex();
     let teacher = teacher(3);
     let cache = TrajectoryCache::open(folder, "0123456789abcdef").unwrap();
-    let source = TrajectorySource::new(recipe, &teacher, &device).unwrap();
+    let source = TrajectorySource::new(
+        &recipe.for_teacher(&teacher.card).unwrap(),
+        &teacher,
+        &device,
+    )
+    .unwrap();
     let source = source.with_cache(cache);
-    let mut distiller = Distiller::new(recipe.clone(), &teacher, "p".into(), &device).unwrap();
+    let mut distiller = Distiller::new(
+        recipe.for_teacher(&teacher.card).unwrap(),
+        &teacher,
+        "p".into(),
+        &device,
+    )
+    .unwrap();
     run(&mut distiller, &source, None);
     let model = distiller.model().unwrap();
     (bytes(&model), source.cache().unwrap().usage())
@@ -85,7 +96,12 @@ fn prepared_trajectories_are_not_solved_again() {
         let folder = tempfile::tempdir().unwrap();
         let (device, teacher) = (Device::flex(), teacher(3));
         let cache = TrajectoryCache::open(folder.path(), "0123456789abcdef").unwrap();
-        let source = TrajectorySource::new(&recipe, &teacher, &device).unwrap();
+        let source = TrajectorySource::new(
+            &recipe.for_teacher(&teacher.card).unwrap(),
+            &teacher,
+            &device,
+        )
+        .unwrap();
         let source = source.with_cache(cache);
         let used = || source.cache().unwrap().usage();
         for draw in 0..3 {
@@ -161,7 +177,12 @@ fn only_what_would_be_computed_is_taken() {
     }
     let cache = TrajectoryCache::open(folder.path(), "another teacher").unwrap();
     let teacher = teacher(3);
-    let source = TrajectorySource::new(&short(), &teacher, &Device::flex()).unwrap();
+    let source = TrajectorySource::new(
+        &short().for_teacher(&teacher.card).unwrap(),
+        &teacher,
+        &Device::flex(),
+    )
+    .unwrap();
     assert_eq!(source.with_cache(cache).cached().unwrap().there, 0);
 }
 
@@ -209,7 +230,12 @@ fn the_size_is_known_beforehand() {
     };
     let folder = tempfile::tempdir().unwrap();
     let teacher = teacher(3);
-    let source = TrajectorySource::new(&recipe, &teacher, &Device::flex()).unwrap();
+    let source = TrajectorySource::new(
+        &recipe.for_teacher(&teacher.card).unwrap(),
+        &teacher,
+        &Device::flex(),
+    )
+    .unwrap();
     let cached = source.cached().unwrap();
     assert_eq!((cached.batches, cached.there), (6, 0));
     with_cache(&recipe, folder.path());

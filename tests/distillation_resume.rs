@@ -41,18 +41,34 @@ fn a_resumed_run_ends_in_the_same_bytes() {
         },
     ];
     for recipe in recipes {
-        let source = TrajectorySource::new(&recipe, &teacher, &device).unwrap();
+        let source = TrajectorySource::new(
+            &recipe.for_teacher(&teacher.card).unwrap(),
+            &teacher,
+            &device,
+        )
+        .unwrap();
         let whole = distilled(&recipe, &teacher)
             .to_file()
             .unwrap()
             .to_bytes()
             .unwrap();
-        let mut first = Distiller::new(recipe.clone(), &teacher, "p".into(), &device).unwrap();
+        let mut first = Distiller::new(
+            recipe.for_teacher(&teacher.card).unwrap(),
+            &teacher,
+            "p".into(),
+            &device,
+        )
+        .unwrap();
         // Three rounds: with shared trajectories in the middle of a pair.
         run(&mut first, &source, Some(3));
         first.state().unwrap().write(&path).unwrap();
         drop(first);
-        let fresh = TrajectorySource::new(&recipe, &teacher, &device).unwrap();
+        let fresh = TrajectorySource::new(
+            &recipe.for_teacher(&teacher.card).unwrap(),
+            &teacher,
+            &device,
+        )
+        .unwrap();
         let state = State::read(&path).unwrap();
         let mut second = Distiller::resume(&state, &teacher, "p".into(), &device).unwrap();
         assert_eq!(second.rounds(), 3);
@@ -81,8 +97,19 @@ fn a_state_with_bad_moments_is_refused() {
         average_half_life: Some(10.0),
         ..short()
     };
-    let source = TrajectorySource::new(&recipe, &teacher, &device).unwrap();
-    let mut distiller = Distiller::new(recipe, &teacher, "p".into(), &device).unwrap();
+    let source = TrajectorySource::new(
+        &recipe.for_teacher(&teacher.card).unwrap(),
+        &teacher,
+        &device,
+    )
+    .unwrap();
+    let mut distiller = Distiller::new(
+        recipe.for_teacher(&teacher.card).unwrap(),
+        &teacher,
+        "p".into(),
+        &device,
+    )
+    .unwrap();
     run(&mut distiller, &source, Some(1));
     distiller.state().unwrap().write(&path).unwrap();
     let good = File::read(&path).unwrap();

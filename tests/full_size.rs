@@ -110,8 +110,15 @@ fn cifar10() {
         substeps: 2,
         ..Recipe::default()
     };
-    let source = TrajectorySource::new(&recipe, &model, &device).unwrap();
-    let mut distiller = Distiller::new(recipe.clone(), &model, String::new(), &device).unwrap();
+    let source =
+        TrajectorySource::new(&recipe.for_teacher(&model.card).unwrap(), &model, &device).unwrap();
+    let mut distiller = Distiller::new(
+        recipe.for_teacher(&model.card).unwrap(),
+        &model,
+        String::new(),
+        &device,
+    )
+    .unwrap();
     let (target, condition) = source.round(0).unwrap();
     let round = distiller.round(&target, &condition).unwrap();
     assert!(round.distances.iter().all(|d| d.is_finite()));

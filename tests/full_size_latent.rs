@@ -86,10 +86,21 @@ fn round(preset: Preset, most: u64) {
     let device = Device::flex();
     let model = timed("drawn", || preset.model(&device).unwrap());
     let recipe = recipe(preset, &model);
-    let mut distiller = Distiller::new(recipe.clone(), &model, String::new(), &device).unwrap();
+    let mut distiller = Distiller::new(
+        recipe.for_teacher(&model.card).unwrap(),
+        &model,
+        String::new(),
+        &device,
+    )
+    .unwrap();
     let teacher = timed("rounded", || recipe.teacher(&model).unwrap());
     drop(model);
-    let mut source = TrajectorySource::new(&recipe, &teacher, &device).unwrap();
+    let mut source = TrajectorySource::new(
+        &recipe.for_teacher(&teacher.card).unwrap(),
+        &teacher,
+        &device,
+    )
+    .unwrap();
     if preset == Preset::StableDiffusion {
         let contexts = Contexts::new(texts(4, 0), None).unwrap();
         source = source.with_contexts(contexts).unwrap();

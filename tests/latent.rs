@@ -34,7 +34,12 @@ fn texts(count: usize, negative: bool) -> Contexts {
 }
 
 fn source(recipe: &Recipe, teacher: &Model, negative: bool) -> TrajectorySource {
-    let source = TrajectorySource::new(recipe, teacher, &Device::flex()).unwrap();
+    let source = TrajectorySource::new(
+        &recipe.for_teacher(&teacher.card).unwrap(),
+        teacher,
+        &Device::flex(),
+    )
+    .unwrap();
     match teacher.card.network.context_width() {
         Some(_) => source.with_contexts(texts(5, negative)).unwrap(),
         None => source,
@@ -86,9 +91,21 @@ fn a_latent_model_is_distilled_interrupted_read_sampled_and_folded() {
     for text in [false, true] {
         let (teacher, recipe) = (teacher(text), recipe());
         let source = source(&recipe, &teacher, false);
-        let mut whole = Distiller::new(recipe.clone(), &teacher, "p".into(), &device).unwrap();
+        let mut whole = Distiller::new(
+            recipe.for_teacher(&teacher.card).unwrap(),
+            &teacher,
+            "p".into(),
+            &device,
+        )
+        .unwrap();
         run(&mut whole, &source, None);
-        let mut first = Distiller::new(recipe.clone(), &teacher, "p".into(), &device).unwrap();
+        let mut first = Distiller::new(
+            recipe.for_teacher(&teacher.card).unwrap(),
+            &teacher,
+            "p".into(),
+            &device,
+        )
+        .unwrap();
         run(&mut first, &source, Some(2));
         let state = folder.path().join("state.safetensors");
         first.state().unwrap().write(&state).unwrap();
@@ -216,7 +233,12 @@ fn a_cache_knows_texts_and_guidance_apart() {
     let teacher = teacher(true);
     let kept = |recipe: &Recipe, texts: Contexts| {
         let cache = TrajectoryCache::open(folder.path(), "teacher").unwrap();
-        let source = TrajectorySource::new(recipe, &teacher, &Device::flex()).unwrap();
+        let source = TrajectorySource::new(
+            &recipe.for_teacher(&teacher.card).unwrap(),
+            &teacher,
+            &Device::flex(),
+        )
+        .unwrap();
         let source = source.with_contexts(texts).unwrap().with_cache(cache);
         let target = source.round(0).unwrap().0;
         let usage = source.cache().unwrap().usage();
@@ -245,7 +267,10 @@ fn what_is_missing_or_does_not_fit_is_said() {
         let message = error.to_string();
         assert!(words.iter().all(|word| message.contains(word)), "{message}");
     };
-    let open = |recipe: &Recipe, teacher| TrajectorySource::new(recipe, teacher, &device);
+    let open = |recipe: &Recipe, teacher: &Model| {
+        let recipe = recipe.for_teacher(&teacher.card)?;
+        TrajectorySource::new(&recipe, teacher, &device)
+    };
     let bare = open(&recipe(), &with).unwrap();
     said(bare.round(0).unwrap_err(), &["no texts", "prompts"]);
     let refused = open(&recipe(), &without)

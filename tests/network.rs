@@ -97,8 +97,15 @@ fn through(recipe: &str) -> (Network, Network) {
         step_condition: Some(true),
         ..Recipe::default()
     };
-    let source = TrajectorySource::new(&recipe, &read, &device).unwrap();
-    let mut student = Distiller::new(recipe, &read, hash.clone(), &device).unwrap();
+    let source =
+        TrajectorySource::new(&recipe.for_teacher(&read.card).unwrap(), &read, &device).unwrap();
+    let mut student = Distiller::new(
+        recipe.for_teacher(&read.card).unwrap(),
+        &read,
+        hash.clone(),
+        &device,
+    )
+    .unwrap();
     for round in 0..2 {
         let (target, condition) = source.round(round).unwrap();
         let distances = student.round(&target, &condition).unwrap().distances;

@@ -75,11 +75,21 @@ fn student() -> Model {
         ..recipe
     };
     let teacher = latent::teacher(true);
-    let source = fewstep::distill::TrajectorySource::new(&recipe, &teacher, &device)
-        .unwrap()
-        .with_contexts(fewstep::denoiser::Contexts::new(texts(5, 0), None).unwrap())
-        .unwrap();
-    let mut distiller = Distiller::new(recipe, &teacher, "p".into(), &device).unwrap();
+    let source = fewstep::distill::TrajectorySource::new(
+        &recipe.for_teacher(&teacher.card).unwrap(),
+        &teacher,
+        &device,
+    )
+    .unwrap()
+    .with_contexts(fewstep::denoiser::Contexts::new(texts(5, 0), None).unwrap())
+    .unwrap();
+    let mut distiller = Distiller::new(
+        recipe.for_teacher(&teacher.card).unwrap(),
+        &teacher,
+        "p".into(),
+        &device,
+    )
+    .unwrap();
     let (target, told) = source.round(0).unwrap();
     distiller.round(&target, &told).unwrap();
     distiller.model().unwrap()

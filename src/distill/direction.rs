@@ -14,7 +14,7 @@ const OTHER: u64 = 0x5eed_d1ec;
 /// perfect; `trajectories` (rounded up to whole batches of the recipe) are looked at. [SFD Fig. 3]
 ///
 /// # Errors
-/// Those of [`TrajectorySource::new`].
+/// Those of [`Recipe::for_teacher`] and of [`TrajectorySource::new`].
 pub fn direction_cosines(
     student: &Model,
     recipe: &Recipe,
@@ -28,6 +28,7 @@ pub fn direction_cosines(
         variable_steps: None,
         ..recipe.clone()
     };
+    let recipe = recipe.for_teacher(&teacher.card)?;
     let source = TrajectorySource::new(&recipe, teacher, device)?;
     let first = usize::from(recipe.analytic_first_step);
     let sampling = &student.card.sampling;

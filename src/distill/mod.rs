@@ -10,6 +10,7 @@ mod distance;
 mod learning;
 mod part;
 mod recipe;
+mod resolved;
 mod rollout;
 mod search;
 mod target;
@@ -21,6 +22,7 @@ pub use direction::direction_cosines;
 pub use distance::Distance;
 pub use learning::{Change, Schedule};
 pub use recipe::{Recipe, Target};
+pub use resolved::Resolved;
 pub use target::{Cached, TrajectorySource};
 
 use crate::denoiser::{Condition, Preconditioned};
@@ -43,7 +45,7 @@ fn is_finite(images: &Images) -> bool {
 /// A distillation run: the caller loops over [`Distiller::advance`].
 #[derive(Debug)]
 pub struct Distiller {
-    recipe: Recipe,
+    recipe: Resolved,
     /// The teacher's card, with the student's network: the student's card is made from it.
     card: Card,
     parent: String,
@@ -80,14 +82,15 @@ impl Distiller {
     /// [SFD Alg. 2, line 1]
     ///
     /// # Errors
-    /// Those of [`Recipe::for_teacher`] and of [`Recipe::teacher_grid`].
+    /// [`Error::Incompatible`] for another teacher than the recipe was resolved for or a device without its types, and those of
+    /// [`Recipe::teacher_grid`].
     pub fn new(
-        recipe: Recipe,
+        recipe: Resolved,
         teacher: &Model,
         parent: String,
         device: &Device,
     ) -> Result<Self, Error> {
-        let recipe = recipe.for_teacher(&teacher.card)?;
+        recipe.check_teacher(teacher)?;
         recipe.check_device(device)?;
         // Levels that are still to be searched for would be missed only now.
         recipe.teacher_grid(recipe.steps)?;
@@ -135,7 +138,7 @@ impl Distiller {
                 remedy: "set distance = \"l1-lpips\"".into(),
             });
         }
-        self.recipe.perceptual = Some(perceptual.config().clone());
+        self.recipe = self.recipe.with_perceptual(perceptual.config().clone())?;
         self.criterion.perceptual = Some(perceptual);
         Ok(self)
     }
@@ -256,7 +259,7 @@ impl Distiller {
     }
 
     /// The recipe, with what depends on the teacher filled in.
-    pub fn recipe(&self) -> &Recipe {
+    pub fn recipe(&self) -> &Resolved {
         &self.recipe
     }
 
@@ -322,7 +325,9 @@ impl Distiller {
                 remedy: "give the file that the run was started with".into(),
             });
         }
-        let mut distiller = Self::new(state.recipe()?, teacher, parent, device)?;
+        let recipe: Recipe = state.recipe()?;
+        let recipe = recipe.for_teacher(&teacher.card)?;
+        let mut distiller = Self::new(recipe, teacher, parent, device)?;
         if let Some(student) = &mut distiller.student {
             let network = student.network.clone();
             student.network = distiller.learner.restore(state, network)?;

@@ -187,8 +187,9 @@ pub(super) mod tests {
             ..recipe
         };
         let (teacher, device) = (teacher(), Device::flex());
+        let recipe = recipe.for_teacher(&teacher.card).unwrap();
         let source = TrajectorySource::new(&recipe, &teacher, &device).unwrap();
-        let mut student = Distiller::new(recipe, &teacher, String::new(), &device).unwrap();
+        let mut student = Distiller::new(recipe.clone(), &teacher, String::new(), &device).unwrap();
         let (target, condition) = source.round(0).unwrap();
         let mut found = Vec::new();
         let round = student.round_with(&target, &condition, &mut |report| {
@@ -212,6 +213,7 @@ pub(super) mod tests {
             ..Recipe::default()
         };
         let (teacher, device) = (teacher(), Device::flex());
+        let recipe = recipe.for_teacher(&teacher.card).unwrap();
         let source = TrajectorySource::new(&recipe, &teacher, &device).unwrap();
         let (target, condition) = source.round(0).unwrap();
         let levels = target.grid.levels();
@@ -308,7 +310,8 @@ pub(super) mod tests {
     /// Where the student is after each step of the first round, and the gradients of the last.
     fn ends(recipe: &Recipe) -> (Vec<Images>, Vec<f32>) {
         let (teacher, device) = (teacher(), Device::flex());
-        let source = TrajectorySource::new(recipe, &teacher, &device).unwrap();
+        let recipe = recipe.for_teacher(&teacher.card).unwrap();
+        let source = TrajectorySource::new(&recipe, &teacher, &device).unwrap();
         let mut student = Distiller::new(recipe.clone(), &teacher, String::new(), &device).unwrap();
         let (target, condition) = source.round(0).unwrap();
         let (mut ends, mut last) = (vec![target.states[0].clone()], Vec::new());

@@ -1,9 +1,9 @@
 //! The teacher's trajectories of a round.
 
 use super::cache::Key;
-use super::{Recipe, TrajectoryCache};
+use super::{Recipe, Resolved, TrajectoryCache};
 use crate::denoiser::{Condition, Contexts, Guided, Preconditioned, draw_round};
-use crate::model::{Card, Model};
+use crate::model::Model;
 use crate::network::Precision;
 use crate::sampler::{Sampler, Trajectory};
 use crate::{Error, Images};
@@ -16,8 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 #[derive(Debug)]
 pub struct TrajectorySource {
     denoiser: Guided<Preconditioned>,
-    card: Card,
-    recipe: Recipe,
+    recipe: Resolved,
     device: Device,
     /// What a teacher that takes a text is told, and the hash of it.
     contexts: Option<(Contexts, String)>,
@@ -41,9 +40,10 @@ impl TrajectorySource {
     /// A source for one run.
     ///
     /// # Errors
-    /// Those of [`Recipe::for_teacher`] and of [`Recipe::teacher_grid`].
-    pub fn new(recipe: &Recipe, teacher: &Model, device: &Device) -> Result<Self, Error> {
-        let recipe = recipe.for_teacher(&teacher.card)?;
+    /// [`Error::Incompatible`] for another teacher than the recipe was resolved for or a device without its types, and those of
+    /// [`Recipe::teacher_grid`].
+    pub fn new(recipe: &Resolved, teacher: &Model, device: &Device) -> Result<Self, Error> {
+        recipe.check_teacher(teacher)?;
         recipe.check_device(device)?;
         recipe.teacher_grid(recipe.steps)?;
         let denoiser = recipe.teacher(teacher)?.denoiser();
@@ -53,8 +53,7 @@ impl TrajectorySource {
                 denoiser,
                 weight: recipe.teacher_guidance,
             },
-            card: teacher.card.clone(),
-            recipe,
+            recipe: recipe.clone(),
             device: device.clone().inner(),
             contexts: None,
             cache: None,
@@ -69,42 +68,8 @@ impl TrajectorySource {
     /// [`Error::Incompatible`] if the teacher takes no text or one of another width, if it is guided and there is no
     /// text to move away from, or if the recipe names [other texts](Recipe::prompts).
     pub fn with_contexts(self, contexts: Contexts) -> Result<Self, Error> {
-        let [texts, tokens, width] = contexts.dims();
-        let incompatible = |second: String, remedy: &str| Error::Incompatible {
-            first: format!("{texts} texts of {tokens} tokens, {width} wide"),
-            second,
-            remedy: remedy.into(),
-        };
-        match self.card.network.context_width() {
-            Some(wanted) if wanted == width => {}
-            Some(wanted) => {
-                let second = format!("a teacher that takes tokens {wanted} wide");
-                return Err(incompatible(
-                    second,
-                    "use the text encoder that it was trained with",
-                ));
-            }
-            None => {
-                let second = "a teacher that takes no text".into();
-                return Err(incompatible(second, "leave the texts out"));
-            }
-        }
-        if self.recipe.teacher_guidance != 1.0 && !contexts.has_negative() {
-            let second = format!("teacher-guidance = {}", self.recipe.teacher_guidance);
-            return Err(incompatible(
-                second,
-                "give the tokens of the empty text as well",
-            ));
-        }
+        self.recipe.check_texts(&contexts)?;
         let digest = contexts.digest();
-        if let Some(wanted) = self.recipe.prompts.as_ref().filter(|w| **w != digest) {
-            let short = |digest: &str| digest.chars().take(SHOWN).collect::<String>();
-            return Err(Error::Incompatible {
-                first: format!("the prompts of the recipe ({})", short(wanted)),
-                second: format!("the given ones ({})", short(&digest)),
-                remedy: "give the same list, text encoder and vocabulary, or leave `prompts` out of the recipe".into(),
-            });
-        }
         Ok(Self {
             contexts: Some((contexts, digest)),
             ..self
@@ -147,8 +112,8 @@ impl TrajectorySource {
     /// What the trajectories of a draw depend on.
     fn key(&self, draw: u64, steps: usize) -> Result<Key, Error> {
         let recipe = &self.recipe;
-        let sampling = recipe.teacher_sampling(&self.card, steps);
-        let [c, h, w] = self.card.network.image_shape();
+        let sampling = recipe.teacher_sampling_of(steps);
+        let [c, h, w] = self.recipe.teacher_card().network.image_shape();
         let shape = [recipe.batch, c, h, w];
         let mut json = serde_json::json!({
             "seed": recipe.seed,
@@ -189,9 +154,7 @@ impl TrajectorySource {
     /// None for a recipe that passed its check.
     pub fn evaluations(&self) -> Result<usize, Error> {
         let recipe = &self.recipe;
-        recipe
-            .teacher_sampling(&self.card, recipe.steps)
-            .evaluations()
+        recipe.teacher_sampling_of(recipe.steps).evaluations()
     }
 
     /// The trajectory of a round on the student's grid, and the classes and texts that both are told; what they are told of the
@@ -244,7 +207,7 @@ impl TrajectorySource {
         let recipe = &self.recipe;
         let number = recipe.trajectory_round(round);
         let samples = 0..recipe.batch as u64;
-        let network = &self.card.network;
+        let network = &self.recipe.teacher_card().network;
         let (shape, classes) = (network.image_shape(), network.classes());
         let (noise, condition) = draw_round(
             recipe.seed,
@@ -289,7 +252,7 @@ impl TrajectorySource {
         };
         let key = self.key(draw, steps)?;
         if let Some(states) = cache.read(&key, &self.device) {
-            let sampling = self.recipe.teacher_sampling(&self.card, steps);
+            let sampling = self.recipe.teacher_sampling_of(steps);
             return Ok(Trajectory {
                 grid: sampling.grid()?.every(self.recipe.substeps)?,
                 states: std::iter::once(start).chain(states).collect(),
@@ -307,7 +270,7 @@ impl TrajectorySource {
         condition: &Condition,
         steps: usize,
     ) -> Result<Trajectory, Error> {
-        let sampling = self.recipe.teacher_sampling(&self.card, steps);
+        let sampling = self.recipe.teacher_sampling_of(steps);
         let (solver, grid) = (sampling.solver.build()?, sampling.grid()?);
         let condition = Condition {
             steps: sampling.told_steps(),
@@ -334,9 +297,6 @@ impl TrajectorySource {
         Ok(whole)
     }
 }
-
-/// Digits of a hash in a message.
-const SHOWN: usize = 12;
 
 /// What a cache has, or would have, of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -25,6 +25,7 @@ pub(crate) fn run(case: &Case, device: &Device, report: Report<'_>) -> Result<()
     let recipe = recipe(case)?;
     let (net, teacher) = denoiser(case, config, device)?;
     let teacher = model(case, &recipe, &net, teacher)?;
+    let recipe = recipe.for_teacher(&teacher.card)?;
     let source = TrajectorySource::new(&recipe, &teacher, device)?;
     let names = case.texts(config, "param_names")?;
     let mut student = Distiller::new(recipe.clone(), &teacher, String::new(), device)?;

@@ -6,7 +6,7 @@ mod preset;
 pub use preset::Preset;
 
 use crate::denoiser::{Condition, Contexts, Denoiser, Preconditioned, one_hot};
-use crate::distill::{Distiller, Recipe, Round, TrajectorySource};
+use crate::distill::{Distiller, Recipe, Resolved, Round, TrajectorySource};
 use crate::model::{Card, File, Kind, Model, recipe_json};
 use crate::network::{Gathered, gather, gradients, parameters, replace};
 use crate::{Error, Images, noise};
@@ -29,7 +29,7 @@ const SEED: u64 = 0;
 #[derive(Debug)]
 pub struct Workload {
     teacher: Model,
-    recipe: Recipe,
+    recipe: Resolved,
     device: Device,
     noisy: Images,
     direction: Images,
@@ -108,7 +108,7 @@ impl Workload {
     }
 
     /// The recipe of [`round`](Self::round): the default one, without dropout.
-    pub fn recipe(&self) -> &Recipe {
+    pub fn recipe(&self) -> &Resolved {
         &self.recipe
     }
 

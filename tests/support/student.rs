@@ -82,8 +82,19 @@ pub fn run(distiller: &mut Distiller, source: &TrajectorySource, rounds: Option<
 /// The student of a whole run.
 pub fn distilled(recipe: &Recipe, teacher: &Model) -> Model {
     let device = Device::flex();
-    let source = TrajectorySource::new(recipe, teacher, &device).unwrap();
-    let mut distiller = Distiller::new(recipe.clone(), teacher, "p".into(), &device).unwrap();
+    let source = TrajectorySource::new(
+        &recipe.for_teacher(&teacher.card).unwrap(),
+        teacher,
+        &device,
+    )
+    .unwrap();
+    let mut distiller = Distiller::new(
+        recipe.for_teacher(&teacher.card).unwrap(),
+        teacher,
+        "p".into(),
+        &device,
+    )
+    .unwrap();
     run(&mut distiller, &source, None);
     distiller.model().unwrap()
 }

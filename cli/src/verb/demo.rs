@@ -101,6 +101,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     recipe.trajectories = verb.trajectories.unwrap_or(recipe.trajectories);
     let asset = Asset::find(verb.teacher.as_deref(), TEACHER)?;
     let (teacher, hash) = open(asset.path(), &context.device)?;
+    let recipe = recipe.for_teacher(&teacher.card)?;
     let remedy = "name others with --features, and statistics by them with --reference";
     let texts = ["the teacher's pictures", "the features", remedy];
     check_shape(&bench.features, teacher.card.network.image_shape(), texts)?;

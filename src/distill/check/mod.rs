@@ -1,6 +1,6 @@
 //! Whether a recipe makes sense, alone and with its teacher.
 
-use super::{Distance, Recipe, Target, TrajectoryType};
+use super::{Distance, Recipe, Resolved, Target, TrajectoryType};
 use crate::Error;
 use crate::error::positive;
 use crate::grid::Spacing;
@@ -190,12 +190,12 @@ impl Recipe {
         Ok(())
     }
 
-    /// The recipe with what depends on the teacher filled in: `step-condition`.
+    /// The recipe as it may be used: checked, with what depends on the teacher (`step-condition`) filled in.
     ///
     /// # Errors
     /// Those of [`check`](Self::check), and [`Error::InvalidValue`] or [`Error::Incompatible`] for a teacher that the
     /// recipe is not made for.
-    pub fn for_teacher(&self, teacher: &Card) -> Result<Self, Error> {
+    pub fn for_teacher(&self, teacher: &Card) -> Result<Resolved, Error> {
         self.check()?;
         self.check_condition(teacher)?;
         let told = self.second_stage && teacher.sampling.step_condition;
@@ -217,14 +217,15 @@ impl Recipe {
                 ));
             }
         }
-        Ok(Self {
+        let recipe = Self {
             step_condition: Some(self.step_condition.unwrap_or(self.tells_steps() || told)),
             ..self.clone()
-        })
+        };
+        Ok(Resolved::new(recipe, teacher))
     }
 
     /// Whether a device has the types that the recipe computes and stores in.
-    pub(super) fn check_device(&self, device: &Device) -> Result<(), Error> {
+    pub(super) fn check_types(&self, device: &Device) -> Result<(), Error> {
         let half = |precision: Precision| match precision {
             Precision::F32 => None,
             half => Some(half.dtype()),

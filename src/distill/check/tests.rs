@@ -41,7 +41,7 @@ fn second() -> Recipe {
     }
 }
 
-fn refused(result: Result<Recipe, Error>, words: &[&str]) {
+fn refused(result: Result<Resolved, Error>, words: &[&str]) {
     let message = result.unwrap_err().to_string();
     for word in words {
         assert!(message.contains(word), "{word}: {message}");
@@ -257,7 +257,7 @@ fn levels_for_another_number_of_steps_name_what_was_typed() {
         ..Recipe::default()
     };
     refused(
-        recipe.check().map(|()| recipe.clone()),
+        recipe.for_teacher(&card(Kind::Teacher, Recipe::default().sampling())),
         &["`steps` is 4", "3, as many"],
     );
 }

@@ -14,7 +14,9 @@ use crate::run::drive::{Outcome, drive};
 use crate::run::folder::{Folder, STATE, recipe_json};
 use crate::run::recipe::{Kind, to_toml};
 use crate::screen::progress::bytes;
-use fewstep::distill::{Distiller, Perceptual, Recipe, TrajectoryCache, TrajectorySource, Usage};
+use fewstep::distill::{
+    Distiller, Perceptual, Recipe, Resolved, TrajectoryCache, TrajectorySource, Usage,
+};
 use fewstep::model::{Model, State};
 use job::DistillJob;
 use preview::Preview;
@@ -23,7 +25,7 @@ use std::path::Path;
 /// What a distillation starts from.
 pub struct Start<'a> {
     /// The settings.
-    pub recipe: Recipe,
+    pub recipe: Resolved,
     /// The teacher.
     pub teacher: Model,
     /// SHA-256 of the teacher's file.
@@ -48,37 +50,35 @@ impl Start<'_> {
         if args.resume
             && let Ok(earlier) = State::read(&self.path.join(STATE)).and_then(|s| s.recipe())
         {
-            recipe = recipe.with_levels_of(&earlier);
+            recipe = recipe.with_levels_of(&earlier)?;
         }
-        // What depends on the teacher and on its texts belongs to the recipe that a checkpoint is compared with.
-        let mut recipe = recipe.for_teacher(&self.teacher.card)?;
+        recipe.check_device(device)?;
         let contexts = match &self.parts.texts {
             Some(texts) => Some(texts.contexts(recipe.teacher_guidance != 1.0, device)?),
             None => None,
         };
         if let Some(contexts) = &contexts {
-            // Before anything is written.
-            TrajectorySource::new(&recipe, &self.teacher, device)?
-                .with_contexts(contexts.clone())?;
-            recipe.prompts = Some(contexts.digest());
+            // Before anything is written; and the recipe that a checkpoint is compared with names them.
+            recipe = recipe.with_texts(contexts)?;
         }
         let (mut folder, mut state) = Folder::open(self.path, args.policy(), PRODUCT, reporter)?;
-        recipe = match &mut state {
-            Some(state) => {
-                let typed = recipe_json(&recipe)?;
-                let wish = args.wish(change::DISTILLATION);
-                change::go_on(&mut folder, state, &typed, wish, Recipe::changed, reporter)?
-            }
-            None => searched(recipe, &self.teacher, context)?,
-        };
-        let text = to_toml(Kind::Distillation, &recipe)?;
+        if let Some(state) = &mut state {
+            let typed = recipe_json(&recipe)?;
+            let wish = args.wish(change::DISTILLATION);
+            change::go_on(&mut folder, state, &typed, wish, Recipe::changed, reporter)?;
+        } else {
+            recipe = searched(recipe, &self.teacher, context)?;
+        }
         // The student first: it starts from the weights of the file, which are not needed after that where the teacher's are
         // held in half.
-        let (now, hash) = (recipe.clone(), self.hash.clone());
+        let hash = self.hash.clone();
         let distiller = match state {
             Some(state) => Distiller::resume(&state, &self.teacher, hash, device)?,
-            None => Distiller::new(now, &self.teacher, hash, device)?,
+            None => Distiller::new(recipe, &self.teacher, hash, device)?,
         };
+        // Of a run that goes on, its own.
+        let recipe = distiller.recipe().clone();
+        let text = to_toml(Kind::Distillation, &*recipe)?;
         let teacher = recipe.teacher(&self.teacher)?;
         drop(self.teacher);
         let mut source = TrajectorySource::new(&recipe, &teacher, device)?;
@@ -139,7 +139,7 @@ fn used(usage: &Usage) -> String {
 }
 
 /// Finds the levels of a recipe that wants them searched for.
-fn searched(recipe: Recipe, teacher: &Model, context: &Context) -> anyhow::Result<Recipe> {
+fn searched(recipe: Resolved, teacher: &Model, context: &Context) -> anyhow::Result<Resolved> {
     let Some(search) = recipe.spacing.to_search() else {
         return Ok(recipe);
     };

@@ -7,7 +7,9 @@ use crate::run::distillation::cached;
 use crate::run::estimate::{Calibration, Extent, print_estimate};
 use crate::run::recipe::{Kind, to_toml};
 use anyhow::Context as _;
-use fewstep::distill::{Cost, Distiller, Perceptual, Recipe, TrajectoryCache, TrajectorySource};
+use fewstep::distill::{
+    Cost, Distiller, Perceptual, Recipe, Resolved, TrajectoryCache, TrajectorySource,
+};
 use fewstep::model::Model;
 use indicatif::HumanCount;
 use std::path::Path;
@@ -20,7 +22,7 @@ const LONG: Duration = Duration::from_secs(20);
 /// Says what a distillation would cost, from a few rounds of it.
 pub(super) fn dry_run(
     (verb, path): (&Verb, &Path),
-    recipe: &Recipe,
+    recipe: &Resolved,
     (teacher, hash): (Model, &str),
     perceptual: Option<&Perceptual>,
     context: &Context,
@@ -29,7 +31,7 @@ pub(super) fn dry_run(
     let text = to_toml(Kind::Distillation, recipe)?;
     // With the search, if there is to be one.
     let cost = recipe.cost(&teacher.card)?;
-    let mut recipe = recipe.clone();
+    let mut plain = Recipe::clone(recipe);
     let mut facts = Vec::new();
     if let Some(search) = recipe.spacing.to_search().cloned() {
         let solver = recipe.teacher_solver.build()?;
@@ -40,9 +42,9 @@ pub(super) fn dry_run(
             format!("{paths} paths of {calls} evaluations (not in the predicted time)"),
         ));
         // Other levels, the same cost of a round.
-        recipe.spacing = *search.spacing;
+        plain.spacing = *search.spacing;
     }
-    let recipe = &recipe;
+    let recipe = &plain.for_teacher(&teacher.card)?;
     facts.extend(verb.texts.forecast((&verb.teacher, path), &teacher.card)?);
     if let Some(folder) = &verb.cache {
         let source = TrajectorySource::new(recipe, &teacher, device)?;
@@ -76,13 +78,14 @@ pub(super) fn dry_run(
             changes: Vec::new(),
             // No round that is measured is the last, which prepares no other.
             trajectories: recipe.trajectories.max(16 * batch as u64),
-            ..recipe.clone()
+            ..Recipe::clone(recipe)
         };
         let held = match last {
             true => teacher.take(),
             false => teacher.clone(),
         };
         let file = held.context("a measurement after the last")?;
+        let scratch = scratch.for_teacher(&file.card)?;
         let mut distiller = Distiller::new(scratch.clone(), &file, String::new(), device)?;
         // As a run does: the weights of the file are not needed any more.
         let held = recipe.teacher(&file)?;
@@ -119,7 +122,7 @@ pub(super) fn dry_run(
         let of = Recipe {
             steps,
             variable_steps: None,
-            ..recipe.clone()
+            ..Recipe::clone(recipe)
         };
         let of_teacher = of.teacher_sampling(&card, of.steps).evaluations()?;
         Ok([of_teacher, of.sampling().evaluations()?])

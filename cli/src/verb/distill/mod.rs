@@ -16,7 +16,7 @@ use crate::run::recipe::{Kind, Source};
 use crate::screen::failure::wrong;
 use crate::screen::say::say;
 use dry_run::dry_run;
-use fewstep::distill::{Distance, Perceptual, Recipe};
+use fewstep::distill::{Distance, Perceptual, Recipe, Resolved};
 use fewstep::import::Checkpoint;
 use fewstep::network::{NetworkConfig, Precision};
 use std::path::PathBuf;
@@ -35,7 +35,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     recipe.check()?;
     let file = Checkpoint::read(&verb.teacher)?;
     let (card, hash) = file.described()?;
-    let mut recipe = recipe.for_teacher(&card)?;
+    let recipe = recipe.for_teacher(&card)?;
     let path = verb
         .run
         .out
@@ -48,7 +48,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
             outputs.folder(folder)?;
         }
     }
-    let perceptual = perceptual(&mut recipe, &verb.perceptual, context)?;
+    let (recipe, perceptual) = perceptual(recipe, &verb.perceptual, context)?;
     if !verb.run.dry_run {
         check_memory(&recipe, &card.network, context)?;
     }
@@ -116,12 +116,12 @@ fn distances(recipe: &Recipe) -> String {
 
 /// The network of the recipe's perceptual distance; the recipe then names its weights.
 fn perceptual(
-    recipe: &mut Recipe,
+    recipe: Resolved,
     files: &[PathBuf],
     context: &Context,
-) -> anyhow::Result<Option<Perceptual>> {
+) -> anyhow::Result<(Resolved, Option<Perceptual>)> {
     match (recipe.distance == Distance::L1Lpips, files.is_empty()) {
-        (false, true) => Ok(None),
+        (false, true) => Ok((recipe, None)),
         (false, false) => Err(wrong(
             "--perceptual does not go with a recipe without a perceptual distance; set distance = \"l1-lpips\"",
         )),
@@ -132,8 +132,8 @@ fn perceptual(
         (true, false) => {
             let config = recipe.perceptual.clone().unwrap_or_default();
             let read = Perceptual::read(files, &config, &context.device)?;
-            recipe.perceptual = Some(read.config().clone());
-            Ok(Some(read))
+            let recipe = recipe.with_perceptual(read.config().clone())?;
+            Ok((recipe, Some(read)))
         }
     }
 }

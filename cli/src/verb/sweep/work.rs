@@ -12,7 +12,7 @@ use crate::run::distillation::{PRODUCT, Start};
 use crate::run::drive::{Outcome, Tick};
 use crate::run::folder::Folder;
 use anyhow::Context as _;
-use fewstep::distill::{Recipe, direction_cosines};
+use fewstep::distill::{Recipe, Resolved, direction_cosines};
 use fewstep::metric::frechet_distance;
 use fewstep::model::{Model, Sampling};
 use std::time::Instant;
@@ -26,7 +26,7 @@ struct Trained {
     /// SHA-256 of its file.
     hash: String,
     teacher: Model,
-    recipe: Recipe,
+    recipe: Resolved,
     /// Of training.
     seconds: f64,
     /// Held until it is measured.
@@ -148,7 +148,7 @@ impl Sweep<'_> {
         // The levels may have been searched for.
         let recipe = Recipe {
             spacing: student.card.sampling.spacing.clone(),
-            ..trained.recipe.clone()
+            ..Recipe::clone(&trained.recipe)
         };
         let trajectories = self.plan.directions;
         let found = direction_cosines(student, &recipe, &trained.teacher, trajectories, device)?;

@@ -188,6 +188,7 @@ impl Search<'_> {
 
     /// Trains a candidate from where it is.
     fn train(&self, recipe: Recipe, path: &Path) -> anyhow::Result<Model> {
+        let recipe = recipe.for_teacher(&self.teacher.card)?;
         let total = recipe.trajectories;
         let args = RunArgs {
             // A run that is there is lengthened.
