@@ -188,6 +188,25 @@ impl Dataset {
         })
     }
 
+    /// Some of the images, with their classes; the classes are numbered as before.
+    ///
+    /// # Errors
+    /// [`Error::InvalidValue`] without any index.
+    ///
+    /// # Panics
+    /// If an index is not below [`len`](Self::len).
+    pub fn part(&self, indices: &[usize]) -> Result<Self, Error> {
+        let pixels = indices.iter().flat_map(|&index| self.pixels(index));
+        let labels = self.labels.as_ref();
+        let labels = labels.map(|labels| indices.iter().map(|&index| labels[index]).collect());
+        Self::new(
+            pixels.copied().collect(),
+            self.shape,
+            labels,
+            self.classes.clone(),
+        )
+    }
+
     /// Number of images, at least 1.
     pub fn len(&self) -> usize {
         self.pixels.len() / self.shape.iter().product::<usize>()

@@ -4,10 +4,10 @@ use super::list::{
     self,
     listing::{Found, Listing},
 };
-use super::{Report, Skipped, Split, fit, idx, kind};
+use super::{Options, Padding, Report, Skipped, Split, fit, idx, kind};
 use crate::Error;
 use crate::file::hash_bytes;
-use image::DynamicImage;
+use image::{DynamicImage, GrayImage, RgbImage};
 use std::path::{Path, PathBuf};
 
 /// A picture of bytes as a file holds it.
@@ -17,6 +17,42 @@ pub struct Plain {
     pub shape: [usize; 3],
     /// `[channels, height, width]`.
     pub bytes: Vec<u8>,
+}
+
+impl Plain {
+    /// Whether its channels differ anywhere.
+    pub fn coloured(&self) -> bool {
+        let [channels, height, width] = self.shape;
+        let planes = self.bytes.chunks_exact((height * width).max(1));
+        channels == 3 && planes.clone().skip(1).zip(planes).any(|(a, b)| a != b)
+    }
+
+    /// Cuts out the largest centred square and scales it, as [`Padding::Resize`] does; `[channels, size, size]`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidValue`] if the shape is not that of a picture of as many bytes.
+    pub fn fit(&self, size: usize, channels: usize) -> Result<Vec<u8>, Error> {
+        let [theirs, height, width] = self.shape;
+        let area = height * width;
+        if ![1, 3].contains(&theirs) || area == 0 || self.bytes.len() != theirs * area {
+            let shape = format!("{:?} of {} bytes", self.shape, self.bytes.len());
+            return Err(Error::invalid("picture", shape, "1 or 3 channels of bytes"));
+        }
+        let pixel = |i: usize| (0..theirs).map(move |c| self.bytes[c * area + i]);
+        let pixels: Vec<u8> = (0..area).flat_map(pixel).collect();
+        let sides = (width as u32, height as u32);
+        let picture = match theirs {
+            1 => GrayImage::from_raw(sides.0, sides.1, pixels).map(DynamicImage::from),
+            _ => RgbImage::from_raw(sides.0, sides.1, pixels).map(DynamicImage::from),
+        };
+        let options = Options {
+            padding: Padding::Resize,
+            ..Options::new(size, channels)
+        };
+        let fitted = picture.map(|picture| fit::fit(picture, &options));
+        let refused = |reason: String| Error::invalid("picture", reason, "one that can be scaled");
+        fitted.unwrap_or(Err(String::new())).map_err(refused)
+    }
 }
 
 /// The pictures of a data set, of which only names are in memory (of IDX files all of it).

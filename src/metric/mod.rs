@@ -22,5 +22,5 @@ pub use vectors::{Report, Vectors};
 pub use crate::feature::Extract;
 pub use crate::feature::classifier::{
     ClassifierRecipe, ClassifierStep, ClassifierTrainer, FeatureCard, FeatureConfig,
-    FeatureNetwork, Features, accuracy,
+    FeatureNetwork, Features, Task, accuracy,
 };

@@ -1,6 +1,7 @@
 //! Measuring images: Frechet distance, distance between pairs, rate.
 
 use crate::measure::feature_set::Collector;
+use crate::measure::gather::Gather;
 use crate::measure::keep::Stage;
 use crate::measure::record::Record;
 use crate::model::generate::Generator;
@@ -17,15 +18,17 @@ pub fn draw(
     features: &dyn Extract,
     reporter: Reporter,
 ) -> anyhow::Result<Moments> {
-    let mut collector = Collector::new(features, false, Vec::new());
-    draw_into(&mut collector, generator, seeds, Stage::none(), reporter)?;
-    Ok(collector.finish()?.moments)
+    let collector = Collector::new(features, false, Vec::new());
+    let mut gather = Gather::new(Some(collector), None);
+    draw_into(&mut gather, generator, seeds, Stage::none(), reporter)?;
+    let set = gather.finish()?.set.context("no features")?;
+    Ok(set.moments)
 }
 
-/// Draws an image for each seed and collects their features. The images are rounded to bytes first, as in a PNG file, so that
+/// Draws an image for each seed and gathers what is wanted of them. The images are rounded to bytes first, as in a PNG file, so that
 /// a folder of them gives the same figure.
 pub fn draw_into(
-    collector: &mut Collector<'_>,
+    gather: &mut Gather<'_>,
     generator: &Generator<'_>,
     seeds: &[u64],
     stage: Stage<'_>,
@@ -33,22 +36,19 @@ pub fn draw_into(
 ) -> anyhow::Result<()> {
     let mut progress = reporter.start("images", 0, seeds.len() as u64);
     let batches: Vec<&[u64]> = seeds.chunks(generator.batch()).collect();
-    let features = collector.features();
+    let maker = gather.maker();
     let (mut seconds, mut drawn_now) = (0.0, 0);
     let make = |index: usize| {
         let started = Instant::now();
         let images = drawn(generator, batches[index])?;
         seconds += started.elapsed().as_secs_f64();
         drawn_now += batches[index].len();
-        let rows = features.extract(rounded(images))?;
-        Ok(Record {
-            rows,
-            ..Record::default()
-        })
+        maker.record(rounded(images), batches[index])
     };
+    let mut sizes = batches.iter().map(|batch| batch.len());
     stage.batches(batches.len(), make, |record| {
-        collector.push(&record.rows)?;
-        progress.set(collector.count(), "");
+        gather.take(&record, sizes.next().unwrap_or(0))?;
+        progress.set(gather.count(), "");
         Ok(())
     })?;
     progress.finish();

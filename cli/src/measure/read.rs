@@ -1,5 +1,6 @@
 //! Features of the images of a data set.
 
+use crate::measure::clip::Eye;
 use crate::measure::feature_set::{Collector, FeatureSet};
 use crate::measure::keep::Stage;
 use crate::measure::record::Record;
@@ -55,24 +56,90 @@ pub fn read_pictures_into(
     let batches: Vec<&[usize]> = indices.chunks(BATCH_PICTURES).collect();
     let features = collector.features();
     let make = |index: usize| rows_of(pictures, batches[index], features, skip_unreadable, device);
-    let (mut left_out, mut first) = (0, String::new());
+    let mut notes = Notes::default();
     stage.batches(batches.len(), make, |record| {
         collector.push(&record.rows)?;
-        let lines = record.note.lines();
-        left_out += lines.clone().count();
-        if let (true, Some(line)) = (first.is_empty(), lines.clone().next()) {
-            first = line.to_string();
-        }
+        notes.add(&record.note);
         progress.set(collector.count(), "");
         Ok(())
     })?;
     progress.finish();
-    if left_out > 0 {
-        reporter.warn(format!(
-            "{left_out} images were left out, the first is {first}"
-        ));
-    }
+    notes.tell(reporter);
     finish(collector)
+}
+
+/// The cosines of pictures with their prompts.
+pub fn read_scores(
+    eye: &Eye,
+    pictures: &Pictures,
+    chosen: &[(usize, usize)],
+    skip_unreadable: bool,
+    stage: Stage<'_>,
+    reporter: Reporter,
+) -> anyhow::Result<Vec<f64>> {
+    let mut progress = reporter.start("pictures and prompts", 0, chosen.len() as u64);
+    let batches: Vec<&[(usize, usize)]> = chosen.chunks(BATCH_PICTURES).collect();
+    let make = |index: usize| {
+        let (indices, prompts): (Vec<usize>, Vec<usize>) = batches[index].iter().copied().unzip();
+        let mut record = Record::default();
+        let (mut read, mut of) = (Vec::new(), Vec::new());
+        for (picture, prompt) in pictures.read(&indices).into_iter().zip(prompts) {
+            match picture {
+                Ok(picture) => {
+                    read.push(picture);
+                    of.push(prompt);
+                }
+                Err(skipped) => record.note += &left_out(skipped, skip_unreadable)?,
+            }
+        }
+        let shapes = read.iter().map(|p| (p.shape, p.bytes.as_slice()));
+        record.numbers = eye.cosines(&shapes.collect::<Vec<_>>(), &of)?;
+        Ok(record)
+    };
+    let (mut cosines, mut notes) = (Vec::new(), Notes::default());
+    stage.batches(batches.len(), make, |record| {
+        cosines.extend(&record.numbers);
+        notes.add(&record.note);
+        progress.set(cosines.len() as u64, "");
+        Ok(())
+    })?;
+    progress.finish();
+    notes.tell(reporter);
+    Ok(cosines)
+}
+
+/// Pictures that were left out.
+#[derive(Default)]
+struct Notes {
+    count: usize,
+    first: String,
+}
+
+impl Notes {
+    fn add(&mut self, note: &str) {
+        if let (0, Some(line)) = (self.count, note.lines().next()) {
+            self.first = line.into();
+        }
+        self.count += note.lines().count();
+    }
+
+    fn tell(&self, reporter: Reporter) {
+        if self.count > 0 {
+            let Self { count, first } = self;
+            reporter.warn(format!(
+                "{count} images were left out, the first is {first}"
+            ));
+        }
+    }
+}
+
+/// A line for a picture that cannot be read, unless that is an error.
+fn left_out(Skipped { name, reason }: Skipped, skip_unreadable: bool) -> anyhow::Result<String> {
+    let said = format!("{}: {reason}", name.display());
+    match skip_unreadable {
+        true => Ok(said.replace('\n', " ") + "\n"),
+        false => Err(wrong(said)),
+    }
 }
 
 /// The features of a batch of pictures, and a line for each that is left out.
@@ -102,14 +169,7 @@ fn rows_of(
                 flush(std::mem::replace(&mut together, picture.bytes), shape)?;
                 shape = picture.shape;
             }
-            Err(Skipped { name, reason }) => {
-                let said = format!("{}: {reason}", name.display());
-                if !skip_unreadable {
-                    return Err(wrong(said));
-                }
-                note += &said.replace('\n', " ");
-                note.push('\n');
-            }
+            Err(skipped) => note += &left_out(skipped, skip_unreadable)?,
         }
     }
     flush(together, shape)?;

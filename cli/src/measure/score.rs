@@ -21,12 +21,19 @@ pub enum Metric {
     Prdc,
     /// Inception score of the images alone; it needs --features inception
     InceptionScore,
+    /// CLIP score of pictures and --prompts; it needs --clip
+    Clip,
 }
 
 impl Metric {
     /// Whether means and covariances are not enough.
     pub fn needs_images(self) -> bool {
         matches!(self, Self::Kernel | Self::Prdc)
+    }
+
+    /// Whether the images are compared with others.
+    pub fn compares(self) -> bool {
+        !matches!(self, Self::InceptionScore | Self::Clip)
     }
 
     /// As typed.
@@ -36,6 +43,7 @@ impl Metric {
             Self::Kernel => "kernel",
             Self::Prdc => "prdc",
             Self::InceptionScore => "inception-score",
+            Self::Clip => "clip",
         }
     }
 }
@@ -88,7 +96,7 @@ pub fn score(
         if metrics.contains(&metric) {
             match metric {
                 // Of the images alone: found with their features.
-                Metric::InceptionScore => {}
+                Metric::InceptionScore | Metric::Clip => {}
                 Metric::Frechet => scores.push(frechet(reference, found)?),
                 Metric::Kernel => scores.push(kernel(reference, found, reporter)?),
                 Metric::Prdc => scores.extend(prdc(reference, found, nearest, reporter)?),

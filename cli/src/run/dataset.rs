@@ -77,6 +77,13 @@ impl DataArgs {
         Ok(data)
     }
 
+    /// Cuts and scales pictures whatever was typed, if `on`.
+    #[must_use]
+    pub fn resizing(mut self, on: bool) -> Self {
+        self.read.resize |= on;
+        self
+    }
+
     /// Says if the images of a run that goes on cannot be compared with those that it was begun with.
     pub fn compare(&self, folder: &Folder, state: &State, context: &Context) {
         if state.progress.data.is_none() {

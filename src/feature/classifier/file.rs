@@ -1,6 +1,7 @@
 //! Feature networks in files.
 
 use super::network::{FeatureConfig, FeatureNetwork};
+use crate::data::{Dataset, Plain};
 use crate::feature::card::read_card;
 use crate::feature::extract::Extract;
 use crate::file::hash_file;
@@ -8,6 +9,7 @@ use crate::model::File;
 use crate::parameter::Differences;
 use crate::{Error, Images};
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -24,11 +26,20 @@ pub struct FeatureCard {
     pub network: FeatureConfig,
     /// The recipe it was trained with.
     pub recipe: serde_json::Value,
-    /// Share of the test images that it classifies rightly, in [0, 1], where measured.
+    /// Share of the held-out images that it tells rightly, in [0, 1], where measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<f64>,
+    /// Whether pictures of any size are cut and scaled to the network's.
+    #[serde(default, skip_serializing_if = "is_off")]
+    pub any_size: bool,
     /// Version of fewstep that wrote it.
     pub version: String,
+}
+
+// Serde passes a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_off(flag: &bool) -> bool {
+    !flag
 }
 
 impl FeatureCard {
@@ -40,6 +51,7 @@ impl FeatureCard {
             network,
             recipe,
             accuracy,
+            any_size: false,
             version: env!("CARGO_PKG_VERSION").into(),
         }
     }
@@ -105,6 +117,17 @@ impl Features {
             ..
         } = self.card.network;
         if [channels, height, width] != [wanted, size, size] {
+            if self.card.any_size {
+                let device = images.device();
+                // As a picture is rounded.
+                let levels = images
+                    .without_autodiff()
+                    .mul_scalar(127.5)
+                    .add_scalar(128.0);
+                let levels = levels.into_data_dtype(DType::F32);
+                let bytes = levels.iter::<f32>().map(|level| level as u8).collect();
+                return self.extract_any(bytes, [channels, height, width], &device);
+            }
             return Err(Error::Incompatible {
                 first: format!("images of {channels} x {height} x {width}"),
                 second: format!("the feature network's {wanted} x {size} x {size}"),
@@ -129,11 +152,65 @@ impl Extract for Features {
 
     fn only(&self) -> Option<[usize; 3]> {
         let network = &self.card.network;
-        Some([network.channels, network.size, network.size])
+        let only = [network.channels, network.size, network.size];
+        (!self.card.any_size).then_some(only)
     }
 
     fn extract(&self, images: Images) -> Result<Vec<f32>, Error> {
         self.extract(images)
+    }
+
+    fn extract_bytes(
+        &self,
+        bytes: Vec<u8>,
+        shape: [usize; 3],
+        device: &Device,
+    ) -> Result<Vec<f32>, Error> {
+        if self.card.any_size {
+            return self.extract_any(bytes, shape, device);
+        }
+        let data = Dataset::new(bytes, shape, None, Vec::new())?;
+        let all: Vec<usize> = (0..data.len()).collect();
+        self.extract(data.batch(&all, &[], device))
+    }
+}
+
+impl Features {
+    /// Features of pictures of bytes, `[channels, height, width]` each, which are cut and scaled first.
+    ///
+    /// # Errors
+    /// [`Error::InvalidValue`] for bytes that are no pictures, [`Error::Incompatible`] for colour where the network knows grey
+    /// only.
+    fn extract_any(
+        &self,
+        bytes: Vec<u8>,
+        shape: [usize; 3],
+        device: &Device,
+    ) -> Result<Vec<f32>, Error> {
+        let FeatureConfig { size, channels, .. } = self.card.network;
+        let one = shape.iter().product::<usize>().max(1);
+        if !bytes.len().is_multiple_of(one) {
+            let expected = format!("whole pictures of {one} bytes");
+            return Err(Error::invalid("bytes", bytes.len(), expected));
+        }
+        let fitted = bytes.par_chunks(one).map(|bytes| {
+            let picture = Plain {
+                shape,
+                bytes: bytes.to_vec(),
+            };
+            if channels == 1 && picture.coloured() {
+                return Err(Error::Incompatible {
+                    first: "a picture with colour".into(),
+                    second: "features that were trained on grey ones".into(),
+                    remedy: "train others on pictures with colour".into(),
+                });
+            }
+            picture.fit(size, channels)
+        });
+        let fitted: Vec<Vec<u8>> = fitted.collect::<Result<_, _>>()?;
+        let data = Dataset::new(fitted.concat(), [channels, size, size], None, Vec::new())?;
+        let all: Vec<usize> = (0..data.len()).collect();
+        self.extract(data.batch(&all, &[], device))
     }
 }
 
@@ -205,7 +282,28 @@ mod tests {
         let again = folder.path().join("again.safetensors");
         Features::write(read.network(), &card, &again).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), std::fs::read(again).unwrap());
-        assert!(read.extract(images.narrow(2, 0, 4)).is_err());
+        assert!(read.extract(images.clone().narrow(2, 0, 4)).is_err());
+        // One for any size takes those of its own as they are, and scales others.
+        let any = FeatureCard {
+            any_size: true,
+            ..card
+        };
+        Features::write(&network, &any, &path).unwrap();
+        let read = Features::read(&path, &device).unwrap();
+        assert_eq!(read.extract(images.clone()).unwrap(), features);
+        let large = images.clone().repeat(&[1, 1, 2, 3]);
+        assert_eq!(read.extract(large).unwrap().len(), 15);
+        let colour = images.repeat(&[1, 3, 1, 1]);
+        assert_eq!(read.extract(colour.clone()).unwrap().len(), 15);
+        let red = Tensor::cat(
+            vec![
+                colour.clone().narrow(1, 0, 2),
+                colour.narrow(1, 0, 1) * -1.0,
+            ],
+            1,
+        );
+        let message = read.extract(red).unwrap_err().to_string();
+        assert!(message.contains("colour"), "{message}");
     }
 
     #[test]

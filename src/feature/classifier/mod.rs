@@ -4,10 +4,12 @@ mod augment;
 mod file;
 mod network;
 mod recipe;
+mod task;
 mod trainer;
 mod update;
 
 pub use file::{FeatureCard, Features};
 pub use network::{FeatureConfig, FeatureNetwork};
 pub use recipe::ClassifierRecipe;
-pub use trainer::{ClassifierStep, ClassifierTrainer, accuracy};
+pub use task::{Task, accuracy};
+pub use trainer::{ClassifierStep, ClassifierTrainer};

@@ -1,6 +1,7 @@
 //! Settings of the training.
 
 use super::network::FeatureConfig;
+use super::task::Task;
 use crate::Error;
 use crate::data::Dataset;
 use crate::error::positive;
@@ -10,10 +11,16 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ClassifierRecipe {
+    /// What is learnt to be told apart.
+    #[serde(default, skip_serializing_if = "Task::is_usual")]
+    pub task: Task,
     /// Key of every random number: initial weights, order of the data, flips and shifts.
     pub seed: u64,
     /// Passes over the data, 1 to 1000.
     pub epochs: u64,
+    /// Images shown in all, at least 1, instead of so many passes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<u64>,
     /// Images a step, 1 to 65536.
     pub batch: usize,
     /// Largest learning rate, positive: reached after 2 % of the steps, then falling to zero along a cosine.
@@ -40,6 +47,9 @@ impl ClassifierRecipe {
         if !(1..=65536).contains(&self.batch) {
             return Err(Error::invalid("batch", self.batch, "in 1..=65536"));
         }
+        if self.images == Some(0) {
+            return Err(Error::invalid("images", 0, "at least 1"));
+        }
         positive("learning-rate", self.learning_rate)?;
         if self.shift > 8 {
             return Err(Error::invalid("shift", self.shift, "in 0..=8 pixels"));
@@ -55,13 +65,14 @@ impl ClassifierRecipe {
             channels,
             widths: self.widths,
             features: self.features,
-            classes: data.classes().len(),
+            classes: self.task.answers(data),
         }
     }
 
     /// Steps of the whole training.
     pub fn steps(&self, data: &Dataset) -> u64 {
-        (self.epochs * data.len() as u64).div_ceil(self.batch as u64)
+        let images = self.images.unwrap_or(self.epochs * data.len() as u64);
+        images.div_ceil(self.batch as u64)
     }
 
     /// The learning rate of a step, counted from 0.
@@ -82,8 +93,10 @@ pub(super) mod tests {
     use super::*;
 
     pub(in crate::feature) const RECIPE: ClassifierRecipe = ClassifierRecipe {
+        task: Task::Classes,
         seed: 1,
         epochs: 12,
+        images: None,
         batch: 16,
         learning_rate: 0.01,
         flip: true,

@@ -4,6 +4,7 @@ use super::augment::augmented;
 use super::file::load;
 use super::network::{FeatureConfig, FeatureNetwork};
 use super::recipe::ClassifierRecipe;
+use super::task::{Task, labels};
 use super::update::Update;
 use crate::Error;
 use crate::data::Dataset;
@@ -52,7 +53,9 @@ impl ClassifierTrainer {
     /// [`Error::InvalidValue`] for a recipe out of range or data without classes.
     pub fn new(recipe: ClassifierRecipe, data: &Dataset, device: &Device) -> Result<Self, Error> {
         recipe.check()?;
-        labels(data)?;
+        if recipe.task.of(data) == Task::Classes {
+            labels(data)?;
+        }
         let config = recipe.network(data);
         let device = device.clone().inner().autodiff();
         Ok(Self {
@@ -74,14 +77,16 @@ impl ClassifierTrainer {
     /// [`Error::Diverged`] (the round is the step) if the loss is not finite, [`Error::InvalidValue`] for data without
     /// classes; the run is then as before the step.
     pub fn step(&mut self, data: &Dataset) -> Result<ClassifierStep, Error> {
-        let labels = labels(data)?;
         let batch = self.recipe.batch as u64;
         let first = self.step * batch;
         let positions: Vec<u64> = (first..first + batch).collect();
         let index = |&position: &u64| epoch_index(self.recipe.seed, position, data.len());
         let indices: Vec<usize> = positions.iter().map(index).collect::<Result<_, _>>()?;
         let images = augmented(&self.recipe, data, &positions, &indices, &self.device)?;
-        let classes: Vec<usize> = indices.iter().map(|&index| labels[index]).collect();
+        let (classes, images) =
+            self.recipe
+                .task
+                .set(self.recipe.seed, data, &positions, &indices, images)?;
         let targets = one_hot(&classes, self.config.classes, &self.device)?;
         let scores = activation::log_softmax(self.network.scores(images), 1);
         let loss = (scores * targets).sum().div_scalar(-(batch as f64));
@@ -228,32 +233,6 @@ fn find(
     })
 }
 
-/// Share of the images that the network classifies rightly, in [0, 1].
-///
-/// # Errors
-/// [`Error::InvalidValue`] for data without classes.
-pub fn accuracy(network: &FeatureNetwork, data: &Dataset, device: &Device) -> Result<f64, Error> {
-    let labels = labels(data)?;
-    let mut right = 0;
-    let all: Vec<usize> = (0..data.len()).collect();
-    for indices in all.chunks(250) {
-        let scores = network.scores(data.batch(indices, &[], device));
-        let classes = scores.argmax(1).into_data();
-        let pairs = classes.iter::<i64>().zip(indices);
-        right += pairs
-            .filter(|&(class, &i)| class == labels[i] as i64)
-            .count();
-    }
-    Ok(right as f64 / data.len() as f64)
-}
-
-/// The class of each image.
-fn labels(data: &Dataset) -> Result<&[usize], Error> {
-    let expected = "images with a class each";
-    let labels = data.labels();
-    labels.ok_or_else(|| Error::invalid("data", "without labels", expected))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -290,7 +269,7 @@ mod tests {
     fn it_learns_what_it_has_not_seen() {
         let (network, losses) = train(&bars(1, 256));
         assert_eq!(losses.len() as u64, RECIPE.steps(&bars(1, 256)));
-        let accuracy = accuracy(&network, &bars(2, 200), &Device::flex()).unwrap();
+        let accuracy = accuracy(&network, Task::Classes, &bars(2, 200), &Device::flex()).unwrap();
         assert!(accuracy > 0.95, "{accuracy}");
     }
 

@@ -150,7 +150,7 @@ impl<'a> Finder<'a> {
     }
 
     /// The vocabulary: as typed, beside the text encoder, as noted, of the environment, or fetched.
-    fn tokenizer(
+    pub fn tokenizer(
         &mut self,
         encoder: &Path,
         config: &TextEncoderConfig,

@@ -42,6 +42,15 @@ pub struct PromptArgs {
 }
 
 impl PromptArgs {
+    /// The prompts as typed or read, if there are any.
+    pub fn list(&self) -> anyhow::Result<Option<Vec<String>>> {
+        Ok(match (&self.prompt, &self.prompts) {
+            (Some(prompt), _) => Some(vec![prompt.clone()]),
+            (None, Some(path)) => Some(prompt::read(path)?),
+            (None, None) => None,
+        })
+    }
+
     /// What was asked for, read but not embedded; `None` for a model that takes no text. `file` is the model's, for
     /// messages.
     pub fn wanted(
@@ -65,14 +74,10 @@ impl PromptArgs {
                 }
             };
         }
-        let prompts = match (&self.prompt, &self.prompts) {
-            (Some(prompt), _) => vec![prompt.clone()],
-            (None, Some(path)) => prompt::read(path)?,
-            (None, None) => {
-                return Err(wrong(format!(
-                    "{file} makes pictures of texts: say what to show with --prompt 'a text', or --prompts FILE for a list"
-                )));
-            }
+        let Some(prompts) = self.list()? else {
+            return Err(wrong(format!(
+                "{file} makes pictures of texts: say what to show with --prompt 'a text', or --prompts FILE for a list"
+            )));
         };
         if self.negative.is_some() && guidance == 1.0 {
             return Err(wrong(

@@ -23,6 +23,7 @@ Examples:
   fewstep evaluate fashion-mnist/ --write-statistics statistics.safetensors
   fewstep evaluate photos/ --reference weights/cifar10-32x32.npz --features inception
   fewstep evaluate student.safetensors --protocol edm
+  fewstep evaluate sd-student.safetensors --metrics clip --prompts captions.csv --clip clip-vit-large-patch14/
   fewstep evaluate sd-student.safetensors --prompts captions.csv --reference photos/ --features features.safetensors
 
 What is measured is kept in runs/evaluate until all of it is: --resume goes on where the same command was stopped, to the same
@@ -37,9 +38,13 @@ pub struct Verb {
     /// What to compare with: statistics (ours, .npz with mu and sigma, or .pkl), or images
     #[arg(long, value_name = "FILE", required_unless_present_any = ["paired", "write_statistics", "protocol", "metrics"])]
     pub reference: Option<PathBuf>,
-    /// What to measure; kernel and prdc need a reference of images [default: frechet]
+    /// What to measure; kernel and prdc need a reference of images, inception-score and clip none [default: frechet]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub metrics: Option<Vec<Metric>>,
+    /// The CLIP model of --metrics clip, of transformers or OpenCLIP: a file, or its folder [default: what `fewstep fetch
+    /// clip` got]
+    #[arg(long, value_name = "PATH")]
+    pub clip: Option<PathBuf>,
     /// How many images to draw, or to take from a data set [default: 10000; all of a data set]
     #[arg(long, value_name = "N", value_parser = whole::<u64>(1..=MOST_IMAGES))]
     pub images: Option<u64>,
@@ -112,6 +117,11 @@ impl Verb {
         metrics
             .into_iter()
             .any(|metric| *metric == Metric::InceptionScore)
+    }
+
+    /// Whether pictures are compared with texts.
+    pub fn eye(&self) -> bool {
+        self.metrics.iter().flatten().any(|m| *m == Metric::Clip)
     }
 
     /// The seeds to draw.

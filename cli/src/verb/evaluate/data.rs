@@ -1,12 +1,13 @@
 //! The images of data sets, and the reference to compare with.
 
 use super::args::Verb;
-use super::used::Used;
+use super::used::{REMEDY, Used};
 use crate::bundle::asset::Asset;
 use crate::context::{Context, label};
+use crate::measure::clip::Eye;
 use crate::measure::feature_set::{Collector, FeatureSet, pick, shuffled};
 use crate::measure::keep::{Keep, Stage};
-use crate::measure::read::{BATCH, BATCH_PICTURES, read_into, read_pictures_into};
+use crate::measure::read::{BATCH, BATCH_PICTURES, read_into, read_pictures_into, read_scores};
 use crate::measure::score::Reference;
 use crate::run::dataset::DataArgs;
 use crate::screen::failure::wrong;
@@ -34,9 +35,10 @@ pub fn of_data(
     if verb.paired.is_some() {
         return Err(unpaired());
     }
-    if verb.prompts.prompt.is_some() || verb.prompts.prompts.is_some() {
+    let told = verb.prompts.prompt.is_some() || verb.prompts.prompts.is_some();
+    if told && !verb.eye() {
         return Err(wrong(
-            "prompts are for a model file: a data set shows what it shows",
+            "prompts are for a model file, and for --metrics clip: a data set shows what it shows",
         ));
     }
     let data = open(verb, &verb.file, verb.split, features, context)?;
@@ -140,33 +142,79 @@ fn open(
     context: &Context,
 ) -> anyhow::Result<Source> {
     let Some([channels, size, _]) = features.network().only() else {
+        if !features.is_published() {
+            let white = verb.read.background.unwrap_or([255; 3]);
+            return Ok(Source::Plain(
+                Pictures::open(path, split)?.background(white),
+            ));
+        }
         if verb.read.resize {
             return Err(wrong(
                 "--resize is not for --features inception, which takes pictures of any size and resizes them as \
                  --features-resize says",
             ));
         }
-        let pictures = Pictures::open(path, split)?.exact();
-        return Ok(Source::Plain(match verb.read.background {
-            Some(colour) => pictures.background(colour),
-            None => pictures,
-        }));
+        return Ok(Source::Plain(exact(verb, path, split)?));
     };
     let data = DataArgs {
         data: path.into(),
         read: verb.read.clone(),
     };
-    let data = data.open(size, channels, split, context)?;
+    let data = data.open(size, channels, split, context);
+    let data = data.map_err(|error| unfit(verb, error))?;
     let coloured = data.report().coloured;
     if channels == 1 && coloured > 0 {
         return Err(wrong(format!(
-            "{}: {coloured} of {} images have colour, and these features were made for grey ones: name others with --features \
-             (`fewstep train` makes them, by a recipe of kind = \"features\")",
+            "{}: {coloured} of {} images have colour, and these features were made for grey ones: {REMEDY}",
             path.display(),
             data.len()
         )));
     }
     Ok(Source::Fitted(data))
+}
+
+/// What can be done with pictures that are too large for the bundled features, which nobody named.
+fn unfit(verb: &Verb, error: anyhow::Error) -> anyhow::Error {
+    let text = error.to_string();
+    match verb.network.features.is_none() && text.contains("do not fit in") {
+        true => wrong(format!(
+            "{text}; the bundled features know small grey clothes only: {REMEDY}"
+        )),
+        false => error,
+    }
+}
+
+/// Pictures at their own sizes, without those of which other programs make other bytes.
+fn exact(verb: &Verb, path: &Path, split: Split) -> anyhow::Result<Pictures> {
+    let pictures = Pictures::open(path, split)?.exact();
+    Ok(match verb.read.background {
+        Some(colour) => pictures.background(colour),
+        None => pictures,
+    })
+}
+
+/// The cosines of FILE's pictures with their prompts.
+pub fn scores_of_data(
+    verb: &Verb,
+    eye: &Eye,
+    keep: &Keep,
+    context: &Context,
+) -> anyhow::Result<Vec<f64>> {
+    let pictures = exact(verb, &verb.file, verb.split)?;
+    let names = (0..pictures.len()).map(|i| pictures.name(i).map(Path::to_path_buf));
+    let prompts = eye.prompts_of(&names.collect::<Vec<_>>(), &verb.file)?;
+    let indices = taken("--images", verb.images, pictures.len(), (verb.seeds, 0))?;
+    let chosen: Vec<(usize, usize)> = indices.into_iter().map(|i| (i, prompts[i])).collect();
+    let origin = json!({
+        "images": pictures.fingerprint()?,
+        "chosen": hash_bytes(format!("{chosen:?}").as_bytes()),
+        "batch": BATCH_PICTURES,
+        "clip": eye.origin(),
+        "device": label(&context.device),
+    });
+    let stage = keep.stage("texts", origin)?;
+    let skip = verb.read.skip_unreadable;
+    read_scores(eye, &pictures, &chosen, skip, stage, context.reporter)
 }
 
 /// The reference: moments, or the features of images.

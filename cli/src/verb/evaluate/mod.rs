@@ -2,6 +2,7 @@
 
 mod args;
 mod data;
+mod eye;
 mod model;
 mod protocol;
 mod published;
@@ -11,16 +12,17 @@ pub use args::Verb;
 
 use crate::context::Context;
 use crate::measure::draw::too_few;
+use crate::measure::gather::Gathered;
 use crate::measure::keep::Keep;
 use crate::measure::score::{Metric, Reference, lines, record, score};
 use crate::output::Outputs;
 use crate::screen::failure::wrong;
 use crate::screen::say::say;
 use anyhow::Context as _;
-use data::{holds_statistics, of_data, read_reference, unpaired};
+use data::{holds_statistics, of_data, read_reference, scores_of_data, unpaired};
 use fewstep::metric::Moments;
 use fewstep::model::hash_file;
-use model::{Subject, is_model, of_model};
+use model::{By, Subject, is_model, of_model};
 use serde_json::{Map, Value, json};
 use std::process::ExitCode;
 use used::Used;
@@ -43,10 +45,15 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         true => Some(Subject::open(verb)?),
         false => None,
     };
-    let features = features(verb, subject.as_ref(), context)?;
+    let features = features(verb, &metrics, subject.as_ref(), context)?;
+    let eye = match verb.eye() {
+        true => Some(eye::open(verb, context)?),
+        false => None,
+    };
+    let compares = metrics.iter().any(|metric| metric.compares());
     // Before the images, which take longer.
     let reference = match (&verb.reference, &features) {
-        (Some(path), Some(features)) => {
+        (Some(path), Some(features)) if compares => {
             Some(read_reference(verb, path, rows, features, &keep, context)?)
         }
         _ => None,
@@ -57,21 +64,29 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         features.record(&mut facts);
     }
     let network = features.as_ref();
-    let found = match (subject, network) {
-        (Some(subject), network) => of_model(
-            verb,
-            subject,
-            rows,
-            network.map(Used::network),
-            &keep,
-            &mut facts,
-            context,
-        )?,
-        (None, Some(network)) => Some(of_data(verb, rows, network, &keep, context)?),
-        (None, None) => return Err(unpaired()),
+    let found = match subject {
+        Some(subject) => {
+            let by = By {
+                features: network.map(Used::network),
+                rows,
+                eye: eye.as_ref(),
+            };
+            of_model(verb, subject, by, &keep, &mut facts, context)?
+        }
+        None if network.is_none() && eye.is_none() => return Err(unpaired()),
+        None => {
+            let set = network.map(|network| of_data(verb, rows, network, &keep, context));
+            let cosines = eye
+                .as_ref()
+                .map(|eye| scores_of_data(verb, eye, &keep, context));
+            Gathered {
+                set: set.transpose()?,
+                cosines: cosines.transpose()?.unwrap_or_default(),
+            }
+        }
     };
     let mut scores = Vec::new();
-    if let (Some(found), Some(network)) = (&found, network) {
+    if let (Some(found), Some(network)) = (&found.set, network) {
         let images = found.moments.count;
         facts.insert("images".into(), json!(images));
         if let Some(reference) = &reference {
@@ -99,9 +114,15 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
             ));
         }
     }
+    if let Some(eye) = &eye {
+        let score = eye.score(&found.cosines);
+        facts.entry("images").or_insert(json!(found.cosines.len()));
+        facts.insert("clip".into(), score.json());
+        scores.push(score.line());
+    }
     // What was found first: what was asked for besides can still fail.
     print(verb, &facts, &scores)?;
-    write_statistics(verb, found.as_ref().map(|found| &found.moments))?;
+    write_statistics(verb, found.set.as_ref().map(|set| &set.moments))?;
     keep.done();
     Ok(ExitCode::SUCCESS)
 }
@@ -145,20 +166,29 @@ fn write_statistics(verb: &Verb, moments: Option<&Moments>) -> anyhow::Result<()
 /// The network whose features are compared, if any are: pixels need none.
 fn features(
     verb: &Verb,
+    metrics: &[Metric],
     subject: Option<&Subject<'_>>,
     context: &Context,
 ) -> anyhow::Result<Option<Used>> {
-    if verb.reference.is_none() && verb.write_statistics.is_none() && !verb.scored() {
+    let compared = verb.reference.as_ref();
+    let compared = compared.filter(|_| metrics.iter().any(|metric| metric.compares()));
+    if let (Some(path), None) = (&verb.reference, compared) {
+        let path = path.display();
+        context.reporter.warn(format!(
+            "--reference {path} is not used: what --metrics asks for is of the images alone"
+        ));
+    }
+    if compared.is_none() && verb.write_statistics.is_none() && !verb.scored() {
         if let Some(path) = &verb.network.features {
             let path = path.display();
             context.reporter.warn(format!(
-                "--features {path} is not used: --paired compares pixels; --reference is what features are for"
+                "--features {path} is not used: --reference is what features are for, and --paired compares pixels"
             ));
         }
         return Ok(None);
     }
     let used = verb.network.read(context)?;
-    if verb.scored() && !used.takes_any() {
+    if verb.scored() && !used.is_published() {
         return Err(wrong(
             "--metrics inception-score is for --features inception",
         ));
@@ -171,9 +201,7 @@ fn features(
 
 /// Refuses statistics where images are needed, before anything takes time.
 fn check_reference(verb: &Verb, metrics: &[Metric]) -> anyhow::Result<()> {
-    let compares = metrics
-        .iter()
-        .find(|metric| **metric != Metric::InceptionScore);
+    let compares = metrics.iter().find(|metric| metric.compares());
     if let (Some(metric), None, Some(_)) = (compares, &verb.reference, &verb.metrics) {
         return Err(wrong(format!(
             "--metrics {} compares with other images: name them, or their statistics, with --reference",

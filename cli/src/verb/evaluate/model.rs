@@ -2,8 +2,10 @@
 
 use super::args::Verb;
 use crate::context::{Context, label};
+use crate::measure::clip::Eye;
 use crate::measure::draw::{draw_into, together};
-use crate::measure::feature_set::{Collector, FeatureSet, stretches};
+use crate::measure::feature_set::{Collector, stretches};
+use crate::measure::gather::{Gather, Gathered};
 use crate::measure::keep::Keep;
 use crate::model::generate::Generator;
 use crate::model::latent::{Finder, Texts};
@@ -39,7 +41,9 @@ impl<'a> Subject<'a> {
         let (card, hash) = file.described()?;
         let sampling = verb.sampling.apply(&card)?;
         let mut finder = Finder::new(&verb.file, &verb.parts)?;
-        finder.check_args(card.is_latent(), card.takes_text())?;
+        // The vocabulary is for the CLIP model, too.
+        let reads = verb.eye() && verb.parts.text_encoder.is_none();
+        finder.check_args(card.is_latent(), card.takes_text() || reads)?;
         let autoencoder = match card.is_latent() {
             true => Some(finder.autoencoder(&card, "")?),
             false => None,
@@ -171,19 +175,19 @@ pub fn with_model<R>(
 }
 
 impl Drawing<'_> {
-    /// Draws the images of some seeds and gathers their features.
-    pub fn features(
+    /// Draws the images of some seeds and gathers what is wanted of them.
+    pub fn gather(
         &self,
-        mut collector: Collector<'_>,
+        mut gather: Gather<'_>,
         seeds: &[u64],
         keep: &Keep,
         reporter: Reporter,
-    ) -> anyhow::Result<FeatureSet> {
+    ) -> anyhow::Result<Gathered> {
         let mut origin = self.of(seeds);
-        origin["features"] = json!(collector.features().hash());
+        origin["by"] = gather.maker().origin();
         let stage = keep.stage("images", origin)?;
-        draw_into(&mut collector, &self.generator, seeds, stage, reporter)?;
-        Ok(collector.finish()?)
+        draw_into(&mut gather, &self.generator, seeds, stage, reporter)?;
+        Ok(gather.finish()?)
     }
 
     /// All that the images of some seeds depend on.
@@ -194,31 +198,44 @@ impl Drawing<'_> {
     }
 }
 
-/// Draws the model's images and measures them: their features, if a network for them is given, and the distance to those of
+/// By what images are measured.
+#[derive(Clone, Copy)]
+pub struct By<'a> {
+    /// A network of features.
+    pub features: Option<&'a dyn Extract>,
+    /// Whether every feature vector is needed.
+    pub rows: bool,
+    /// A CLIP model.
+    pub eye: Option<&'a Eye>,
+}
+
+/// Draws the model's images and measures them: their features and CLIP scores, if networks for them are given, and the distance to those of
 /// another model.
 pub fn of_model(
     verb: &Verb,
     subject: Subject<'_>,
-    rows: bool,
-    features: Option<&dyn Extract>,
+    by: By<'_>,
     keep: &Keep,
     facts: &mut Map<String, Value>,
     context: &Context,
-) -> anyhow::Result<Option<FeatureSet>> {
+) -> anyhow::Result<Gathered> {
     let (seeds, noise) = (verb.seeds()?, verb.sampling.noise);
     let reporter = context.reporter;
     with_model(verb, subject, noise, facts, context, |drawing, facts| {
         facts.insert("seeds".into(), json!([verb.seeds, seeds.last()]));
         facts.insert("images".into(), json!(seeds.len()));
-        let found = features.map(|features| {
+        let collector = by.features.map(|features| {
             let blocks = stretches(seeds.len(), verb.blocks(seeds.len()));
-            let mut collector = Collector::new(features, rows, blocks);
-            if verb.scored() {
-                collector = collector.with_score(seeds.len());
+            let collector = Collector::new(features, by.rows, blocks);
+            match verb.scored() {
+                true => collector.with_score(seeds.len()),
+                false => collector,
             }
-            drawing.features(collector, &seeds, keep, reporter)
         });
-        let found = found.transpose()?;
+        let found = match collector.is_some() || by.eye.is_some() {
+            true => drawing.gather(Gather::new(collector, by.eye), &seeds, keep, reporter)?,
+            false => Gathered::default(),
+        };
         let mut origin = drawing.of(&seeds);
         let Drawing {
             generator,

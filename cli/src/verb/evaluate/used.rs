@@ -107,6 +107,12 @@ impl FeatureArgs {
     }
 }
 
+/// What to do where the features at hand do not fit the pictures.
+pub const REMEDY: &str = "train features on your own pictures, of any size and colour and with classes or without (`fewstep train \
+                          own-features --data PICTURES --out runs/features`), and name runs/features/features.safetensors with \
+                          --features; or take those of published figures (`fewstep fetch inception`, then --features \
+                          inception); or compare two models by pixels, with --paired alone";
+
 /// What to say of NVIDIA's file of the same network.
 const PROGRAM: &str = "NVIDIA's inception-v3-2015-12-05.pkl is a program (TorchScript) inside a pickle, which is not executed here; \
                        the same weights are in pt_inception-2015-12-05-6726825d.pth: `fewstep fetch inception` gets it, and \
@@ -133,18 +139,16 @@ impl Used {
         self.network.as_ref()
     }
 
-    /// Whether it takes pictures of any size, one after the other.
-    pub fn takes_any(&self) -> bool {
-        self.network.only().is_none()
+    /// Whether it is the network of published figures.
+    pub fn is_published(&self) -> bool {
+        self.resize.is_some()
     }
 
     /// Refuses pictures, `[channels, height, width]`, that it was not made for.
     pub fn check(&self, file: &Path, pictures: [usize; 3]) -> anyhow::Result<()> {
-        let remedy = "name others with --features (`inception`, or what `fewstep train` makes by a recipe of kind = \
-                      \"features\"), or compare pixels with --paired alone";
         let whose = format!("the pictures of {}", file.display());
         let features = format!("the features of {}", self.name);
-        check_shape(self.network(), pictures, [&whose, &features, remedy])
+        check_shape(self.network(), pictures, [&whose, &features, REMEDY])
     }
 
     /// Statistics that others published say nothing of their features: they are taken for these, if they are as many.
