@@ -128,3 +128,46 @@ fn the_protocol_is_followed_and_the_papers_figure_stands_beside_ours() {
         }
     }
 }
+
+#[test]
+fn the_papers_figure_is_redone_by_the_commands_of_the_front_page() {
+    let world = world();
+    let page = include_str!("../../README.md");
+    let section = page.split("redo the paper's figure").nth(1).unwrap();
+    let block = section.split("```bash\n").nth(1).unwrap();
+    let commands: Vec<&str> = block.split("```").next().unwrap().lines().collect();
+    assert_eq!(commands.len(), 6);
+    let mut figures = Vec::new();
+    for command in commands {
+        let (program, arguments) = command.split_once(' ').unwrap();
+        assert_eq!(program, "fewstep");
+        let less = match arguments.split(' ').next().unwrap() {
+            // What it would get is made up.
+            "fetch" => {
+                world.prints(&format!("{arguments} --offline"));
+                continue;
+            }
+            "inspect" => "",
+            "distill" => " --set trajectories=16 --set batch=8",
+            "sample" => "",
+            "evaluate" => " --images 2",
+            other => panic!("{other}"),
+        };
+        let text = world.prints(&format!("{arguments}{less}"));
+        figures.extend(
+            text.lines()
+                .filter(|line| line.starts_with("published"))
+                .map(String::from),
+        );
+    }
+    assert!(
+        figures[0].starts_with("published         4.53   SFD, 2 evaluations, CIFAR-10"),
+        "{figures:?}"
+    );
+    assert!(
+        figures[1].starts_with("published         24.97   DPM-Solver++(3M), 5 evaluations"),
+        "{figures:?}"
+    );
+    assert!(world.path("images/cifar10-nfe2/grid.png").is_file());
+    assert!(world.path("runs/cifar10/fid.npz").is_file());
+}

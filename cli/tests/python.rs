@@ -30,3 +30,8 @@ fn noise_is_pytorchs() {
 fn distances_are_those_of_pytorch_fid_and_torch_fidelity() {
     python("inception.py", "off by");
 }
+
+#[test]
+fn clip_scores_are_those_of_transformers() {
+    python("clip.py", "off by");
+}
