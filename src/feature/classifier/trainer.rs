@@ -237,6 +237,7 @@ fn find(
 mod tests {
     use super::*;
     use crate::feature::classifier::recipe::tests::RECIPE;
+    use crate::feature::classifier::task::accuracy;
     use crate::noise::{Domain, Stream};
 
     /// Images of 8 x 8: class 0 has a bright horizontal bar, class 1 a vertical one, over noise.
