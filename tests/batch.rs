@@ -156,11 +156,13 @@ fn latent() {
             attention: match text {
                 None => LatentAttention::Pixels { head_channels: 32 },
                 Some(width) => LatentAttention::Text {
-                    heads: 4,
+                    heads: 4.into(),
                     width,
-                    depth: 1,
+                    depth: 1.into(),
+                    linear: false,
                 },
             },
+            added: None,
             dropout: 0.0,
             step_branch: text.is_some(),
         };

@@ -7,6 +7,8 @@ mod latent;
 
 use burn::tensor::{Device, TensorData};
 use fewstep::autoencoder::{AutoencoderConfig, Bottleneck};
+use fewstep::denoiser::Preconditioning;
+use fewstep::grid::LogAlphaTable;
 use fewstep::import::{
     AutoencoderFile, Checkpoint, Export, Layout, TextEncoderFile, diffusers_settings, open,
 };
@@ -173,10 +175,10 @@ fn published_configurations_are_read() {
     let NetworkConfig::LatentUnet(config) = model.card.network else {
         panic!("a latent network");
     };
-    assert!(matches!(
-        config.attention,
-        LatentAttention::Text { heads: 8, .. }
-    ));
+    let LatentAttention::Text { heads, .. } = config.attention else {
+        panic!("it takes a text");
+    };
+    assert_eq!(heads, 8.into());
     // Other samplers of the same noise levels, as newer versions write them.
     for more in [
         json!({
@@ -215,6 +217,46 @@ fn published_configurations_are_read() {
     opened(&whole, "text_encoder").unwrap();
 }
 
+/// What the sampler of a folder says of training: what is predicted, and on which noise levels.
+#[test]
+fn schedules_are_as_the_folder_says() {
+    let root = tempfile::tempdir().unwrap();
+    let whole = folder(root.path());
+    let path = scheduler(&whole);
+    let before = read(&path);
+    let table = |start, end| LogAlphaTable::scaled_linear(start, end, 1000).unwrap();
+    let usual = || table(0.00085, 0.012);
+    let noise =
+        json!({"prediction_type": "epsilon", "beta_end": 0.02, "timestep_spacing": "trailing"});
+    let rescaled = json!({"prediction_type": "v_prediction", "rescale_betas_zero_snr": true});
+    for (more, expected) in [
+        (json!({}), Preconditioning::Discrete(usual())),
+        (noise, Preconditioning::Discrete(table(0.00085, 0.02))),
+        (
+            json!({"prediction_type": "v_prediction"}),
+            Preconditioning::Velocity(usual()),
+        ),
+        (
+            rescaled,
+            Preconditioning::Velocity(usual().with_zero_terminal_snr()),
+        ),
+    ] {
+        put(&path, &merged(before.clone(), more));
+        let (model, _) = open(&whole, &Device::flex()).unwrap();
+        assert_eq!(model.card.answer.preconditioning, expected);
+        // Sampling starts at the last level that it was trained on, which is finite.
+        let most = expected.table().unwrap().sigma_max();
+        assert!(most.is_finite() && model.card.sampling.sigma_max == most);
+        let first = model.card.sampling.grid().unwrap().sigma_max();
+        assert!((first / most - 1.0).abs() < 1e-12, "{first} {most}");
+    }
+    // A few settings alone say what they say.
+    put(&path, &json!({"prediction_type": "v_prediction"}));
+    let (model, _) = open(&whole, &Device::flex()).unwrap();
+    let form = model.card.answer.preconditioning;
+    assert_eq!(form, Preconditioning::Velocity(usual()));
+}
+
 #[test]
 fn what_would_change_the_model_is_refused() {
     let root = tempfile::tempdir().unwrap();
@@ -224,14 +266,13 @@ fn what_would_change_the_model_is_refused() {
             "scheduler/scheduler_config.json",
             "scheduler",
             vec![
-                ("rescale_betas_zero_snr", json!(true)),
-                ("prediction_type", json!("v_prediction")),
+                ("rescale_betas_zero_snr", json!("yes")),
                 ("prediction_type", json!("sample")),
                 ("beta_schedule", json!("linear")),
                 ("beta_schedule", json!("squaredcos_cap_v2")),
                 ("beta_schedule", json!(null)),
-                ("beta_start", json!(0.0001)),
-                ("beta_end", json!(0.02)),
+                ("beta_start", json!("small")),
+                ("beta_end", json!(2.0)),
                 ("num_train_timesteps", json!(4000)),
                 ("trained_betas", json!([0.1, 0.2])),
                 ("clip_sample", json!(true)),
@@ -261,7 +302,7 @@ fn what_would_change_the_model_is_refused() {
                 ("act_fn", json!("gelu")),
                 ("norm_num_groups", json!(16)),
                 ("norm_eps", json!(1e-6)),
-                ("attention_head_dim", json!([5, 10])),
+                ("attention_head_dim", json!([5, 10, 20])),
                 ("attention_type", json!("gated")),
                 ("mid_block_type", json!(null)),
                 ("block_out_channels", json!([32, 32])),
@@ -294,7 +335,7 @@ fn what_would_change_the_model_is_refused() {
             "text_encoder",
             vec![
                 ("model_type", json!("t5")),
-                ("hidden_act", json!("gelu")),
+                ("hidden_act", json!("relu")),
                 ("layer_norm_eps", json!(1e-6)),
                 ("num_hidden_layers", json!(1)),
                 ("max_position_embeddings", json!(248)),

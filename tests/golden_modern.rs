@@ -1,4 +1,4 @@
-//! The golden cases of feature networks: Inception, and both halves of CLIP.
+//! The golden cases of feature networks (Inception, both halves of CLIP), and of Stable Diffusion 2 and XL.
 
 use burn::tensor::Device;
 use fewstep::golden::{Outcome, verify};
@@ -32,6 +32,13 @@ fn check(case: &str, rows: usize) {
 #[test]
 fn inception() {
     check("inception.safetensors", 15);
+}
+
+/// Each as a folder and as a single file.
+#[test]
+fn latent_families() {
+    check("sd2.safetensors", 18);
+    check("sdxl.safetensors", 18);
 }
 
 #[test]

@@ -54,6 +54,7 @@ fn configs() -> Vec<(&'static str, NetworkConfig)> {
         blocks: 1,
         attention_factors: vec![2],
         attention: LatentAttention::Pixels { head_channels: 16 },
+        added: None,
         dropout: 0.0,
         step_branch: false,
     };
@@ -61,9 +62,10 @@ fn configs() -> Vec<(&'static str, NetworkConfig)> {
         channel_multipliers: vec![2, 2],
         attention_factors: vec![1],
         attention: LatentAttention::Text {
-            heads: 4,
+            heads: 4.into(),
             width: 12,
-            depth: 2,
+            depth: 2.into(),
+            linear: false,
         },
         ..latent.clone()
     };

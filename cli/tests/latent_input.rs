@@ -274,11 +274,11 @@ fn parts_of_other_models_and_mixed_layouts_are_told_apart() {
     );
     let narrow = format!("{sd_sample} --text-encoder narrow --vocabulary sd");
     world.says(&narrow, 2, "more symbols than the text encoder of narrow");
-    // A model that predicts something else than the noise, as Stable Diffusion 2.x does.
+    // A model that predicts what is not built here.
     fs::create_dir(world.path("sd/scheduler")).unwrap();
     let settings = world.path("sd/scheduler/scheduler_config.json");
-    fs::write(&settings, "{\"prediction_type\": \"v_prediction\"}").unwrap();
-    world.says(sd_sample, 2, "prediction_type = \"v_prediction\"");
+    fs::write(&settings, "{\"prediction_type\": \"sample\"}").unwrap();
+    world.says(sd_sample, 2, "prediction_type = \"sample\"");
     let fine = "{\"prediction_type\": \"epsilon\", \"beta_end\": 0.012, \"steps_offset\": 1}";
     fs::write(&settings, fine).unwrap();
     world.prints(&format!("{sd_sample} --out scheduled"));

@@ -46,6 +46,8 @@ pub struct AutoencoderConfig {
 
 /// The standard deviation of Stable Diffusion's latents is 1 after this. [LDM App. G]
 pub(crate) const SCALE_SD: f64 = 0.18215;
+/// That of Stable Diffusion XL's. [SDXL Sec. 2.4]
+pub(crate) const SCALE_XL: f64 = 0.13025;
 
 /// Twelve times as many as the largest published one has.
 const MOST_PARAMETERS: u64 = 1_000_000_000;

@@ -15,7 +15,7 @@ mod tile;
 #[cfg(test)]
 mod law;
 
-pub(crate) use config::SCALE_SD;
 pub use config::{AutoencoderConfig, Bottleneck};
+pub(crate) use config::{SCALE_SD, SCALE_XL};
 pub use model::{Autoencoder, Encoding};
 pub use tile::Tiling;

@@ -40,6 +40,8 @@ pub struct Checkpoint {
     pub(crate) dropout: BTreeMap<String, f64>,
     /// Whether averaged weights are left aside.
     pub(crate) raw: bool,
+    /// Whether its network predicts the velocity, where that is known better than the file says.
+    pub(crate) velocity: Option<bool>,
     pub(super) tensors: BTreeMap<String, TensorInfo>,
     /// The file, or the index of its shards.
     pub(crate) source: Source,
@@ -61,6 +63,7 @@ impl Checkpoint {
             globals: Vec::new(),
             dropout: BTreeMap::new(),
             raw: false,
+            velocity: None,
             tensors: BTreeMap::new(),
             source,
             shards: Shards::default(),

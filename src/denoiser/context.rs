@@ -2,6 +2,7 @@
 
 use super::Condition;
 use crate::file::hash_bytes;
+use crate::network::{Added, NetworkConfig, PictureSizes};
 use crate::{Error, noise};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use std::fmt::Debug;
@@ -50,11 +51,16 @@ fn hash(tokens: &Tensor<3>) -> String {
     hash_bytes(tokens.to_data().as_bytes())
 }
 
+/// Pixels of a latent's side where no autoencoder says how many, as of all models that are told sizes.
+pub(crate) const FACTOR: usize = 8;
+
 /// A list of texts to draw from, and the one that guidance moves away from.
 #[derive(Clone, Debug)]
 pub struct Contexts {
     all: Arc<dyn ContextSource>,
     negative: Option<Tensor<3>>,
+    /// What is told of the picture besides.
+    sizes: Option<(Added, PictureSizes)>,
 }
 
 impl Contexts {
@@ -84,7 +90,64 @@ impl Contexts {
                 format!("[1, {tokens}, {width}], one text of the same size as the others");
             return Err(Error::invalid("negative context", value, expected));
         }
-        Ok(Self { all, negative })
+        Ok(Self {
+            all,
+            negative,
+            sizes: None,
+        })
+    }
+
+    /// The same texts, with zeros to move away from: what some models were trained to be told where nothing is said.
+    #[must_use]
+    pub fn away_from_zeros(self, device: &Device) -> Self {
+        let [_, rows, width] = self.all.dims();
+        let negative = Some(Tensor::zeros([1, rows, width], device));
+        Self { negative, ..self }
+    }
+
+    /// The same texts with these sizes for a network that is told them; for any other there are none.
+    ///
+    /// # Errors
+    /// [`Error::Incompatible`] for texts without what such a network is told of them as a whole.
+    pub fn sized(self, network: &NetworkConfig, sizes: &PictureSizes) -> Result<Self, Error> {
+        let Some(added) = network.added() else {
+            return Ok(self);
+        };
+        let [_, rows, width] = self.all.dims();
+        if rows <= added.rows(width) {
+            return Err(Error::Incompatible {
+                first: format!("texts of {rows} rows"),
+                second: "a network that is also told them as a whole".into(),
+                remedy: "take the model's own text encoders".into(),
+            });
+        }
+        let sizes = Some((added, *sizes));
+        Ok(Self { sizes, ..self })
+    }
+
+    /// The same texts with the sizes of a whole picture of latents `[channels, height, width]`, of so many pixels a side each,
+    /// for a network that is told sizes, unless they say some themselves.
+    ///
+    /// # Errors
+    /// As [`sized`](Self::sized).
+    pub fn sized_as_whole(
+        self,
+        network: &NetworkConfig,
+        [_, height, width]: [usize; 3],
+        factor: usize,
+    ) -> Result<Self, Error> {
+        if self.tells_sizes(network) {
+            return Ok(self);
+        }
+        self.sized(
+            network,
+            &PictureSizes::whole(factor * height, factor * width),
+        )
+    }
+
+    /// Whether sizes are told, or need not be.
+    pub fn tells_sizes(&self, network: &NetworkConfig) -> bool {
+        network.added().is_none() || self.sizes.is_some()
     }
 
     /// `[texts, tokens, width]`.
@@ -100,7 +163,10 @@ impl Contexts {
     /// SHA-256 of all texts and of the negative one, in hexadecimal: a run may go on with the same only.
     pub fn digest(&self) -> String {
         let negative = self.negative.as_ref().map(hash).unwrap_or_default();
-        let text = format!("{} {negative}", self.all.digest());
+        let mut text = format!("{} {negative}", self.all.digest());
+        if let Some((_, sizes)) = &self.sizes {
+            text += &format!(" {:?}", sizes.numbers());
+        }
         hash_bytes(text.as_bytes())
     }
 
@@ -144,12 +210,16 @@ impl Contexts {
         device: &Device,
     ) -> Result<Condition, Error> {
         let [_, tokens, width] = self.all.dims();
+        let sized = |texts: Tensor<3>| match &self.sizes {
+            Some((added, sizes)) => added.size(texts, sizes),
+            None => texts,
+        };
         let negative = self.negative.clone().map(|negative| {
-            let negative = negative.to_device(device);
+            let negative = sized(negative.to_device(device));
             negative.expand([indices.len(), tokens, width])
         });
         Ok(Condition {
-            context: Some(self.all.rows(indices, device)?),
+            context: Some(sized(self.all.rows(indices, device)?)),
             negative,
             ..condition
         })

@@ -8,6 +8,7 @@ mod mixture;
 mod precondition;
 pub mod threshold;
 
+pub(crate) use context::FACTOR;
 pub use context::{ContextSource, Contexts};
 pub use counted::Counted;
 pub use gaussian::Gaussian;
@@ -83,6 +84,15 @@ impl Condition {
                     ),
                 };
             }
+        }
+        let behind = network.context_rows();
+        if let Some(rows) = self.context.as_ref().map(|texts| texts.dims()[1])
+            && rows <= behind
+        {
+            return refuse(
+                format!("a text of {rows} rows"),
+                &format!("it takes {behind} behind its tokens, with the text as a whole"),
+            );
         }
         if network.context_width().is_some() && self.context.is_none() {
             return refuse("a condition without a text".into(), "it takes one");

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// How a network's output relates to the clean images. In a card, `"sigma-data": 0.5` or
-/// `"noise-table": { "beta-start": 0.00085, "beta-end": 0.012 }`.
+/// `"noise-table": { "beta-start": 0.00085, "beta-end": 0.012 }`, to which `"prediction": "v"` belongs if the network predicts the
+/// velocity.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Preconditioning {
@@ -21,6 +22,10 @@ pub enum Preconditioning {
     /// trained with, and told the position in this table of noise levels, fractions allowed. [LDM Sec. 3.2]
     #[serde(rename = "noise-table")]
     Discrete(LogAlphaTable),
+    /// The same for a network that predicts the velocity v = a n - s x of an image x and its noise n, where a x + s n is what
+    /// it is given: Stable Diffusion 2.x. [Salimans & Ho 2022, App. D]
+    #[serde(rename = "velocity-table")]
+    Velocity(LogAlphaTable),
 }
 
 /// What a network was trained to answer.
@@ -32,6 +37,9 @@ pub enum Predicted {
     Edm,
     /// The noise, of standard deviation 1.
     Epsilon,
+    /// The velocity a n - s x of an image x and its noise n, where a x + s n is what is seen and a^2 + s^2 = 1.
+    #[serde(rename = "v")]
+    Velocity,
 }
 
 impl fmt::Display for Predicted {
@@ -39,6 +47,7 @@ impl fmt::Display for Predicted {
         f.write_str(match self {
             Self::Edm => "edm",
             Self::Epsilon => "epsilon",
+            Self::Velocity => "v",
         })
     }
 }
@@ -69,6 +78,15 @@ impl Preconditioning {
         match self {
             Self::Edm(_) => Predicted::Edm,
             Self::Discrete(_) => Predicted::Epsilon,
+            Self::Velocity(_) => Predicted::Velocity,
+        }
+    }
+
+    /// The noise levels of a discrete-time model; `None` for others.
+    pub fn table(&self) -> Option<&LogAlphaTable> {
+        match self {
+            Self::Edm(_) => None,
+            Self::Discrete(table) | Self::Velocity(table) => Some(table),
         }
     }
 
@@ -90,15 +108,25 @@ impl Preconditioning {
                 input: 1.0 / (sigma * sigma + 1.0).sqrt(),
                 noise: table.position_of_sigma(sigma),
             },
+            Self::Velocity(table) => {
+                let total = sigma * sigma + 1.0;
+                Coefficients {
+                    skip: 1.0 / total,
+                    out: -sigma / total.sqrt(),
+                    input: 1.0 / total.sqrt(),
+                    noise: table.position_of_sigma(sigma),
+                }
+            }
         }
     }
 
-    /// The weight of a noise level in training, 1 / c_out^2: (sigma^2 + sigma_data^2) / (sigma sigma_data)^2, or
-    /// 1 / sigma^2. [EDM Tab. 1]
+    /// The weight of a noise level in training, 1 / c_out^2: (sigma^2 + sigma_data^2) / (sigma sigma_data)^2; 1 / sigma^2
+    /// for the noise and (sigma^2 + 1) / sigma^2 for the velocity. [EDM Tab. 1]
     pub fn loss_weight(&self, sigma: f64) -> f64 {
         match self {
             Self::Edm(data) => (sigma * sigma + data * data) / (sigma * data).powi(2),
             Self::Discrete(_) => 1.0 / (sigma * sigma),
+            Self::Velocity(_) => (sigma * sigma + 1.0) / (sigma * sigma),
         }
     }
 }
@@ -211,5 +239,37 @@ impl Call {
 impl Denoiser for Preconditioned {
     fn denoise(&self, noisy: Images, sigma: f64, condition: &Condition) -> Images {
         self.denoise_each(noisy, &[sigma], condition, None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> LogAlphaTable {
+        LogAlphaTable::scaled_linear(0.00085, 0.012, 1000).unwrap()
+    }
+
+    /// Of an image x and its noise n, a network that knows both answers n, or v: in all forms the image comes out.
+    #[test]
+    fn what_a_network_predicts_leads_to_the_same_image() {
+        let (x, n) = (0.7, -1.3);
+        for sigma in [0.02f64, 0.9, 14.0] {
+            let a = 1.0 / (sigma * sigma + 1.0).sqrt();
+            let s = sigma * a;
+            for (form, answer) in [
+                (Preconditioning::Discrete(table()), n),
+                (Preconditioning::Velocity(table()), a * n - s * x),
+            ] {
+                let c = form.coefficients(sigma);
+                let noisy = x + sigma * n;
+                let seen = c.input * noisy;
+                assert!((seen - (a * x + s * n)).abs() < 1e-12, "{form:?}");
+                let image = c.skip * noisy + c.out * answer;
+                assert!((image - x).abs() < 1e-9, "{form:?} {sigma}: {image}");
+                assert!((form.loss_weight(sigma) * c.out * c.out - 1.0).abs() < 1e-12);
+                assert_eq!(c.noise, table().position_of_sigma(sigma));
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{PerceptualConfig, Recipe};
 use crate::Error;
-use crate::denoiser::Contexts;
+use crate::denoiser::{Contexts, FACTOR};
 use crate::model::{Card, Model, Sampling};
 use burn::tensor::Device;
 use serde::{Serialize, Serializer};
@@ -92,11 +92,18 @@ impl Resolved {
     /// [`Error::Incompatible`] if the teacher takes no text or one of another width, if it is guided and there is no
     /// text to move away from, or if the recipe names [other texts](Recipe::prompts).
     pub fn with_texts(&self, texts: &Contexts) -> Result<Self, Error> {
-        self.check_texts(texts)?;
+        let texts = self.sized(texts.clone())?;
+        self.check_texts(&texts)?;
         self.with(Recipe {
             prompts: Some(texts.digest()),
             ..self.recipe.clone()
         })
+    }
+
+    /// Texts with the sizes of whole pictures, for a teacher that is told sizes, unless they say some themselves.
+    pub(super) fn sized(&self, texts: Contexts) -> Result<Contexts, Error> {
+        let network = &self.teacher.network;
+        texts.sized_as_whole(network, network.image_shape(), FACTOR)
     }
 
     /// The recipe with the levels that an earlier start of the same run has found, if its search is the same.

@@ -68,6 +68,7 @@ impl TrajectorySource {
     /// [`Error::Incompatible`] if the teacher takes no text or one of another width, if it is guided and there is no
     /// text to move away from, or if the recipe names [other texts](Recipe::prompts).
     pub fn with_contexts(self, contexts: Contexts) -> Result<Self, Error> {
+        let contexts = self.recipe.sized(contexts)?;
         self.recipe.check_texts(&contexts)?;
         let digest = contexts.digest();
         Ok(Self {

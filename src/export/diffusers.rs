@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::import::diffusers;
-use crate::network::{LatentAttention, LatentUNetConfig, NetworkConfig};
+use crate::network::{LatentAttention, LatentUNetConfig, NetworkConfig, PerLevel};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -35,7 +35,8 @@ fn settings(config: &LatentUNetConfig) -> Option<Value> {
         heads,
         width,
         depth,
-    } = config.attention
+        linear,
+    } = &config.attention
     else {
         return None;
     };
@@ -51,10 +52,15 @@ fn settings(config: &LatentUNetConfig) -> Option<Value> {
         .iter()
         .map(|m| m * config.model_channels)
         .collect();
-    Some(json!({
+    // A level without attention has none of either; diffusers wants numbers all the same.
+    let numbers = |all: &PerLevel| match all {
+        PerLevel::Same(number) => json!(number),
+        PerLevel::Each(all) => json!(all.iter().map(|n| (*n).max(1)).collect::<Vec<_>>()),
+    };
+    let mut settings = json!({
         "_class_name": "UNet2DConditionModel",
         "act_fn": "silu",
-        "attention_head_dim": heads,
+        "attention_head_dim": numbers(heads),
         "block_out_channels": widths,
         "center_input_sample": false,
         "cross_attention_dim": width,
@@ -71,10 +77,16 @@ fn settings(config: &LatentUNetConfig) -> Option<Value> {
         "norm_num_groups": 32,
         "out_channels": config.channels,
         "sample_size": config.resolution,
-        "transformer_layers_per_block": depth,
+        "transformer_layers_per_block": numbers(depth),
         "up_block_types": kinds("CrossAttnUpBlock2D", "UpBlock2D", &mut (0..levels).rev()),
-        "use_linear_projection": false,
-    }))
+        "use_linear_projection": linear,
+    });
+    if let Some(added) = config.added {
+        settings["addition_embed_type"] = json!("text_time");
+        settings["addition_time_embed_dim"] = json!(added.waves);
+        settings["projection_class_embeddings_input_dim"] = json!(added.input());
+    }
+    Some(settings)
 }
 
 /// Diffusers' name of each official one.

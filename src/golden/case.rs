@@ -66,6 +66,15 @@ impl Case {
         Ok(Self::read(&self.beside(name)?, |_| true)?)
     }
 
+    /// The path of a file or folder in the case's own folder or one in it.
+    pub(crate) fn below(&self, name: &str) -> Result<PathBuf, Problem> {
+        let mut parts = Path::new(name).components();
+        if name.is_empty() || !parts.all(|part| matches!(part, std::path::Component::Normal(_))) {
+            return Err(self.malformed(format!("{name:?} is not the name of a file below it")));
+        }
+        Ok(self.path.with_file_name(name))
+    }
+
     /// The path of a file in the case's own folder.
     pub(crate) fn beside(&self, name: &str) -> Result<PathBuf, Problem> {
         let plain = Path::new(name).file_name().is_some_and(|n| n == name);

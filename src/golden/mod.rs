@@ -175,6 +175,7 @@ fn runner(kind: &str) -> Option<Runner> {
         "autoencoder" => part::autoencoder::run,
         "text_encoder" => part::text_encoder::run,
         "tokenizer" => part::tokenizer::run,
+        "latent_family" => part::family::run,
         "latent_network" => network::latent::run_network,
         "latent_denoiser" => network::latent::run_denoiser,
         "latent_solver" => sampling::solver::run_latent,

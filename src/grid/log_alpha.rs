@@ -1,6 +1,7 @@
 //! The noise schedule of discrete-time models (latent diffusion, Stable Diffusion), made continuous.
 
 use crate::Error;
+use crate::setting::is_default;
 use serde::{Deserialize, Serialize};
 
 /// log alpha(t) at t = k / n, k = 1..n, linear between the points and extrapolated linearly outside.
@@ -22,7 +23,14 @@ struct Betas {
     beta_end: f64,
     #[serde(default = "thousand")]
     levels: usize,
+    /// Whether the table is shifted and scaled so that next to nothing of the image is left at its last level.
+    #[serde(default, skip_serializing_if = "is_default")]
+    zero_terminal_snr: bool,
 }
+
+/// What is left of the image's variance at the last level of a rescaled table. Nothing would be an infinite noise level; this
+/// is what diffusers' samplers take as well, and makes the last level 4096.
+const LEAST_ALPHA_CUMPROD: f64 = 1.0 / 16_777_216.0;
 
 fn thousand() -> usize {
     1000
@@ -61,8 +69,36 @@ impl LogAlphaTable {
             beta_start,
             beta_end,
             levels,
+            zero_terminal_snr: false,
         };
         Ok(Self { betas, log_alphas })
+    }
+
+    /// The table that models of `rescale_betas_zero_snr` were trained on: alpha shifted and scaled so that its first entry
+    /// stays and its last is 0, for which the smallest stands that is not: alpha^2 = 2^-24, or half of the entry before if
+    /// that is less. [Lin et al. 2023, Alg. 1]
+    #[must_use]
+    pub fn with_zero_terminal_snr(mut self) -> Self {
+        if self.betas.zero_terminal_snr {
+            return self;
+        }
+        self.betas.zero_terminal_snr = true;
+        let alphas: Vec<f64> = self.log_alphas.iter().map(|log| log.exp()).collect();
+        let (first, last) = (alphas[0], alphas[alphas.len() - 1]);
+        let scale = first / (first - last);
+        // Two levels at least, of which the first keeps its alpha.
+        for (log, alpha) in self.log_alphas.iter_mut().zip(&alphas).skip(1) {
+            *log = ((alpha - last) * scale).ln();
+        }
+        let end = self.log_alphas.len() - 1;
+        let before = self.log_alphas[end - 1] + 0.5 * 0.5f64.ln();
+        self.log_alphas[end] = before.min(0.5 * LEAST_ALPHA_CUMPROD.ln());
+        self
+    }
+
+    /// Whether it is one of [`with_zero_terminal_snr`](Self::with_zero_terminal_snr).
+    pub fn has_zero_terminal_snr(&self) -> bool {
+        self.betas.zero_terminal_snr
     }
 
     /// The noise level at time `t`; the data were trained on t in (0, 1].
@@ -117,7 +153,11 @@ impl TryFrom<Betas> for LogAlphaTable {
     type Error = Error;
 
     fn try_from(betas: Betas) -> Result<Self, Error> {
-        Self::scaled_linear(betas.beta_start, betas.beta_end, betas.levels)
+        let table = Self::scaled_linear(betas.beta_start, betas.beta_end, betas.levels)?;
+        Ok(match betas.zero_terminal_snr {
+            true => table.with_zero_terminal_snr(),
+            false => table,
+        })
     }
 }
 
@@ -173,6 +213,46 @@ mod tests {
                 close(ours.t_of_sigma(*sigma), want, "t of sigma");
             }
         }
+    }
+
+    /// By hand, from the formulas of the paper and the products of 1 - beta, with the last level as it is said above.
+    #[test]
+    fn a_rescaled_table_ends_in_noise() {
+        let plain = LogAlphaTable::scaled_linear(0.00085, 0.012, 1000).unwrap();
+        let rescaled = plain.clone().with_zero_terminal_snr();
+        let roots = |table: &LogAlphaTable| -> Vec<f64> {
+            table.alphas_cumprod().iter().map(|a| a.sqrt()).collect()
+        };
+        let (before, after) = (roots(&plain), roots(&rescaled));
+        let (first, last) = (before[0], before[999]);
+        for k in 0..999 {
+            let want = (before[k] - last) * first / (first - last);
+            assert!((after[k] / want - 1.0).abs() < 1e-9, "{k}");
+        }
+        assert!((after[999] - 1.0 / 4096.0).abs() < 1e-12);
+        assert!((rescaled.sigma_max() - 4096.0).abs() < 1.0);
+        // Between the last two levels and at them.
+        for sigma in [0.1, 3.0, 2000.0, 3000.0, 4096.0] {
+            let t = rescaled.t_of_sigma(sigma);
+            assert!(
+                (rescaled.sigma_of_t(t) / sigma - 1.0).abs() < 1e-9,
+                "{sigma} {t}"
+            );
+        }
+        let text = serde_json::to_string(&rescaled).unwrap();
+        assert!(text.contains("zero-terminal-snr"), "{text}");
+        assert_eq!(
+            serde_json::from_str::<LogAlphaTable>(&text).unwrap(),
+            rescaled
+        );
+        assert!(!serde_json::to_string(&plain).unwrap().contains("zero"));
+        // Of a table that ends near it anyhow, levels still decrease.
+        let fine = LogAlphaTable::scaled_linear(0.00085, 0.012, 20_000).unwrap();
+        let fine = fine.with_zero_terminal_snr().alphas_cumprod();
+        assert!(
+            fine.windows(2)
+                .all(|pair| pair[0] > pair[1] && pair[1] > 0.0)
+        );
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(super) fn folder(path: &Path) -> Option<String> {
         return Some(match path.join("transformer").is_dir() {
             true => format!(
                 "it is the folder of a {pipeline}, whose network is a transformer, which is not built here; of Stable \
-                 Diffusion, 1.x can be read"
+                 Diffusion, 1.x, 2.x and XL can be read"
             ),
             false => format!(
                 "it is the folder of a {pipeline}, but its weights, unet/diffusion_pytorch_model.safetensors, are not there; get them, or the folder as a whole"
@@ -85,7 +85,7 @@ impl Names<'_> {
     }
 }
 
-/// A family of models whose parts are not those of Stable Diffusion 1.x.
+/// A family of models whose parts are not those of Stable Diffusion 1, 2 and XL.
 pub(super) fn family(tensors: &BTreeMap<String, TensorInfo>) -> Option<&'static str> {
     let names = Names(tensors);
     let transformer = [
@@ -97,18 +97,7 @@ pub(super) fn family(tensors: &BTreeMap<String, TensorInfo>) -> Option<&'static 
     if names.part(&transformer) || names.part(&["transformer_blocks.0.attn.add_k_proj"]) {
         return Some(
             "it is a diffusion transformer (Stable Diffusion 3, Flux or like them), a kind of network that is not built here; \
-             of Stable Diffusion, 1.x can be read",
-        );
-    }
-    let xl = [
-        "conditioner.embedders.",
-        "add_embedding.linear_1",
-        "label_emb.0.0.",
-    ];
-    if names.part(&xl) {
-        return Some(
-            "it is Stable Diffusion XL, whose U-Net is also told sizes and two texts; it is not built here yet; of Stable \
-             Diffusion, 1.x can be read",
+             of Stable Diffusion, 1.x, 2.x and XL can be read",
         );
     }
     None
@@ -162,14 +151,11 @@ pub(super) fn weights(tensors: &BTreeMap<String, TensorInfo>) -> Option<String> 
             "it is a T5 text encoder, of another family of models; nothing here uses one".into(),
         );
     }
-    // Marks that some trainers leave, because nothing else in a file tells.
-    if ["v_pred", "ztsnr", "edm_vpred.sigma_max"]
-        .iter()
-        .any(|mark| tensors.contains_key(*mark))
-    {
+    // A mark that some trainers leave, because nothing else in a file tells.
+    if tensors.contains_key("edm_vpred.sigma_max") {
         return Some(
-            "by a mark in it, it predicts velocities or was trained with other noise levels; only models that predict the \
-             noise are built here"
+            "by a mark in it (edm_vpred), it was trained with EDM's noise levels and predicts velocities; of Stable Diffusion, \
+             models with a table of noise levels are built here"
                 .into(),
         );
     }
@@ -181,6 +167,9 @@ pub(super) fn weights(tensors: &BTreeMap<String, TensorInfo>) -> Option<String> 
     }
     unet(&names).or_else(|| part(&names).map(str::to_string))
 }
+
+/// Numbers that the refiner of Stable Diffusion XL is told besides a text, and the width of that.
+const REFINER: (Option<usize>, Option<usize>) = (Some(2560), Some(1280));
 
 /// What a U-Net is that has another shape than those that are built.
 fn unet(names: &Names<'_>) -> Option<String> {
@@ -199,7 +188,7 @@ fn unet(names: &Names<'_>) -> Option<String> {
                 .map(|info| info.shape.as_slice()),
         },
     ) else {
-        return openclip(names);
+        return None;
     };
     let gives = out
         .and_then(|shape| shape.first().copied())
@@ -220,15 +209,15 @@ fn unet(names: &Names<'_>) -> Option<String> {
              kind, with as many out as in"
         ));
     }
-    let linear = |info: &TensorInfo| info.shape.len() == 2;
-    let mut projections = names
-        .0
+    let width = |end: &str| names.shape(end).and_then(|shape| shape.get(1).copied());
+    let told = width("label_emb.0.0.weight").or_else(|| width("add_embedding.linear_1.weight"));
+    let text = ["middle_block.1.", "mid_block.attentions.0."]
         .iter()
-        .filter(|(name, _)| name.ends_with(".proj_in.weight"));
-    if projections.any(|(_, info)| linear(info)) {
+        .find_map(|place| width(&format!("{place}transformer_blocks.0.attn2.to_k.weight")));
+    if (told, text) == REFINER {
         return Some(
-            "it is Stable Diffusion 2.x, whose attention has other layers and another text encoder; it is not built here yet; \
-             of Stable Diffusion, 1.x can be read"
+            "it is the refiner of Stable Diffusion XL, which ends what the base begins and is told how good a picture is to be; \
+             that is not built here; give the base"
                 .into(),
         );
     }
@@ -247,15 +236,6 @@ fn unet(names: &Names<'_>) -> Option<String> {
     })
 }
 
-/// A text encoder of Stable Diffusion 2.x.
-fn openclip(names: &Names<'_>) -> Option<String> {
-    names.part(&["transformer.resblocks.0."]).then(|| {
-        "it is OpenCLIP, the text encoder of Stable Diffusion 2.x; of CLIP, the text encoder in the layout of transformers can \
-         be read"
-            .into()
-    })
-}
-
 /// A part of a latent model that was given for the whole.
 fn part(names: &Names<'_>) -> Option<&'static str> {
     let unet = names.shape("time_embed.0.weight").is_some()
@@ -270,8 +250,9 @@ fn part(names: &Names<'_>) -> Option<&'static str> {
             "it is an autoencoder alone, without a U-Net; give the model, and this one with --autoencoder if the model has none",
         );
     }
-    let token = names.shape("embeddings.token_embedding.weight");
-    token.map(|_| {
-        "it is a text encoder alone, without a U-Net; give the model, and this one with --text-encoder if the model has none"
-    })
+    let token = names.shape("embeddings.token_embedding.weight").is_some()
+        || names.part(&["transformer.resblocks.0."]);
+    token.then_some(
+        "it is a text encoder alone, without a U-Net; give the model, and this one with --text-encoder if the model has none",
+    )
 }

@@ -29,6 +29,7 @@ pub use crate::container::{
 // The same by the path that it had before it was a module of its own.
 pub use crate::export::{Export, Layout, diffusers_settings};
 pub use diffusers::{FILE as DIFFUSERS_FILE, SETTINGS as DIFFUSERS_SETTINGS};
+pub use latent::Predicts;
 pub use open::{open, open_bytes};
 pub use part::{AutoencoderFile, TextEncoderFile};
 pub use parts::{NOTE, Note, Parts, places};

@@ -54,7 +54,9 @@ impl Answer {
     /// What a card without `latent` means: the one place where it is taken from the noise levels.
     fn implied(preconditioning: &Preconditioning) -> Option<Latent> {
         match preconditioning {
-            Preconditioning::Discrete(_) => Some(Latent::default()),
+            Preconditioning::Discrete(_) | Preconditioning::Velocity(_) => {
+                Some(Latent::default())
+            }
             Preconditioning::Edm(_) => None,
         }
     }
@@ -77,7 +79,10 @@ impl TryFrom<Written> for Answer {
     fn try_from(card: Written) -> Result<Self, String> {
         let preconditioning: Preconditioning = match (card.sigma_data, card.noise_table) {
             (Some(sigma_data), None) => sigma_data.into(),
-            (None, Some(table)) => table.into(),
+            (None, Some(table)) => match card.prediction {
+                Some(Predicted::Velocity) => Preconditioning::Velocity(table),
+                _ => Preconditioning::Discrete(table),
+            },
             (None, None) => return Err("it has neither `sigma-data` nor `noise-table`".into()),
             (Some(_), Some(_)) => return Err("it has both `sigma-data` and `noise-table`".into()),
         };
@@ -108,15 +113,16 @@ impl From<Answer> for Written {
     fn from(answer: Answer) -> Self {
         let follows = answer.latent == Answer::implied(&answer.preconditioning);
         let said = answer.latent.map_or(Said::Whether(false), Said::Of);
-        let (sigma_data, noise_table) = match answer.preconditioning {
-            Preconditioning::Edm(sigma_data) => (Some(sigma_data), None),
-            Preconditioning::Discrete(table) => (None, Some(table)),
+        let (sigma_data, noise_table, prediction) = match answer.preconditioning {
+            Preconditioning::Edm(sigma_data) => (Some(sigma_data), None, None),
+            Preconditioning::Discrete(table) => (None, Some(table), None),
+            Preconditioning::Velocity(table) => (None, Some(table), Some(Predicted::Velocity)),
         };
         Self {
             sigma_data,
             noise_table,
-            // Both follow from their noise levels.
-            prediction: None,
+            // Said only where it does not follow from the noise levels.
+            prediction,
             latent: (!follows).then_some(said),
         }
     }
@@ -165,6 +171,7 @@ mod tests {
             (Preconditioning::Edm(0.5), scaled),
             (Preconditioning::Discrete(table()), None),
             (Preconditioning::Discrete(table()), scaled),
+            (Preconditioning::Velocity(table()), scaled),
         ] {
             let answer = Answer {
                 preconditioning,
@@ -175,6 +182,15 @@ mod tests {
         }
         let same = read("{\"sigma-data\":0.5,\"prediction\":\"edm\",\"latent\":true}").unwrap();
         assert_eq!(same.latent, Some(Latent::default()));
+    }
+
+    #[test]
+    fn velocities_are_said() {
+        let answer = Answer::from(Preconditioning::Velocity(table()));
+        let text = written(&answer);
+        assert!(text.ends_with(",\"prediction\":\"v\"}"), "{text}");
+        assert_eq!(read(&text).unwrap(), answer);
+        assert_eq!(answer.latent, Some(Latent::default()));
     }
 
     #[test]

@@ -29,7 +29,10 @@ pub use edm::{
 pub(crate) use edm::{Family, Plan, Variant};
 pub use inputs::Inputs;
 pub(crate) use latent::NAME as LATENT_NAME;
-pub use latent::{LatentAttention, LatentUNet, LatentUNetConfig};
+pub(crate) use latent::rows_of_whole;
+pub use latent::{
+    Added, LatentAttention, LatentUNet, LatentUNetConfig, PerLevel, PictureSizes, attach_whole,
+};
 pub(crate) use limit::EMBEDDING_MULTIPLIER;
 pub use precision::Precision;
 pub(crate) use record::Recorded;
@@ -206,6 +209,22 @@ impl NetworkConfig {
     /// Width of the tokens of the text that the network takes; `None` for a network without that input.
     pub fn context_width(&self) -> Option<usize> {
         self.sizes().context_width()
+    }
+
+    /// What the network is told besides the tokens of a text; `None` for most.
+    pub fn added(&self) -> Option<Added> {
+        match self {
+            Self::LatentUnet(config) => config.added,
+            _ => None,
+        }
+    }
+
+    /// Rows of a text behind its tokens, which hold what else is told of it; 0 for most.
+    pub fn context_rows(&self) -> usize {
+        match self {
+            Self::LatentUnet(config) => config.context_rows(),
+            _ => 0,
+        }
     }
 
     /// Whether the network has the step branch (the condition on the number of steps). [SFD Sec. 3.3]

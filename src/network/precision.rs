@@ -105,9 +105,10 @@ mod tests {
             blocks: 1,
             attention_factors: vec![2],
             attention: LatentAttention::Text {
-                heads: 4,
+                heads: 4.into(),
                 width: 6,
-                depth: 1,
+                depth: 1.into(),
+                linear: false,
             },
             ..LatentUNetConfig::stable_diffusion()
         })

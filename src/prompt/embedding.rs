@@ -5,7 +5,7 @@ use crate::denoiser::ContextSource;
 use crate::file::hash_bytes;
 use crate::import::TextEncoderFile;
 use crate::model::File;
-use crate::text::{TextEncoder, Tokenizer, Truncation};
+use crate::text::{TextReader, Tokenizer, Truncation};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -120,12 +120,12 @@ impl EmbeddingCache {
         let mut all = Embeddings {
             folder: self.folder.join(model.get(..SHORT).unwrap_or(&model)),
             keys: Vec::new(),
-            shape: [tokenizer.length(), config.width],
+            shape: encoder.shape(tokenizer.length()),
             kind: self.kind,
             truncated: Vec::new(),
             usage: Usage::default(),
         };
-        let mut loaded: Option<TextEncoder> = None;
+        let mut loaded: Option<TextReader> = None;
         for (index, prompt) in prompts.iter().enumerate() {
             let tokens = tokenizer.encode(prompt);
             all.truncated
@@ -151,7 +151,7 @@ impl EmbeddingCache {
                     none => none.insert(encoder.load(device)?),
                 };
                 // One by one: the result may not depend on the other prompts.
-                let embedding = encoder.embed(&[&tokens.ids])?;
+                let embedding = encoder.read(tokenizer, &tokens)?;
                 all.write(index, embedding)?;
                 all.usage.written += 1;
                 all.usage.broken += u64::from(there);
@@ -180,7 +180,7 @@ impl Embeddings {
         self.keys.len()
     }
 
-    /// `[tokens, width]` of each.
+    /// `[tokens and what is behind them, width]` of each.
     pub fn shape(&self) -> [usize; 2] {
         self.shape
     }
@@ -273,9 +273,9 @@ impl Embeddings {
     fn write(&self, index: usize, embedding: Tensor<3>) -> Result<(), Error> {
         let key = &self.keys[index];
         let path = self.path(key);
-        let [tokens, width] = self.shape;
+        let [rows, width] = self.shape;
         let data = embedding
-            .reshape([tokens, width])
+            .reshape([rows, width])
             .into_data_dtype(self.kind.dtype());
         let header = Header {
             key: key.clone(),

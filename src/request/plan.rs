@@ -2,7 +2,7 @@
 
 use super::fault;
 use super::setting::Request;
-use crate::denoiser::{Condition, Denoiser, Guided, Preconditioned, one_hot};
+use crate::denoiser::{Condition, Contexts, Denoiser, FACTOR, Guided, Preconditioned, one_hot};
 use crate::grid::SigmaGrid;
 use crate::model::{Model, Sampling};
 use crate::sampler::Sampler;
@@ -22,6 +22,8 @@ pub(super) struct Plan<'a> {
     model: &'a Model,
     denoiser: Preconditioned,
     request: &'a Request<'a>,
+    /// Those of the request, with sizes where the network is told some.
+    texts: Option<Contexts>,
     sampling: Sampling,
     solver: Box<dyn Solver>,
     grid: SigmaGrid,
@@ -61,11 +63,24 @@ impl<'a> Plan<'a> {
         check_texts(model, request)?;
         check_guidance(model, request, sampling.guidance)?;
         model.classes_of(&[], request)?;
+        let sized = |texts: &Contexts| {
+            let texts = texts.clone();
+            let texts = match &request.sizes {
+                Some(sizes) if !texts.tells_sizes(&card.network) => {
+                    texts.sized(&card.network, sizes)?
+                }
+                _ => texts,
+            };
+            let factor = request.autoencoder.map_or(FACTOR, |a| a.config().factor());
+            texts.sized_as_whole(&card.network, shape, factor)
+        };
+        let texts = request.texts.map(sized).transpose()?;
         let devices = model.network.devices();
         let plan = Self {
             model,
             denoiser: model.denoiser(),
             request,
+            texts,
             solver: sampling.solver.build()?,
             grid: sampling.grid()?,
             sampling,
@@ -135,7 +150,7 @@ impl<'a> Plan<'a> {
             steps: self.sampling.told_steps(),
             ..Condition::default()
         };
-        let condition = match self.request.texts {
+        let condition = match &self.texts {
             Some(texts) => texts.tell(condition, seeds, &self.device)?,
             None => condition,
         };

@@ -3,6 +3,7 @@
 use crate::autoencoder::Autoencoder;
 use crate::denoiser::Contexts;
 use crate::model::Sampling;
+use crate::network::PictureSizes;
 use crate::noise::Source;
 use std::num::NonZeroUsize;
 
@@ -21,6 +22,9 @@ pub struct Request<'a> {
     /// What to show, for a model that takes a text: seed s shows text s modulo their number. With a guidance other than 1,
     /// with a text to move away from. [`Parts::embed`](crate::import::Parts::embed) makes them.
     pub texts: Option<&'a Contexts>,
+    /// What a network that is also told sizes is told (Stable Diffusion XL), unless the texts say it themselves; `None` is a
+    /// whole picture of the size that is drawn.
+    pub sizes: Option<PictureSizes>,
     /// What makes pictures of latents. [`Parts::autoencoder`](crate::import::Parts::autoencoder) finds it.
     pub autoencoder: Option<&'a Autoencoder>,
     /// `[channels, height, width]` of what the network makes; `None` is as it was trained. Networks of latents take any

@@ -3,7 +3,7 @@
 use super::config::TextEncoderConfig;
 use super::layer::{Activation, Layers, norm};
 use crate::Error;
-use crate::layer::LayerNorm;
+use crate::layer::{LayerNorm, Linear};
 use crate::parameter::{Draw, Keys, Named, Site, build, draw, shapes};
 use burn::module::{Module, Param};
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
@@ -12,6 +12,8 @@ use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 #[derive(Module, Debug)]
 pub struct TextEncoder {
     text_model: TextModel,
+    /// What is made of a text as a whole.
+    text_projection: Option<Linear>,
     #[module(skip)]
     config: TextEncoderConfig,
     #[module(skip)]
@@ -45,8 +47,13 @@ struct Table {
 }
 
 impl TextEncoder {
-    fn new(config: &TextEncoderConfig, device: &Device) -> Self {
-        let (encoder, keys) = build("", Draw::Normal, device, |site| Self::at(config, site));
+    fn new(config: &TextEncoderConfig, projection: Option<usize>, device: &Device) -> Self {
+        let (encoder, keys) = build("", Draw::Normal, device, |site| Self {
+            text_projection: projection.map(|width| {
+                Linear::without_bias(config.width, width, &site.at("text_projection"))
+            }),
+            ..Self::at(config, site)
+        });
         Self { keys, ..encoder }
     }
 
@@ -67,6 +74,7 @@ impl TextEncoder {
                 encoder: Layers::new(config.layers, width, inner, &site.at("encoder")),
                 final_layer_norm: norm(width, &site.at("final_layer_norm")),
             },
+            text_projection: None,
             config: *config,
             activation: Activation::QuickGelu,
             keys: Keys::default(),
@@ -122,6 +130,24 @@ impl TextEncoder {
         Ok(model.final_layer_norm.forward_plain(hidden))
     }
 
+    /// Texts as a whole, `[rows, projection]`, of their last hidden states after the final norm: what is made of the state of
+    /// the token that ends each, the first of its largest ids. `None` for an encoder without projection.
+    pub(crate) fn whole(&self, rows: &[&[u32]], last: &Tensor<3>) -> Option<Tensor<2>> {
+        let projection = self.text_projection.as_ref()?;
+        let [batch, tokens, width] = last.dims();
+        let end = |row: &&[u32]| {
+            let largest = row.iter().max();
+            row.iter().position(|id| Some(id) == largest).unwrap_or(0)
+        };
+        let ends = rows.iter().enumerate();
+        let ends: Vec<i64> = ends
+            .map(|(i, row)| (i * tokens + end(row)) as i64)
+            .collect();
+        let ends = Tensor::<1, Int>::from_data(TensorData::new(ends, [batch]), &last.device());
+        let states = last.clone().reshape([batch * tokens, width]);
+        Some(projection.forward(states.select(0, ends)))
+    }
+
     /// The number of tokens in a row.
     fn check(&self, rows: &[&[u32]]) -> Result<usize, Error> {
         let tokens = rows.first().map_or(0, |row| row.len());
@@ -153,8 +179,23 @@ impl TextEncoderConfig {
     /// # Errors
     /// [`Error::InvalidValue`] for sizes out of range.
     pub fn blank(&self, device: &Device) -> Result<TextEncoder, Error> {
+        self.blank_with(None, device)
+    }
+
+    /// As [`blank`](Self::blank), with a matrix that makes a text as a whole of this width.
+    ///
+    /// # Errors
+    /// As [`blank`](Self::blank).
+    pub fn blank_with(
+        &self,
+        projection: Option<usize>,
+        device: &Device,
+    ) -> Result<TextEncoder, Error> {
         self.check()?;
-        Ok(TextEncoder::new(self, device))
+        if let Some(width) = projection.filter(|width| !(1..=1 << 14).contains(width)) {
+            return Err(Error::invalid("projection", width, "from 1 to 16384"));
+        }
+        Ok(TextEncoder::new(self, projection, device))
     }
 
     /// Builds the encoder with random weights, a function of the seed: for tests and timings, as it is not trained here.
@@ -170,7 +211,15 @@ impl TextEncoderConfig {
     /// # Errors
     /// [`Error::InvalidValue`] for sizes out of range.
     pub fn keys(&self) -> Result<Vec<(String, Vec<usize>)>, Error> {
-        Ok(shapes(&self.blank(&Device::flex())?))
+        self.keys_with(None)
+    }
+
+    /// As [`keys`](Self::keys), of [`blank_with`](Self::blank_with).
+    ///
+    /// # Errors
+    /// As [`keys`](Self::keys).
+    pub fn keys_with(&self, projection: Option<usize>) -> Result<Vec<(String, Vec<usize>)>, Error> {
+        Ok(shapes(&self.blank_with(projection, &Device::flex())?))
     }
 }
 

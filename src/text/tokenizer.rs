@@ -16,8 +16,20 @@ use std::path::Path;
 pub struct Tokenizer {
     encoder: Encoder,
     special: [u32; 2],
+    /// The id of [`Padding::Exclamation`].
+    exclamation: Option<u32>,
     digest: String,
     length: usize,
+}
+
+/// What texts are filled with up to the number of ids that a text encoder takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Padding {
+    /// The id that ends them: OpenAI's CLIP.
+    #[default]
+    End,
+    /// That of an exclamation mark, 0 in the published vocabulary: OpenCLIP.
+    Exclamation,
 }
 
 /// The ids of one text.
@@ -79,6 +91,7 @@ impl Tokenizer {
         Ok(Self {
             encoder: Encoder::new(vocabulary)?,
             special: [start?, end?],
+            exclamation: vocabulary.ids.get("!").copied(),
             digest: hexadecimal(&digest.finalize()),
             length: LENGTH,
         })
@@ -110,6 +123,24 @@ impl Tokenizer {
     /// SHA-256 of the vocabulary, in hexadecimal: equal if texts get equal ids, however it was stored.
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// The ids of a text with another filling behind its end.
+    ///
+    /// # Errors
+    /// [`Error::Incompatible`] if the vocabulary does not have it.
+    pub fn filled(&self, tokens: &Tokens, padding: Padding) -> Result<Vec<u32>, Error> {
+        let mut ids = tokens.ids.clone();
+        if padding == Padding::End {
+            return Ok(ids);
+        }
+        let id = self.exclamation.ok_or_else(|| Error::Incompatible {
+            first: "a text encoder whose texts are filled with \"!\"".into(),
+            second: "a vocabulary without it".into(),
+            remedy: "use the vocabulary of the same model".into(),
+        })?;
+        ids[tokens.used..].fill(id);
+        Ok(ids)
     }
 
     /// The ids of a text, cut off where it has more than fit.
@@ -201,6 +232,19 @@ mod tests {
         assert_eq!((tokens.used, tokens.truncation), (4, None));
         assert_eq!(tokenizer.encode("").ids, [START, END, END, END, END, END]);
         assert_eq!(tokenizer.encode("").used, 2);
+    }
+
+    #[test]
+    fn what_is_behind_the_end_may_be_something_else() {
+        let tokenizer = tokenizer(5);
+        let tokens = tokenizer.encode("cat");
+        let filled = |padding| tokenizer.filled(&tokens, padding).unwrap();
+        assert_eq!(filled(Padding::End), [START, CAT, END, END, END]);
+        // It is the first printable byte.
+        assert_eq!(filled(Padding::Exclamation), [START, CAT, END, 0, 0]);
+        let full = tokenizer.encode("cat cat cat");
+        let full = tokenizer.filled(&full, Padding::Exclamation).unwrap();
+        assert_eq!(full, [START, CAT, CAT, CAT, END]);
     }
 
     #[test]

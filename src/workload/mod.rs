@@ -87,8 +87,9 @@ impl Workload {
         });
         let labels = labels.transpose()?;
         let context = teacher.card.network.context_width().map(|width| {
-            let values = noise::latents_keyed(SEED, 2, samples.clone(), [1, TOKENS, width], device);
-            values.reshape([batch, TOKENS, width])
+            let rows = TOKENS + teacher.card.network.context_rows();
+            let values = noise::latents_keyed(SEED, 2, samples.clone(), [1, rows, width], device);
+            values.reshape([batch, rows, width])
         });
         Ok(Self {
             noisy: noise(0).mul_scalar(SIGMA),

@@ -33,12 +33,14 @@ pub fn teacher_of(text: Option<usize>) -> Model {
         attention_factors: vec![2],
         attention: match text {
             Some(width) => LatentAttention::Text {
-                heads: 8,
+                heads: 8.into(),
                 width,
-                depth: 1,
+                depth: 1.into(),
+                linear: false,
             },
             None => LatentAttention::Pixels { head_channels: 32 },
         },
+        added: None,
         dropout: 0.1,
         step_branch: false,
     });

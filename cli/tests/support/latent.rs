@@ -65,12 +65,14 @@ pub fn network(text: bool) -> NetworkConfig {
         attention_factors: vec![2],
         attention: match text {
             true => LatentAttention::Text {
-                heads: 8,
+                heads: 8.into(),
                 width: WIDTH,
-                depth: 1,
+                depth: 1.into(),
+                linear: false,
             },
             false => LatentAttention::Pixels { head_channels: 32 },
         },
+        added: None,
         dropout: 0.0,
         step_branch: false,
     })

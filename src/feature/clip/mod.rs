@@ -1,7 +1,6 @@
 //! CLIP: pictures and texts as vectors of unit length, the closer the better they fit. [Radford et al. 2021; Hessel et al. 2021]
 
 mod config;
-mod key;
 mod model;
 mod picture;
 mod read;
@@ -11,6 +10,6 @@ pub use config::{ClipConfig, VisionConfig};
 pub use model::Clip;
 pub use picture::Preparation;
 
+pub(crate) use crate::import::part::from_names;
 pub(crate) use config::Told;
-pub(crate) use key::from_names;
 pub(crate) use read::assemble;

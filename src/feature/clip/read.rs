@@ -1,10 +1,10 @@
 //! CLIP models from files and folders.
 
 use super::config::{ClipConfig, Told};
-use super::key::{Naming, Origins, from_names};
 use super::model::Clip;
 use crate::Error;
 use crate::import::Checkpoint;
+use crate::import::part::{Naming, Origins, from_names};
 use crate::parameter::compare;
 use crate::text::Activation;
 use burn::tensor::Device;

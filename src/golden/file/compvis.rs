@@ -142,7 +142,7 @@ fn inferred(network: &NetworkConfig, file: &Checkpoint) -> Result<usize, Problem
             config.resolution = 64;
             match &mut config.attention {
                 LatentAttention::Pixels { head_channels } => *head_channels = 1,
-                LatentAttention::Text { heads, .. } => *heads = 1,
+                LatentAttention::Text { heads, .. } => *heads = 1.into(),
             }
         }
         network

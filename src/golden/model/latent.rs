@@ -41,11 +41,13 @@ pub(crate) fn configuration(case: &Case, net: &Value) -> Result<NetworkConfig, P
                 head_channels: case.count(net, "num_head_channels")?,
             },
             true => LatentAttention::Text {
-                heads: case.count(net, "num_heads")?,
+                heads: case.count(net, "num_heads")?.into(),
                 width: case.count(net, "context_dim")?,
-                depth: case.count(net, "transformer_depth")?,
+                depth: case.count(net, "transformer_depth")?.into(),
+                linear: false,
             },
         },
+        added: None,
         dropout: case.number(net, "dropout")?,
         step_branch: case.flag(net, "has_step_layers")?,
     };

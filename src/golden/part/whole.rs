@@ -258,7 +258,8 @@ fn context(case: &Case, folder: &std::path::Path, device: &Device) -> Result<Mea
     let whole = TextEncoderFile::open(&compvis, Some(sizes.heads))?;
     let rows = text_encoder::rows(case, case.text(config, "input_ids")?)?;
     for file in [file, whole] {
-        let (got, _) = text_encoder::embed(&file.load(device)?, &rows)?;
+        let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
+        let got = file.load(device)?.embed(&rows)?;
         let error = text_encoder::error(case, case.text(config, "context")?, got)?;
         worst = worst.or_worse(Measure::new(error, case.tolerance("context")?));
     }

@@ -4,6 +4,7 @@
 //! buffers.
 
 mod infer;
+mod schedule;
 
 use super::kind::{Kind, Named};
 use super::latent::card;
@@ -35,17 +36,19 @@ impl Kind for Compvis {
         file: &Checkpoint,
         named: &Named<'_>,
     ) -> Result<Option<NetworkConfig>, Error> {
-        let Some(config) = infer::infer(named) else {
+        let text = schedule::whole_text(file);
+        let Some(config) = infer::infer(named, text) else {
             return Ok(None);
         };
-        let network = NetworkConfig::LatentUnet(config);
+        let network = NetworkConfig::LatentUnet(schedule::sized(file, config));
         let wrong = |e| file.source.broken("latent model", e);
         network.check().map_err(wrong)?;
         Ok(Some(network))
     }
 
     fn card(&self, file: &Checkpoint, network: NetworkConfig) -> Result<Card, Error> {
-        card::card(file, network)
+        let (preconditioning, why) = schedule::trained_to_predict(file, &network)?;
+        card::card(file, network, preconditioning, why)
     }
 }
 

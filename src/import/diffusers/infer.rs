@@ -1,7 +1,8 @@
 //! Which U-Net a file of diffusers is for, from the names and shapes of its tensors.
 
 use crate::container::Checkpoint;
-use crate::network::{LatentAttention, LatentUNetConfig};
+use crate::import::latent::published::added;
+use crate::network::{Added, LatentAttention, LatentUNetConfig, PerLevel};
 
 /// More than any network may have; the check of its sizes says so.
 const MOST: usize = 100;
@@ -30,9 +31,25 @@ pub(super) fn infer(file: &Checkpoint) -> Option<LatentUNetConfig> {
     }
     let attends = |level: &usize| has(&format!("down_blocks.{level}.attentions.0.norm.weight"));
     let attention = (0..levels.min(usize::BITS as usize - 1)).filter(attends);
-    let block = |n| format!("mid_block.attentions.0.transformer_blocks.{n}.attn2.to_k.weight");
-    let &[_, context] = shape(&block(0))? else {
+    let middle = "mid_block.attentions.0";
+    let block = |place: &str, n: usize| format!("{place}.transformer_blocks.{n}.attn2.to_k.weight");
+    let deep = |place: &str| count(&|n| has(&block(place, n)));
+    let &[_, context] = shape(&block(middle, 0))? else {
         return None;
+    };
+    // The middle is as deep as the last level.
+    let depth = (0..levels).map(|level| match attends(&level) {
+        true => Some(deep(&format!("down_blocks.{level}.attentions.0"))),
+        false => (level + 1 == levels).then(|| deep(middle)),
+    });
+    let depth = PerLevel::gather(depth);
+    let added = match shape("add_embedding.linear_1.weight") {
+        // Settings tell how wide the text is; the rest is the waves.
+        Some(&[_, input]) => Some(added(input, None).unwrap_or(Added {
+            text: input.saturating_sub(12).max(1),
+            waves: 2,
+        })),
+        _ => None,
     };
     let config = LatentUNetConfig {
         resolution: LatentUNetConfig::stable_diffusion().resolution,
@@ -42,10 +59,12 @@ pub(super) fn infer(file: &Checkpoint) -> Option<LatentUNetConfig> {
         blocks,
         attention_factors: attention.map(|level| 1 << level).collect(),
         attention: LatentAttention::Text {
-            heads: 1,
+            heads: 1.into(),
             width: context,
-            depth: count(&|n| has(&block(n))),
+            depth,
+            linear: matches!(shape(&format!("{middle}.proj_in.weight")), Some([_, _])),
         },
+        added,
         dropout: 0.0,
         step_branch: false,
     };

@@ -3,6 +3,7 @@
 mod infer;
 mod name;
 mod place;
+mod schedule;
 mod setting;
 
 pub(crate) use name::names;
@@ -51,7 +52,7 @@ impl Kind for Diffusers {
     }
 
     fn card(&self, file: &Checkpoint, network: NetworkConfig) -> Result<Card, Error> {
-        setting::check_schedule(file.path())?;
-        card::card(file, network)
+        let preconditioning = schedule::told(file)?;
+        card::card(file, network, preconditioning, None)
     }
 }

@@ -25,6 +25,11 @@ fn name(config: &LatentUNetConfig, official: &str) -> Option<String> {
             "time_embedding.linear_{}.{inside}",
             if first == "0" { 1 } else { 2 }
         ),
+        "label_emb" => {
+            let (layer, end) = inside.split_once('.')?;
+            let layer = if layer == "0" { 1 } else { 2 };
+            format!("add_embedding.linear_{layer}.{end}")
+        }
         "out" if first == "0" => format!("conv_norm_out.{inside}"),
         "out" => format!("conv_out.{inside}"),
         "middle_block" => match first {

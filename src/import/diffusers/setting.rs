@@ -3,9 +3,9 @@
 use super::place::{FILES, SETTINGS};
 use crate::Error;
 use crate::container::shard;
-use crate::import::latent::published::HEADS;
+use crate::import::latent::published::{HEADS, WAVES, added};
 use crate::import::setting::{self, key};
-use crate::network::{LatentAttention, LatentUNetConfig};
+use crate::network::{Added, LatentAttention, LatentUNetConfig, PerLevel};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -38,19 +38,45 @@ pub(super) fn told(file: &Path, config: LatentUNetConfig) -> Result<LatentUNetCo
         }
     };
     let attention = match config.attention {
-        LatentAttention::Text { width, depth, .. } => {
+        LatentAttention::Text {
+            width,
+            depth,
+            linear,
+            ..
+        } => {
             agrees("cross_attention_dim", json!(width))?;
-            agrees("transformer_layers_per_block", json!(depth))?;
+            agrees("use_linear_projection", json!(linear))?;
+            let levels = config.channel_multipliers.len();
+            // A misnomer of theirs: it is the number of heads.
+            let heads = each(&settings, "attention_head_dim", levels, &path)?;
+            let said = each(&settings, "transformer_layers_per_block", levels, &path)?;
+            let attends = |level: usize| {
+                level + 1 == levels || config.attention_factors.contains(&(1 << level))
+            };
+            let differs = |said: &PerLevel| {
+                (0..levels).any(|level| attends(level) && said.of(level) != depth.of(level))
+            };
+            if said.is_some_and(|said| differs(&said)) {
+                agrees("transformer_layers_per_block", json!(depth))?;
+            }
             LatentAttention::Text {
-                // A misnomer of theirs: it is the number of heads.
-                heads: number("attention_head_dim")?.unwrap_or(HEADS),
+                heads: heads.unwrap_or(HEADS.into()),
                 width,
                 depth,
+                linear,
             }
         }
         other => other,
     };
+    let added = match config.added {
+        Some(built) => Some(added_said(&settings, built.input(), &path)?),
+        None => {
+            agrees("addition_embed_type", Value::Null)?;
+            None
+        }
+    };
     Ok(LatentUNetConfig {
+        added,
         resolution: number("sample_size")?.unwrap_or(config.resolution),
         dropout: settings["dropout"].as_f64().unwrap_or(config.dropout),
         attention,
@@ -58,35 +84,58 @@ pub(super) fn told(file: &Path, config: LatentUNetConfig) -> Result<LatentUNetCo
     })
 }
 
-/// Checks that the model of a folder was trained with the noise levels of Stable Diffusion v1 and predicts the noise, as far
-/// as the settings of its sampler say.
-///
-/// # Errors
-/// [`Error::Malformed`] with the setting that is another, or that is missing where diffusers then takes another.
-pub(super) fn check_schedule(file: &Path) -> Result<(), Error> {
-    let Some(whole) = file.parent().and_then(Path::parent) else {
-        return Ok(());
+/// One number, or one for each level; `None` where nothing is said.
+fn each(
+    settings: &Value,
+    key: &str,
+    levels: usize,
+    path: &Path,
+) -> Result<Option<PerLevel>, Error> {
+    if settings[key].is_null() {
+        return Ok(None);
+    }
+    let said: Option<PerLevel> = serde_json::from_value(settings[key].clone()).ok();
+    let fits = said.filter(|said| match said {
+        PerLevel::Same(_) => true,
+        PerLevel::Each(all) => all.len() == levels,
+    });
+    let wrong = || {
+        let only =
+            format!("only a whole number, or one for each of {levels} levels, is built here");
+        setting::refused(path, key, &settings[key], only)
     };
-    let path = whole.join("scheduler").join("scheduler_config.json");
-    let settings = setting::read(&path)?;
-    setting::check(&settings, key::SCHEDULER, &path)?;
-    if settings["_class_name"].is_null() {
-        return Ok(());
+    fits.map(Some).ok_or_else(wrong)
+}
+
+/// What else is told of a text, of which the tensors say how many numbers it is.
+fn added_said(settings: &Value, input: usize, path: &Path) -> Result<Added, Error> {
+    let key = "addition_embed_type";
+    let said = &settings[key];
+    // A file alone may be of the published sizes.
+    if said.is_null() && settings["_class_name"].is_null() {
+        let usual = added(input, None);
+        return usual.ok_or_else(|| setting::refused(path, key, said, "its tensors need it"));
     }
-    for (key, taken) in [
-        ("beta_schedule", "\"linear\""),
-        ("beta_start", "0.0001"),
-        ("beta_end", "0.02"),
-    ] {
-        if settings[key].is_null() {
-            let wrong = format!("diffusers then takes {taken}, which is not built here");
-            return Err(setting::refused(&path, key, &Value::Null, wrong));
-        }
+    if *said != "text_time" {
+        let only = "its tensors have an added embedding, for which \"text_time\" is built here";
+        return Err(setting::refused(path, key, said, only));
     }
-    Ok(())
+    setting::agrees(
+        settings,
+        "projection_class_embeddings_input_dim",
+        json!(input),
+        path,
+    )?;
+    let key = "addition_time_embed_dim";
+    let waves = whole(settings, key).unwrap_or(WAVES);
+    let text = input.checked_sub(6 * waves).filter(|text| *text > 0);
+    text.map(|text| Added { text, waves }).ok_or_else(|| {
+        let wrong = format!("six of them leave nothing of the {input} for a text");
+        setting::refused(path, key, &settings[key], wrong)
+    })
 }
 
 /// A whole number in a JSON table.
-fn whole(of: &Value, key: &str) -> Option<usize> {
+pub(super) fn whole(of: &Value, key: &str) -> Option<usize> {
     usize::try_from(of[key].as_u64()?).ok()
 }

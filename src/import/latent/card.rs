@@ -1,48 +1,38 @@
 //! How to sample from a latent network of others.
 
-use super::published::{BETAS, BETAS_TEXT, GUIDANCE, SIGMA_MIN, SIGMA_MIN_TEXT, TEACHER_STEPS};
+use super::published::{GUIDANCE, GUIDANCE_XL, SIGMA_MIN, SIGMA_MIN_TEXT, TEACHER_STEPS};
 use crate::Error;
 use crate::container::Checkpoint;
-use crate::grid::{LogAlphaTable, Spacing};
+use crate::denoiser::Preconditioning;
+use crate::grid::Spacing;
 use crate::import::provenance::provenance;
 use crate::model::{Card, Kind, Sampling};
 use crate::network::NetworkConfig;
 use crate::solver::{Prediction, SolverConfig};
+use serde_json::Value;
 
-/// The noise levels that the network was trained on: of the file's buffers, or the published ones.
-///
-/// # Errors
-/// [`Error::Malformed`] if the buffers are of another kind of schedule.
-fn noise_table(file: &Checkpoint, text: bool) -> Result<LogAlphaTable, Error> {
-    let (start, end) = if text { BETAS_TEXT } else { BETAS };
-    if !file.tensors().contains_key("betas") {
-        return LogAlphaTable::scaled_linear(start, end, 1000);
-    }
-    let betas = file.values("betas")?;
-    let reason = "its `betas` are not those of a schedule that is linear in their square roots";
-    let wrong = || file.source.broken("latent model", reason);
-    let (Some(first), Some(last)) = (betas.first(), betas.last()) else {
-        return Err(wrong());
-    };
-    // Stored in single precision: the shortest number that rounds to it is the one that was meant.
-    let meant = |beta: &f32| beta.to_string().parse::<f64>().unwrap_or(f64::NAN);
-    let (start, end) = (meant(first), meant(last));
-    let table = LogAlphaTable::scaled_linear(start, end, betas.len()).map_err(|_| wrong())?;
-    let count = (betas.len() - 1).max(1) as f64;
-    let fits = betas.iter().enumerate().all(|(k, beta)| {
-        let root = start.sqrt() + (end.sqrt() - start.sqrt()) * k as f64 / count;
-        (f64::from(*beta) / (root * root) - 1.0).abs() < 1e-5
-    });
-    if fits { Ok(table) } else { Err(wrong()) }
-}
-
-/// The card of a latent model's file.
+/// The card of a latent model's file; `why` says how it is known what the network predicts, where the file does not say it.
 ///
 /// # Errors
 /// As [`Checkpoint::card`].
-pub(in crate::import) fn card(file: &Checkpoint, network: NetworkConfig) -> Result<Card, Error> {
+pub(in crate::import) fn card(
+    file: &Checkpoint,
+    network: NetworkConfig,
+    preconditioning: Preconditioning,
+    why: Option<&'static str>,
+) -> Result<Card, Error> {
     let text = network.context_width().is_some();
-    let table = noise_table(file, text)?;
+    let table = preconditioning.table().cloned();
+    let table = table.ok_or_else(|| file.source.broken("latent model", "it has no levels"))?;
+    let guidance = match (text, network.added()) {
+        (false, _) => 1.0,
+        (true, None) => GUIDANCE,
+        (true, Some(_)) => GUIDANCE_XL,
+    };
+    let mut recipe = provenance(file);
+    if let (Some(why), Value::Object(recipe)) = (why, &mut recipe) {
+        recipe.insert("prediction".into(), why.into());
+    }
     let sampling = Sampling {
         solver: SolverConfig::DpmSolverPp {
             order: if text { 2 } else { 3 },
@@ -61,7 +51,7 @@ pub(in crate::import) fn card(file: &Checkpoint, network: NetworkConfig) -> Resu
         analytic_first_step: false,
         step_condition: false,
         step_range: None,
-        guidance: if text { GUIDANCE } else { 1.0 },
+        guidance,
     };
     sampling
         .check()
@@ -70,9 +60,9 @@ pub(in crate::import) fn card(file: &Checkpoint, network: NetworkConfig) -> Resu
         format: 1,
         kind: Kind::Teacher,
         network,
-        answer: table.into(),
+        answer: preconditioning.into(),
         sampling,
-        recipe: provenance(file),
+        recipe,
         trained_on: 0,
         class_names: Vec::new(),
         parent: None,

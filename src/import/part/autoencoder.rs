@@ -2,10 +2,11 @@
 
 use super::sought::{Part, Settings, Sought};
 use crate::Error;
-use crate::autoencoder::{Autoencoder, AutoencoderConfig, Bottleneck, SCALE_SD};
+use crate::autoencoder::{Autoencoder, AutoencoderConfig, Bottleneck, SCALE_SD, SCALE_XL};
 use crate::container::Checkpoint;
 use crate::import::foreign;
 use crate::import::setting::{self, key};
+use crate::network::NetworkConfig;
 use burn::tensor::Device;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -41,6 +42,8 @@ const MODERN: usize = 16;
 pub struct AutoencoderFile {
     part: Part,
     config: AutoencoderConfig,
+    /// Whether the files say the scale.
+    scaled: bool,
 }
 
 impl AutoencoderFile {
@@ -48,7 +51,8 @@ impl AutoencoderFile {
     /// * a CompVis checkpoint of the whole model (`first_stage_model.`...), or of the autoencoder alone,
     /// * the folder of a diffusers model, its folder `vae`, or the file in it, with old or new names of attention.
     ///
-    /// The scale is that of `config.json`, or of the tensor `scale_factor`, else 0.18215 (KL) or 1 (VQ).
+    /// The scale is that of `config.json`, or of the tensor `scale_factor`, else 0.13025 in a file of Stable Diffusion XL, and
+    /// 0.18215 (KL) or 1 (VQ) in any other.
     ///
     /// # Errors
     /// [`Error::MissingPart`] if there is none, [`Error::Weights`] if it is not complete, [`Error::Malformed`] if it is of
@@ -72,7 +76,7 @@ impl AutoencoderFile {
         let first = checkpoint.tensors().get(&first);
         if first.is_some_and(|info| info.shape.get(1) == Some(&MODERN)) {
             let reason = format!(
-                "its latents have {MODERN} channels, as those of Stable Diffusion 3 and Flux; those of 1.x have 4"
+                "its latents have {MODERN} channels, as those of Stable Diffusion 3 and Flux; those of 1, 2 and XL have 4"
             );
             return Err(checkpoint.source.broken("autoencoder", reason));
         }
@@ -93,7 +97,8 @@ impl AutoencoderFile {
             return Err(checkpoint.source.broken("autoencoder", reason));
         }
         let part = Part { checkpoint, names };
-        let config = infer(&part.shapes(), scale(&part.checkpoint, values)?);
+        let scale = scale(&part.checkpoint, values)?;
+        let config = infer(&part.shapes(), scale);
         let config = config.ok_or_else(|| {
             let reason =
                 "the sizes of its autoencoder cannot be told from the names of its tensors";
@@ -120,7 +125,21 @@ impl AutoencoderFile {
         for (key, size) in sizes {
             setting::agrees(values, key, size, path)?;
         }
-        Ok(Self { part, config })
+        let scaled = scale.is_some();
+        Ok(Self {
+            part,
+            config,
+            scaled,
+        })
+    }
+
+    /// The same with the scale of a network's latents, where its own files do not say it: 0.13025 for Stable Diffusion XL.
+    #[must_use]
+    pub fn for_network(mut self, network: &NetworkConfig) -> Self {
+        if !self.scaled && network.added().is_some() {
+            self.config.scale = SCALE_XL;
+        }
+        self
     }
 
     /// The file that holds it.
@@ -157,6 +176,10 @@ impl AutoencoderFile {
 fn scale(checkpoint: &Checkpoint, settings: &Value) -> Result<Option<f64>, Error> {
     if let Some(scale) = settings["scaling_factor"].as_f64() {
         return Ok(Some(scale));
+    }
+    let names = || checkpoint.tensors().keys();
+    if names().any(|name| name.starts_with("conditioner.embedders.")) {
+        return Ok(Some(SCALE_XL));
     }
     let buffer = checkpoint.tensors().get("scale_factor");
     if !buffer.is_some_and(|info| info.count() == 1 && info.scalar.is_float()) {

@@ -2,8 +2,9 @@
 
 mod autoencoder;
 mod sought;
-mod text_encoder;
+mod text;
 
 pub use autoencoder::AutoencoderFile;
 pub(crate) use autoencoder::official;
-pub use text_encoder::TextEncoderFile;
+pub use text::TextEncoderFile;
+pub(crate) use text::{Naming, Origins, from_names};

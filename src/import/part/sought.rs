@@ -6,7 +6,6 @@ use crate::import::{foreign, setting};
 use crate::parameter::{Named, compare, replace};
 use burn::tensor::{Device, Tensor};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +16,16 @@ pub(super) struct Settings {
     pub(super) values: Value,
     /// Where it is, for messages.
     pub(super) path: PathBuf,
+}
+
+impl Settings {
+    /// Those of a file without any.
+    pub(super) fn null(&self) -> Self {
+        Self {
+            values: Value::Null,
+            path: self.path.clone(),
+        }
+    }
 }
 
 /// What is looked for.
@@ -149,16 +158,5 @@ impl Part {
             Some(error) => Err(error),
             None => Ok(module),
         }
-    }
-
-    /// SHA-256 of names, types, dimensions and numbers, in hexadecimal.
-    pub(super) fn digest(&self) -> Result<String, Error> {
-        let mut digest = Sha256::new();
-        for (name, from) in &self.names {
-            let info = self.checkpoint.info(from)?;
-            digest.update(format!("{name} {} {:?}\n", info.scalar, info.shape));
-            digest.update(self.checkpoint.bytes(from)?);
-        }
-        Ok(crate::file::hexadecimal(&digest.finalize()))
     }
 }

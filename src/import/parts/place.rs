@@ -3,7 +3,14 @@
 use std::path::{Path, PathBuf};
 
 /// Folders of a diffusers model; who names one of them, or a file in it, has the others, too.
-const FOLDERS: [&str; 4] = ["unet", "vae", "text_encoder", "tokenizer"];
+const FOLDERS: [&str; 6] = [
+    "unet",
+    "vae",
+    "text_encoder",
+    "text_encoder_2",
+    "tokenizer",
+    "tokenizer_2",
+];
 
 /// Where to look for the parts of the model in a file or folder: the path itself and, if it is a part of a diffusers model,
 /// the folder of the whole.

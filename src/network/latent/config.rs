@@ -1,7 +1,9 @@
 //! Sizes of latent U-Nets.
 
+use super::level::PerLevel;
+use super::whole::Added;
 use crate::network::limit::EMBEDDING_MULTIPLIER;
-use crate::setting::one;
+use crate::setting::is_default;
 use serde::{Deserialize, Serialize};
 
 /// Groups of every group norm.
@@ -28,6 +30,9 @@ pub struct LatentUNetConfig {
     pub attention_factors: Vec<usize>,
     /// Its kind. The middle has it in any case.
     pub attention: LatentAttention,
+    /// What it is told besides the tokens of a text: the text as a whole, and six sizes; `None` for most.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub added: Option<Added>,
     /// Dropout rate inside the blocks, in [0, 1); active in training only.
     #[serde(default)]
     pub dropout: f64,
@@ -37,7 +42,7 @@ pub struct LatentUNetConfig {
 }
 
 /// What a latent U-Net attends to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     tag = "kind",
     rename_all = "kebab-case",
@@ -52,13 +57,16 @@ pub enum LatentAttention {
     },
     /// Its own pixels and the tokens of a text, in transformer blocks. [LDM Sec. 3.3]
     Text {
-        /// Heads, the same number at every level.
-        heads: usize,
+        /// Heads, the same number at every level or one for each.
+        heads: PerLevel,
         /// Width of the text's tokens.
         width: usize,
-        /// Transformer blocks one after the other.
-        #[serde(default = "one")]
-        depth: usize,
+        /// Transformer blocks one after the other, likewise.
+        #[serde(default = "PerLevel::one")]
+        depth: PerLevel,
+        /// Whether pixels become tokens, and pixels again, by matrices: Stable Diffusion from 2.0 on.
+        #[serde(default, skip_serializing_if = "is_default")]
+        linear: bool,
     },
 }
 
@@ -73,6 +81,7 @@ impl Default for LatentUNetConfig {
             blocks: 2,
             attention_factors: vec![2, 4, 8],
             attention: LatentAttention::Pixels { head_channels: 32 },
+            added: None,
             dropout: 0.0,
             step_branch: false,
         }
@@ -88,11 +97,47 @@ impl LatentUNetConfig {
             channel_multipliers: vec![1, 2, 4, 4],
             attention_factors: vec![1, 2, 4],
             attention: LatentAttention::Text {
-                heads: 8,
+                heads: 8.into(),
                 width: 768,
-                depth: 1,
+                depth: 1.into(),
+                linear: false,
             },
             ..Self::default()
+        }
+    }
+
+    /// The network of Stable Diffusion 2.0 and 2.1, without the step branch, for pictures of 512 (64 latents) or 768 (96)
+    /// pixels a side.
+    pub fn stable_diffusion_2(resolution: usize) -> Self {
+        Self {
+            resolution,
+            attention: LatentAttention::Text {
+                heads: vec![5, 10, 20, 20].into(),
+                width: 1024,
+                depth: 1.into(),
+                linear: true,
+            },
+            ..Self::stable_diffusion()
+        }
+    }
+
+    /// The network of Stable Diffusion XL, without the step branch. [SDXL Sec. 2.1]
+    pub fn stable_diffusion_xl() -> Self {
+        Self {
+            resolution: 128,
+            channel_multipliers: vec![1, 2, 4],
+            attention_factors: vec![2, 4],
+            attention: LatentAttention::Text {
+                heads: vec![5, 10, 20].into(),
+                width: 2048,
+                depth: vec![0, 2, 10].into(),
+                linear: true,
+            },
+            added: Some(Added {
+                text: 1280,
+                waves: 256,
+            }),
+            ..Self::stable_diffusion()
         }
     }
 
@@ -112,5 +157,11 @@ impl LatentUNetConfig {
             LatentAttention::Pixels { .. } => None,
             LatentAttention::Text { width, .. } => Some(width),
         }
+    }
+
+    /// Rows behind the tokens of a text, which hold what else is told of it; 0 for most.
+    pub fn context_rows(&self) -> usize {
+        let both = self.added.zip(self.context_width());
+        both.map_or(0, |(added, width)| added.rows(width))
     }
 }

@@ -51,6 +51,7 @@ impl LatentUNetConfig {
             return Err(Error::invalid("attention_factors", value, expected));
         }
         self.check_heads()?;
+        self.check_added()?;
         if !(0.0..1.0).contains(&self.dropout) {
             return Err(Error::invalid("dropout", self.dropout, "in [0, 1)"));
         }
@@ -63,28 +64,59 @@ impl LatentUNetConfig {
         let attention = outline.layers().filter(|l| l.part == Part::Attention);
         let widths: Vec<usize> = attention.map(|l| l.output).collect();
         let divides = |n: usize| n > 0 && widths.iter().all(|w| w.is_multiple_of(n));
-        match self.attention {
-            LatentAttention::Pixels { head_channels: n } if !divides(n) => {
+        let (heads, width, depth) = match &self.attention {
+            LatentAttention::Pixels { head_channels: n } if !divides(*n) => {
                 let expected = format!("a divisor of the widths with attention, {widths:?}");
-                Err(Error::invalid("attention.head_channels", n, expected))
+                return Err(Error::invalid("attention.head_channels", n, expected));
             }
-            LatentAttention::Text { heads, .. } if !divides(heads) => {
-                let expected = format!("a divisor of the widths with attention, {widths:?}");
-                Err(Error::invalid("attention.heads", heads, expected))
-            }
-            LatentAttention::Text { width, depth, .. }
-                if !(1..=LARGEST).contains(&width) || !(1..=MOST_BLOCKS).contains(&depth) =>
-            {
-                let value = format!("{width}, {depth}");
-                let range = format!("from 1 to {LARGEST}, and from 1 to {MOST_BLOCKS}");
-                Err(Error::invalid(
-                    "attention.width, attention.depth",
-                    value,
-                    range,
-                ))
-            }
-            _ => Ok(()),
+            LatentAttention::Pixels { .. } => return Ok(()),
+            LatentAttention::Text {
+                heads,
+                width,
+                depth,
+                ..
+            } => (heads, *width, depth),
+        };
+        let levels = self.channel_multipliers.len();
+        let all = || outline.layers().filter(|l| l.part == Part::Attention);
+        let own = |layer: &super::outline::Layer| {
+            let n = heads.of(layer.level).unwrap_or(0);
+            n > 0 && layer.output.is_multiple_of(n)
+        };
+        if !heads.fits(levels) || !all().all(own) {
+            let expected = format!(
+                "a divisor of the widths with attention, {widths:?}, or one for each of {levels} levels"
+            );
+            return Err(Error::invalid("attention.heads", heads, expected));
         }
+        let deep = |layer: &super::outline::Layer| {
+            (1..=MOST_BLOCKS).contains(&depth.of(layer.level).unwrap_or(0))
+        };
+        if !(1..=LARGEST).contains(&width) || !depth.fits(levels) || !all().all(deep) {
+            let value = format!("{width}, {depth}");
+            let range = format!(
+                "from 1 to {LARGEST}, and from 1 to {MOST_BLOCKS}, at all of {levels} levels or at each"
+            );
+            return Err(Error::invalid(
+                "attention.width, attention.depth",
+                value,
+                range,
+            ));
+        }
+        Ok(())
+    }
+
+    /// What is told of a text as a whole needs a text.
+    fn check_added(&self) -> Result<(), Error> {
+        let Some(added) = self.added else {
+            return Ok(());
+        };
+        added.check(LARGEST)?;
+        if self.context_width().is_none() {
+            let expected = "left out of a network that takes no text";
+            return Err(Error::invalid("added", format!("{added:?}"), expected));
+        }
+        Ok(())
     }
 
     /// Multiply-adds of one forward pass of one image, with 77 tokens of text if it takes a text.
@@ -102,15 +134,16 @@ impl LatentUNetConfig {
                     let skip = if i == o { 0 } else { i * o };
                     pixels * (9 * i * o + 9 * o * o + skip)
                 }
-                Part::Attention => match self.attention {
+                Part::Attention => match &self.attention {
                     LatentAttention::Pixels { .. } => pixels * (4 * o * o + 2 * pixels * o),
                     LatentAttention::Text { width, depth, .. } => {
+                        let depth = depth.of(layer.level).unwrap_or(0);
                         let tokens = 77;
                         // Self-attention, cross-attention (keys and values of each token of the text), and the two
                         // layers of 8 and 4 times the width.
                         let own = pixels * (4 * o * o + 2 * pixels * o);
                         let cross = pixels * (2 * o * o + 2 * tokens * o);
-                        let text = 2 * tokens * width as u128 * o;
+                        let text = 2 * tokens * *width as u128 * o;
                         let forward = pixels * 12 * o * o;
                         let each = own + cross + text + forward;
                         pixels * 2 * o * o + depth as u128 * each

@@ -10,6 +10,8 @@ pub(super) struct Layer {
     pub(super) output: usize,
     /// By how much its output is smaller than the latents, along each side.
     pub(super) factor: usize,
+    /// At which level it is, the one with the largest latents being 0.
+    pub(super) level: usize,
     pub(super) part: Part,
 }
 
@@ -41,6 +43,7 @@ impl LatentUNetConfig {
             input: self.channels,
             output: width,
             factor: 1,
+            level: 0,
             part: Part::Stem,
         };
         let (mut input, mut output) = (vec![vec![stem]], Vec::new());
@@ -53,12 +56,12 @@ impl LatentUNetConfig {
                 kept.push(width);
             }
             if level < last {
-                let down = same(width, 2 << level, Part::Down);
+                let down = same(width, level + 1, Part::Down);
                 input.push(vec![down]);
                 kept.push(width);
             }
         }
-        let lowest = |part| same(width, 1 << last, part);
+        let lowest = |part| same(width, last, part);
         let middle = vec![
             lowest(Part::Residual),
             lowest(Part::Attention),
@@ -70,7 +73,7 @@ impl LatentUNetConfig {
                 let mut entry = self.block(width + kept.pop().unwrap_or(0), wide, level);
                 width = wide;
                 if level > 0 && index == self.blocks {
-                    entry.push(same(width, 1 << (level - 1), Part::Up));
+                    entry.push(same(width, level - 1, Part::Up));
                 }
                 output.push(entry);
             }
@@ -89,10 +92,11 @@ impl LatentUNetConfig {
             input,
             output,
             factor,
+            level,
             part: Part::Residual,
         }];
         if self.attention_factors.contains(&factor) {
-            entry.push(same(output, factor, Part::Attention));
+            entry.push(same(output, level, Part::Attention));
         }
         entry
     }
@@ -108,11 +112,12 @@ impl Outline {
 }
 
 /// A part that keeps its width.
-fn same(width: usize, factor: usize, part: Part) -> Layer {
+fn same(width: usize, level: usize, part: Part) -> Layer {
     Layer {
         input: width,
         output: width,
-        factor,
+        factor: 1 << level,
+        level,
         part,
     }
 }

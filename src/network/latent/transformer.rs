@@ -17,9 +17,33 @@ const LAYER_EPSILON: f64 = 1e-5;
 #[derive(Module, Debug)]
 pub(super) struct SpatialTransformer {
     norm: GroupNorm,
-    proj_in: Conv2d,
+    proj_in: Projection,
     transformer_blocks: Vec<TransformerBlock>,
-    proj_out: Conv2d,
+    proj_out: Projection,
+}
+
+/// What is done to each pixel before the blocks and behind them.
+#[derive(Module, Debug)]
+enum Projection {
+    /// A 1x1 convolution of the pixels.
+    Pixels(Conv2d),
+    /// A matrix, of the tokens.
+    Tokens(Linear),
+}
+
+impl Projection {
+    fn new(width: usize, linear: bool, site: &Site<'_>) -> Self {
+        match linear {
+            true => Self::Tokens(Linear::new(width, width, site)),
+            false => Self::Pixels(Conv2d::new(width, width, 1, Resample::Keep, site)),
+        }
+    }
+}
+
+/// Images `[b, c, h, w]` as tokens `[b, h w, c]`.
+fn tokens(images: Tensor<4>) -> Tensor<3> {
+    let [b, c, h, w] = images.dims();
+    images.reshape([b, c, h * w]).swap_dims(1, 2)
 }
 
 /// Self-attention, attention to the text, and two layers with a gate.
@@ -51,38 +75,42 @@ struct FeedForward {
 }
 
 impl SpatialTransformer {
-    /// `context` is the width of the text's tokens.
+    /// `context` is the width of the text's tokens; `linear` says whether pixels become tokens by a matrix.
     pub(super) fn new(
         width: usize,
-        heads: usize,
-        context: usize,
-        depth: usize,
+        [heads, context, depth]: [usize; 3],
+        linear: bool,
         site: &Site<'_>,
     ) -> Self {
-        let square = |site: &Site<'_>| Conv2d::new(width, width, 1, Resample::Keep, site);
         let block = |i| {
             let site = site.at(format_args!("transformer_blocks.{i}"));
             TransformerBlock::new(width, heads, context, &site)
         };
         Self {
             norm: GroupNorm::with_groups(width, GROUPS, EPSILON, &site.at("norm")),
-            proj_in: square(&site.at("proj_in")),
+            proj_in: Projection::new(width, linear, &site.at("proj_in")),
             transformer_blocks: (0..depth).map(block).collect(),
-            proj_out: square(&site.at("proj_out").zero()),
+            proj_out: Projection::new(width, linear, &site.at("proj_out").zero()),
         }
     }
 
     /// Keeps the shape `[b, c, h, w]`; `context` is `[b, tokens, context width]`.
     pub(super) fn forward(&self, images: Tensor<4>, context: &Tensor<3>) -> Tensor<4> {
         let [b, c, h, w] = images.dims();
-        let tokens = self.norm.forward(images.clone(), None, false);
-        let tokens = self.proj_in.forward(tokens);
-        let mut tokens = tokens.reshape([b, c, h * w]).swap_dims(1, 2);
+        let pixels = self.norm.forward(images.clone(), None, false);
+        let mut tokens = match &self.proj_in {
+            Projection::Pixels(conv) => tokens(conv.forward(pixels)),
+            Projection::Tokens(matrix) => matrix.forward_tokens(tokens(pixels)),
+        };
         for block in &self.transformer_blocks {
             tokens = block.forward(tokens, context);
         }
-        let pixels = tokens.swap_dims(1, 2).reshape([b, c, h, w]);
-        images + self.proj_out.forward(pixels)
+        let pixels = |tokens: Tensor<3>| tokens.swap_dims(1, 2).reshape([b, c, h, w]);
+        images
+            + match &self.proj_out {
+                Projection::Pixels(conv) => conv.forward(pixels(tokens)),
+                Projection::Tokens(matrix) => pixels(matrix.forward_tokens(tokens)),
+            }
     }
 }
 

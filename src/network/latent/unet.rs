@@ -1,11 +1,13 @@
 //! The U-Net of latent diffusion models, after OpenAI's: LSUN-Bedroom and FFHQ in the latent space of an autoencoder, and
-//! Stable Diffusion v1. [LDM Sec. 3.2]
+//! Stable Diffusion 1, 2 and XL. [LDM Sec. 3.2, SDXL Sec. 2]
 
 use super::attention::PixelAttention;
 use super::config::{EPSILON, GROUPS, LatentAttention, LatentUNetConfig};
+use super::level::PerLevel;
 use super::outline::{Layer, Part};
 use super::residual::{Downsample, Residual};
 use super::transformer::SpatialTransformer;
+use super::whole::Added;
 use crate::Images;
 use crate::layer::{Conv2d, Endpoint, GroupNorm, Resample, ResampleFilter};
 use crate::network::family::Parts;
@@ -14,7 +16,7 @@ use crate::network::step::StepEmbedding;
 use crate::network::walk::{START, Walk, joined};
 use crate::parameter::{Adapters, Draw, Key, Keys, Site, build_adapted, outline};
 use burn::module::Module;
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Tensor, activation};
 
 /// Start of all official names.
 pub(crate) const NAME: &str = "model.diffusion_model";
@@ -25,6 +27,8 @@ const DRAW: Draw = Draw::FanIn;
 #[derive(Module, Debug)]
 pub struct LatentUNet {
     time_embed: StepEmbedding,
+    /// What else is told of a text, after all classes once had their place here.
+    label_emb: Option<StepEmbedding>,
     nfe_embed: Option<StepEmbedding>,
     input_blocks: Vec<Vec<Block>>,
     middle_block: Vec<Block>,
@@ -32,6 +36,8 @@ pub struct LatentUNet {
     out: Head,
     #[module(skip)]
     context_width: Option<usize>,
+    #[module(skip)]
+    added: Option<Added>,
     #[module(skip)]
     keys: Keys,
 }
@@ -91,19 +97,17 @@ impl LatentUNet {
         };
         let width = config.model_channels;
         let last = width * config.channel_multipliers[0];
-        let embed = |site: &Site<'_>| {
-            StepEmbedding::new(
-                width,
-                config.embedding(),
-                ["0", "2"].map(|layer| site.at(layer)),
-            )
+        let embed = |waves: usize, site: &Site<'_>| {
+            let layers = ["0", "2"].map(|layer| site.at(layer));
+            StepEmbedding::new(waves, config.embedding(), layers)
         };
         Self {
             // In the order of official files, which is not that of the fields.
-            time_embed: embed(&site.at("time_embed")),
+            time_embed: embed(width, &site.at("time_embed")),
+            label_emb: (config.added).map(|added| embed(added.input(), &site.at("label_emb.0"))),
             nfe_embed: config
                 .step_branch
-                .then(|| embed(&site.step().at("nfe_embed"))),
+                .then(|| embed(width, &site.step().at("nfe_embed"))),
             input_blocks: entries(&all.input, "input_blocks"),
             output_blocks: entries(&all.output, "output_blocks"),
             middle_block: entry(&all.middle, &site.at("middle_block")),
@@ -115,6 +119,7 @@ impl LatentUNet {
                 },
             },
             context_width: config.context_width(),
+            added: config.added,
             keys: Keys::default(),
         }
     }
@@ -132,23 +137,47 @@ impl Parts for LatentUNet {
     }
 
     /// `inputs.noise` is the time, 0 to 999, fractions allowed. A network that takes a text and
-    /// gets none sees one token of zeros.
+    /// gets none sees one token of zeros, and zeros for all else that is told of a text.
     fn tell<'a>(&self, latents: &Images, inputs: Inputs<'a>) -> Told<'a> {
         let (dtype, device) = (latents.dtype(), latents.device());
         let batch = latents.dims()[0];
-        let context = self.context_width.map(|width| match inputs.context {
-            Some(context) => {
-                let [_, tokens, width] = context.dims();
-                context.clone().cast(dtype).expand([batch, tokens, width])
-            }
-            None => Tensor::zeros([batch, 1, width], (&device, dtype)),
-        });
         let endpoint = Endpoint::Excluded;
+        let like = (&device, dtype);
+        let told = match (self.context_width, inputs.context, self.added) {
+            (None, ..) => None,
+            (Some(_), Some(context), _) => Some(context.clone()),
+            (Some(width), None, None) => Some(Tensor::zeros([batch, 1, width], like)),
+            (Some(width), None, Some(added)) => Some(added.nothing(width, batch, like)),
+        };
+        let (context, time, each) = match (told, self.added, &self.label_emb) {
+            (Some(told), Some(added), Some(layers)) => {
+                let (tokens, whole, numbers) = added.detach(&told);
+                let waves = added.waves(&numbers, dtype, &device);
+                let told = Tensor::cat(vec![whole.cast(dtype), waves], 1);
+                let time = self
+                    .time_embed
+                    .embed_plain(inputs.noise, endpoint, dtype, &device);
+                // A text has a row of its own, even if it is alone.
+                (
+                    Some(tokens),
+                    activation::silu(time + layers.rows(told, true)),
+                    true,
+                )
+            }
+            (told, ..) => {
+                let time = self
+                    .time_embed
+                    .embed(inputs.noise, endpoint, dtype, &device);
+                (told, time, inputs.each())
+            }
+        };
+        let context = context.map(|context| {
+            let [_, tokens, width] = context.dims();
+            context.cast(dtype).expand([batch, tokens, width])
+        });
         Told {
-            time: self
-                .time_embed
-                .embed(inputs.noise, endpoint, dtype, &device),
-            each: inputs.each(),
+            time,
+            each,
             step: inputs
                 .steps
                 .and_then(|n| self.embed_steps(n, dtype, &device)),
@@ -157,7 +186,7 @@ impl Parts for LatentUNet {
         }
     }
 
-    /// The way from latents to the raw output, the predicted noise.
+    /// The way from latents to the raw output: the predicted noise, or velocity.
     fn walk(&self) -> Walk<'_> {
         let mut walk = Walk::new();
         let mut x = START;
@@ -197,7 +226,7 @@ impl Block {
     fn new(layer: &Layer, config: &LatentUNetConfig, site: &Site<'_>) -> Self {
         let &Layer { input, output, .. } = layer;
         let conv = |resample, site: &Site<'_>| Conv2d::new(input, output, 3, resample, site);
-        match (layer.part, config.attention) {
+        match (layer.part, &config.attention) {
             (Part::Stem, _) => Self::Stem(conv(Resample::Keep, site)),
             (Part::Down, _) => Self::Down(Downsample::new(output, site)),
             (Part::Up, _) => Self::Up(Upsample {
@@ -213,8 +242,14 @@ impl Block {
                     heads,
                     width,
                     depth,
+                    linear,
                 },
-            ) => Self::Text(SpatialTransformer::new(output, heads, width, depth, site)),
+            ) => {
+                // There is one for each level, as the config has been checked.
+                let own = |all: &PerLevel| all.of(layer.level).unwrap_or(1);
+                let sizes = [own(heads), *width, own(depth)];
+                Self::Text(SpatialTransformer::new(output, sizes, *linear, site))
+            }
         }
     }
 
@@ -251,9 +286,10 @@ mod tests {
             blocks: 1,
             attention_factors: vec![2],
             attention: LatentAttention::Text {
-                heads: 4,
+                heads: 4.into(),
                 width: 6,
-                depth: 1,
+                depth: 1.into(),
+                linear: false,
             },
             ..LatentUNetConfig::stable_diffusion()
         })

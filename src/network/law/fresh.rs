@@ -16,7 +16,7 @@ fn fresh_weights_have_their_official_spread() {
             let squares: f64 = values.iter().map(|v| v * v).sum();
             let deviation = (squares / values.len() as f64).sqrt();
             let place = format!("{which} {}", p.name);
-            let adm = ["adm", "latent", "text"].contains(&which);
+            let adm = ["adm", "latent", "text", "whole"].contains(&which);
             if p.shape.len() > 1 {
                 fan_in = p.shape[1..].iter().product();
             }

@@ -61,6 +61,7 @@ fn configs() -> Vec<(&'static str, NetworkConfig)> {
         blocks: 1,
         attention_factors: vec![2],
         attention: LatentAttention::Pixels { head_channels: 16 },
+        added: None,
         dropout: 0.0,
         step_branch: true,
     };
@@ -68,10 +69,24 @@ fn configs() -> Vec<(&'static str, NetworkConfig)> {
         channel_multipliers: vec![2, 2],
         attention_factors: vec![1],
         attention: LatentAttention::Text {
-            heads: 4,
+            heads: 4.into(),
             width: TEXT[2],
-            depth: 2,
+            depth: 2.into(),
+            linear: false,
         },
+        ..latent.clone()
+    };
+    // Stable Diffusion XL: two of the five rows of a text are what is told of it besides its tokens.
+    let whole = LatentUNetConfig {
+        channel_multipliers: vec![1, 2],
+        attention_factors: vec![2],
+        attention: LatentAttention::Text {
+            heads: vec![0, 4].into(),
+            width: TEXT[2],
+            depth: vec![0, 2].into(),
+            linear: true,
+        },
+        added: Some(Added { text: 8, waves: 4 }),
         ..latent.clone()
     };
     let transformer = TransformerConfig {
@@ -92,6 +107,7 @@ fn configs() -> Vec<(&'static str, NetworkConfig)> {
         ("adm", NetworkConfig::DhariwalUnet(adm)),
         ("latent", NetworkConfig::LatentUnet(latent)),
         ("text", NetworkConfig::LatentUnet(text)),
+        ("whole", NetworkConfig::LatentUnet(whole)),
         ("dit", NetworkConfig::Transformer(transformer)),
     ]
 }

@@ -40,10 +40,43 @@ fn sizes_that_do_not_fit_are_named() {
             "attention.heads",
             NetworkConfig::LatentUnet(LatentUNetConfig {
                 attention: LatentAttention::Text {
-                    heads: 7,
+                    heads: 7.into(),
                     width: 8,
-                    depth: 1,
+                    depth: 1.into(),
+                    linear: false,
                 },
+                ..latent.clone()
+            }),
+        ),
+        (
+            "attention.depth",
+            NetworkConfig::LatentUnet(LatentUNetConfig {
+                attention: LatentAttention::Text {
+                    heads: 8.into(),
+                    width: 8,
+                    depth: vec![1, 2, 0, 1].into(),
+                    linear: true,
+                },
+                ..latent.clone()
+            }),
+        ),
+        (
+            "attention.heads",
+            NetworkConfig::LatentUnet(LatentUNetConfig {
+                attention: LatentAttention::Text {
+                    heads: vec![5, 10, 20].into(),
+                    width: 8,
+                    depth: 1.into(),
+                    linear: true,
+                },
+                ..latent.clone()
+            }),
+        ),
+        (
+            "added",
+            NetworkConfig::LatentUnet(LatentUNetConfig {
+                attention: LatentAttention::Pixels { head_channels: 32 },
+                added: Some(Added { text: 8, waves: 4 }),
                 ..latent
             }),
         ),

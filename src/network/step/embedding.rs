@@ -13,7 +13,7 @@ pub(crate) struct StepEmbedding {
 }
 
 impl StepEmbedding {
-    /// From `waves` to `embedding` channels.
+    /// From `waves` to `embedding` channels; `sites` are those of its two layers.
     pub(crate) fn new(waves: usize, embedding: usize, sites: [Site<'_>; 2]) -> Self {
         Self {
             layer0: Linear::new(waves, embedding, &sites[0]),
@@ -40,10 +40,25 @@ impl StepEmbedding {
         dtype: DType,
         device: &Device,
     ) -> Tensor<2> {
+        activation::silu(self.embed_plain(values, endpoint, dtype, device))
+    }
+
+    /// As [`embed`](Self::embed), without its last SiLU.
+    pub(crate) fn embed_plain(
+        &self,
+        values: &[f64],
+        endpoint: Endpoint,
+        dtype: DType,
+        device: &Device,
+    ) -> Tensor<2> {
         let waves = self.layer0.weight.dims()[1];
         let waves = sinusoid(values, waves, endpoint, dtype, device);
-        let each = values.len() > 1;
-        let hidden = activation::silu(self.layer0.forward_rows(waves, each));
-        activation::silu(self.layer1.forward_rows(hidden, each))
+        self.rows(waves, values.len() > 1)
+    }
+
+    /// Of any rows `[rows, waves]`, without the last SiLU; `each` where each sample has a row of its own.
+    pub(crate) fn rows(&self, rows: Tensor<2>, each: bool) -> Tensor<2> {
+        let hidden = activation::silu(self.layer0.forward_rows(rows, each));
+        self.layer1.forward_rows(hidden, each)
     }
 }

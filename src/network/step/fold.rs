@@ -120,6 +120,7 @@ mod tests {
                 blocks: 1,
                 attention_factors: vec![2],
                 attention: LatentAttention::Pixels { head_channels: 16 },
+                added: None,
                 dropout: 0.0,
                 step_branch,
             }),

@@ -109,6 +109,7 @@ impl<'a> Finder<'a> {
         let Some((file, path)) = found else {
             return Ok(None);
         };
+        let file = file.for_network(&card.network);
         let (makes, takes) = (file.config().latent_channels, card.network.image_shape()[0]);
         if makes != takes {
             return Err(wrong(format!(
@@ -134,7 +135,7 @@ impl<'a> Finder<'a> {
                 self.model.display()
             )));
         };
-        let (makes, takes) = (file.config().width, card.network.context_width());
+        let (makes, takes) = (file.width(), card.network.context_width());
         if Some(makes) != takes {
             return Err(wrong(format!(
                 "the text encoder of {} makes tokens {makes} wide, and {} takes them {} wide: it is another model's; name \
@@ -142,6 +143,17 @@ impl<'a> Finder<'a> {
                 path.display(),
                 self.model.display(),
                 takes.unwrap_or_default()
+            )));
+        }
+        let (makes, takes) = (file.whole_width(), card.network.added());
+        if let Some(takes) = takes.filter(|takes| makes != Some(takes.text)) {
+            let makes = makes.map_or("nothing".into(), |width| format!("{width} numbers"));
+            return Err(wrong(format!(
+                "the text encoders of {} make {makes} of a text as a whole, and {} is told {}: they are another model's; name \
+                 the right ones with --text-encoder",
+                path.display(),
+                self.model.display(),
+                takes.text
             )));
         }
         let tokenizer = self.tokenizer(&path, file.config())?;

@@ -5,10 +5,12 @@ mod decode;
 mod finder;
 mod part;
 mod text;
+mod told;
 mod training;
 
 pub use decode::{Size, decode};
 pub use finder::{Finder, NOTE, PartArgs};
 pub use part::Parts;
-pub use text::{PromptArgs, Texts, Wanted};
+pub use text::{Negative, PromptArgs, Texts, Wanted};
+pub use told::ToldArgs;
 pub use training::{TrainingArgs, stand_in};

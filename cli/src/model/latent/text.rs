@@ -1,6 +1,6 @@
 //! Prompts and their embeddings.
 
-use super::Finder;
+use super::{Finder, ToldArgs};
 use crate::context::Context;
 use crate::screen::failure::wrong;
 use crate::typed::Phrase;
@@ -8,8 +8,10 @@ use anyhow::Context as _;
 use clap::Args;
 use fewstep::denoiser::Contexts;
 use fewstep::model::Card;
+use fewstep::network::{NetworkConfig, PictureSizes};
 use fewstep::prompt::{self, EmbeddingCache, EmbeddingType, Embeddings};
 use fewstep::{Device, Error};
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -33,9 +35,11 @@ pub struct PromptArgs {
     /// with a column `text`, `caption` or `prompt`, .json or .jsonl
     #[arg(long, value_name = "FILE", help_heading = "Latent models")]
     pub prompts: Option<PathBuf>,
-    /// What not to show [default: the empty text]
+    /// What not to show [default: the empty text; of Stable Diffusion XL zeros]
     #[arg(long, value_name = "TEXT", value_parser = Phrase, help_heading = "Latent models")]
     pub negative: Option<String>,
+    #[command(flatten)]
+    told: ToldArgs,
     /// Keep the embeddings of prompts in a folder, and take from it those that are there
     #[arg(long, value_name = "DIR", help_heading = "Latent models")]
     pub embeddings: Option<PathBuf>,
@@ -52,13 +56,15 @@ impl PromptArgs {
     }
 
     /// What was asked for, read but not embedded; `None` for a model that takes no text. `file` is the model's, for
-    /// messages.
+    /// messages; `shape` is that of the latents, `[channels, height, width]`.
     pub fn wanted(
         &self,
         card: &Card,
         guidance: f64,
         file: &Path,
+        shape: [usize; 3],
     ) -> anyhow::Result<Option<Wanted>> {
+        let sizes = self.told.sizes(card, shape, file)?;
         let file = file.display();
         if !card.takes_text() {
             let given = [
@@ -84,13 +90,35 @@ impl PromptArgs {
                 "--negative does nothing without guidance; add --guidance 7.5 or so, or leave it out",
             ));
         }
-        let negative = (guidance != 1.0).then(|| self.negative.clone().unwrap_or_default());
         Ok(Some(Wanted {
             prompts,
-            negative,
+            negative: Negative::of(guidance != 1.0, self.negative.as_ref()),
+            sizes,
             folder: self.embeddings.clone(),
             kind: EmbeddingType::F32,
         }))
+    }
+}
+
+/// What guidance moves away from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Negative {
+    /// Nothing is guided.
+    Unguided,
+    /// Nothing in particular: the empty text, or zeros for a model that was trained to be told these.
+    Nothing,
+    /// This text.
+    Text(String),
+}
+
+impl Negative {
+    /// What was typed.
+    pub fn of(guided: bool, typed: Option<&String>) -> Self {
+        match (guided, typed) {
+            (false, _) => Self::Unguided,
+            (true, None) => Self::Nothing,
+            (true, Some(text)) => Self::Text(text.clone()),
+        }
     }
 }
 
@@ -99,8 +127,10 @@ impl PromptArgs {
 pub struct Wanted {
     /// What to show, one or more.
     pub prompts: Vec<String>,
-    /// What not to show; `None` where nothing is guided.
-    pub negative: Option<String>,
+    /// What not to show.
+    pub negative: Negative,
+    /// What is told of the picture's size, where the model is told some.
+    pub sizes: Option<PictureSizes>,
     /// Where to keep embeddings; a temporary folder if there is none.
     pub folder: Option<PathBuf>,
     /// How embeddings are rounded.
@@ -112,6 +142,10 @@ pub struct Wanted {
 pub struct Texts {
     prompts: Vec<String>,
     negative: Option<String>,
+    /// Whether zeros stand for a text to move away from.
+    zeros: bool,
+    sizes: Option<PictureSizes>,
+    network: NetworkConfig,
     /// Of the prompts and, after them, of the negative text.
     embeddings: Embeddings,
     /// Goes away with them.
@@ -134,8 +168,14 @@ impl Wanted {
         let folder = temporary.as_ref().map(TempDir::path);
         let folder = self.folder.as_deref().or(folder).unwrap_or(Path::new("."));
         let cache = EmbeddingCache::open(folder, self.kind)?;
+        let (negative, zeros) = match self.negative {
+            Negative::Unguided => (None, false),
+            Negative::Nothing if encoder.empty_is_zeros() => (None, true),
+            Negative::Nothing => (Some(String::new()), false),
+            Negative::Text(text) => (Some(text), false),
+        };
         let mut all = self.prompts.clone();
-        all.extend(self.negative.clone());
+        all.extend(negative.clone());
         let reporter = context.reporter;
         let mut progress = reporter.start("prompts", 0, all.len() as u64);
         let mut report = |done: usize| progress.set(done as u64, "");
@@ -152,7 +192,10 @@ impl Wanted {
         }
         let texts = Texts {
             prompts: self.prompts,
-            negative: self.negative,
+            negative,
+            zeros,
+            sizes: self.sizes,
+            network: card.network.clone(),
             embeddings,
             _folder: temporary,
         };
@@ -174,7 +217,14 @@ impl Texts {
         &self.prompts[self.index(seed)]
     }
 
-    /// What not to show, where anything is guided.
+    /// What pictures depend on besides the texts: sizes that are told, and that zeros stand for a text. `None` where there is nothing.
+    pub fn besides(&self) -> Option<Value> {
+        let numbers = self.sizes.map(|sizes| sizes.numbers());
+        let both = numbers.is_some() || self.zeros;
+        both.then(|| json!({"sizes": numbers, "negative": self.zeros.then_some("zeros")}))
+    }
+
+    /// What not to show, where anything is guided and it is a text.
     pub fn negative(&self) -> Option<&str> {
         self.negative.as_deref()
     }
@@ -195,7 +245,15 @@ impl Texts {
             (true, Some(_)) => Some(self.embeddings.batch(&[self.prompts.len()], device)?),
             _ => None,
         };
-        Contexts::of(Arc::new(prompts), negative)
+        let contexts = Contexts::of(Arc::new(prompts), negative)?;
+        let contexts = match guided && self.zeros {
+            true => contexts.away_from_zeros(device),
+            false => contexts,
+        };
+        match &self.sizes {
+            Some(sizes) => contexts.sized(&self.network, sizes),
+            None => Ok(contexts),
+        }
     }
 
     /// What to say, once for all texts, of marks that mean something to other programs.

@@ -1,8 +1,9 @@
 //! The texts of a distillation.
 
-use super::{Finder, PartArgs, Parts, Wanted};
+use super::{Finder, Negative, PartArgs, Parts, ToldArgs, Wanted};
 use crate::context::Context;
 use crate::screen::failure::wrong;
+use crate::screen::progress::bytes;
 use crate::typed::Phrase;
 use burn::tensor::Tensor;
 use clap::{Args, ValueEnum};
@@ -21,7 +22,7 @@ pub struct TrainingArgs {
     #[arg(long, value_name = "FILE", help_heading = "Latent models")]
     prompts: Option<PathBuf>,
     /// What not to show, where anything is guided: previews, and with `teacher-guidance` the teacher [default: the empty
-    /// text]
+    /// text; of Stable Diffusion XL zeros]
     #[arg(long, value_name = "TEXT", value_parser = Phrase, help_heading = "Latent models")]
     negative: Option<String>,
     /// Folder that keeps the prompts' embeddings; runs may share it [default: `embeddings` in the run's folder]
@@ -36,6 +37,8 @@ pub struct TrainingArgs {
         help_heading = "Latent models"
     )]
     embedding_type: Rounding,
+    #[command(flatten)]
+    told: ToldArgs,
     #[command(flatten)]
     parts: PartArgs,
 }
@@ -69,7 +72,8 @@ impl TrainingArgs {
                 }
                 let wanted = Wanted {
                     prompts,
-                    negative: guided.then(|| self.negative.clone().unwrap_or_default()),
+                    negative: Negative::of(guided, self.negative.as_ref()),
+                    sizes: self.told.sizes(card, card.network.image_shape(), teacher)?,
                     folder: Some(self.folder_in(run)),
                     kind: match self.embedding_type {
                         Rounding::F32 => EmbeddingType::F32,
@@ -139,9 +143,18 @@ impl TrainingArgs {
         };
         let folder = self.folder_in(run);
         let (count, folder) = (prompts.len(), folder.display());
+        let numbers = TOKENS + card.network.context_rows();
+        let numbers = numbers * card.network.context_width().unwrap_or(0);
+        let each = match self.embedding_type {
+            Rounding::F32 => 4,
+            Rounding::F16 => 2,
+        };
+        let size = bytes(count as u64 * numbers as u64 * each);
         Ok(Some((
             "prompts",
-            format!("{count}, embedded into {folder} before the run (not in the predicted time)"),
+            format!(
+                "{count}, embedded into {folder} before the run ({size}; not in the predicted time)"
+            ),
         )))
     }
 }
@@ -154,6 +167,7 @@ pub fn stand_in(card: &Card, device: &Device) -> Result<Option<Contexts>, Error>
     let Some(width) = card.network.context_width() else {
         return Ok(None);
     };
-    let texts = || Tensor::<3>::zeros([1, TOKENS, width], device);
+    let rows = TOKENS + card.network.context_rows();
+    let texts = || Tensor::<3>::zeros([1, rows, width], device);
     Contexts::new(texts(), Some(texts())).map(Some)
 }

@@ -126,7 +126,8 @@ pub fn with_model<R>(
     let guidance = std::iter::once(sampling.guidance)
         .chain(guided)
         .find(|w| *w != 1.0);
-    let wanted = (verb.prompts).wanted(&card, guidance.unwrap_or(1.0), &verb.file)?;
+    let shape = card.network.image_shape();
+    let wanted = (verb.prompts).wanted(&card, guidance.unwrap_or(1.0), &verb.file, shape)?;
     // The text encoder is gone before the network comes.
     let texts = wanted.map(|wanted| wanted.embed(&mut finder, &card, context));
     let texts = texts.transpose()?;

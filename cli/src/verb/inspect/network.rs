@@ -40,7 +40,7 @@ pub fn network_lines(network: &NetworkConfig) -> (String, Vec<(String, String)>)
         }
         NetworkConfig::LatentUnet(c) => {
             put("latents", pixels);
-            let kind = match c.attention {
+            let kind = match &c.attention {
                 LatentAttention::Text { .. } => "Stable Diffusion's U-Net (latent-unet)",
                 LatentAttention::Pixels { .. } => "latent diffusion's U-Net (latent-unet)",
             };
@@ -69,7 +69,13 @@ pub fn network_lines(network: &NetworkConfig) -> (String, Vec<(String, String)>)
     }
     match network.context_width() {
         None => put("text", "none".into()),
-        Some(width) => put("text", format!("tokens {width} wide")),
+        Some(width) => {
+            let whole = match network.added() {
+                Some(added) => format!(", as a whole {} wide, with six sizes", added.text),
+                None => String::new(),
+            };
+            put("text", format!("tokens {width} wide{whole}"));
+        }
     }
     put(
         "step branch",
@@ -102,7 +108,7 @@ fn attention(network: &NetworkConfig) -> String {
     };
     let at: Vec<String> = at.iter().map(ToString::to_string).collect();
     let heads = match network {
-        NetworkConfig::LatentUnet(c) => match c.attention {
+        NetworkConfig::LatentUnet(c) => match &c.attention {
             LatentAttention::Text { heads, depth, .. } => format!(", {heads} heads, {depth} deep"),
             LatentAttention::Pixels { head_channels } => format!(", heads of {head_channels}"),
         },

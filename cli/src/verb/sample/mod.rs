@@ -117,7 +117,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         (Some(size), Some(file)) => size.latent(&card.network, file.config().factor())?,
         _ => card.network.image_shape(),
     };
-    let wanted = (verb.prompts).wanted(&card, sampling.guidance, &verb.file)?;
+    let wanted = (verb.prompts).wanted(&card, sampling.guidance, &verb.file, shape)?;
     // So does a place that cannot be written to.
     let mut outputs = Outputs::default();
     outputs.folder(&verb.out)?;
@@ -135,6 +135,11 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         "shape": shape,
         "prompts": texts.as_ref().map(Texts::digest),
     }));
+    // Not there where there is nothing: what was made before goes on.
+    let latents = match texts.as_ref().and_then(Texts::besides) {
+        Some(besides) => latents.with("told", besides),
+        None => latents,
+    };
     let autoencoder = autoencoder.filter(|_| !verb.latents);
     let (content, origin) = match &autoencoder {
         _ if verb.latents => (Content::Latents, latents.clone()),

@@ -1,5 +1,7 @@
-//! Names of tensors: those of transformers, and those of OpenCLIP, which are OpenAI's.
+//! Names of CLIP's tensors: those of transformers, and those of OpenCLIP, which are OpenAI's.
 
+use super::OPENCLIP;
+use super::half::PROJECTION;
 use std::collections::BTreeMap;
 
 /// Whose names a file has.
@@ -58,6 +60,41 @@ pub(crate) fn from_names<'a>(
             Naming::OpenClip => of_open_clip(name, shape, &mut put),
         }
     }
+    (naming, origins)
+}
+
+/// The same of the half that reads, among names without what stands before all of them in the file: each is given as the rest of it
+/// and as a whole.
+pub(super) fn of_text_tower<'a>(
+    names: impl Iterator<Item = (&'a str, &'a str, &'a [usize])>,
+) -> (Naming, Origins) {
+    let names: Vec<_> = names.collect();
+    let open = names.iter().any(|(rest, ..)| *rest == OPENCLIP);
+    let mut origins = Origins::new();
+    for (rest, name, shape) in names {
+        let mut put = |ours: String, how: How, shape: Vec<usize>| {
+            let name = name.to_string();
+            origins.insert(ours, (Origin { name, how }, shape));
+        };
+        let ours = match rest.starts_with("text_model.") || rest == PROJECTION {
+            true => rest.to_string(),
+            false => format!("text_model.{rest}"),
+        };
+        let bare = ["embeddings.", "encoder.layers.", "final_layer_norm."];
+        let inside = ours == rest || bare.iter().any(|start| rest.starts_with(start));
+        match open {
+            _ if is_no_weight(rest) => {}
+            true if rest.starts_with("visual.") => {}
+            true => of_open_clip(rest, shape, &mut put),
+            false if inside => put(ours, How::Whole, shape.to_vec()),
+            false => {}
+        }
+    }
+    let naming = if open {
+        Naming::OpenClip
+    } else {
+        Naming::Transformers
+    };
     (naming, origins)
 }
 
@@ -152,6 +189,11 @@ fn of_open_clip(name: &str, shape: &[usize], put: &mut dyn FnMut(String, How, Ve
 }
 
 impl How {
+    /// Whether it is the first that is taken of a tensor of the file.
+    pub(super) fn is_first(self) -> bool {
+        matches!(self, Self::Whole | Self::Turned | Self::Third(0))
+    }
+
     /// The numbers of a tensor of the file as ours; `dims` are those of ours.
     pub fn apply(self, values: Vec<f32>, dims: &[usize]) -> Vec<f32> {
         match self {
