@@ -54,9 +54,7 @@ impl Answer {
     /// What a card without `latent` means: the one place where it is taken from the noise levels.
     fn implied(preconditioning: &Preconditioning) -> Option<Latent> {
         match preconditioning {
-            Preconditioning::Discrete(_) | Preconditioning::Velocity(_) => {
-                Some(Latent::default())
-            }
+            Preconditioning::Discrete(_) | Preconditioning::Velocity(_) => Some(Latent::default()),
             Preconditioning::Edm(_) => None,
         }
     }
