@@ -9,7 +9,7 @@ use crate::typed::{real, whole};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use fewstep::import::{
-    self, Checkpoint, DIFFUSERS_FILE, DIFFUSERS_SETTINGS, Export, Layout, Scalar,
+    self, Checkpoint, DIFFUSERS_FILE, DIFFUSERS_SETTINGS, Export, Layout, Predicts, Scalar,
     diffusers_settings,
 };
 use fewstep::model::{Card, write_atomically};
@@ -48,6 +48,9 @@ pub struct Verb {
     /// Dropout rate of the network in training, for files that do not say it (PyTorch files and safetensors)
     #[arg(long, value_name = "RATE", value_parser = real(0.0, 0.999))]
     dropout: Option<f64>,
+    /// What the network of a single file of Stable Diffusion was trained to predict, if the file does not say it: noise or v
+    #[arg(long, value_name = "WHAT")]
+    prediction: Option<Prediction>,
     /// Fold the step condition of a student of several step counts into its weights, for so many network calls an image
     #[arg(long, value_name = "N", value_parser = whole::<usize>(1..=100_000))]
     nfe: Option<usize>,
@@ -66,6 +69,12 @@ enum Target {
     Diffusers,
     /// All tensors as they are, for files of anything else
     Tensors,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Prediction {
+    Noise,
+    V,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -101,6 +110,17 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     let folded = folded(verb, context)?;
     let input = folded.as_ref().map_or(&*verb.input, |file| file.path());
     let checkpoint = Checkpoint::read(input)?;
+    let checkpoint = match verb.prediction {
+        None => checkpoint,
+        Some(_) if checkpoint.has_card() => {
+            let path = verb.input.display();
+            return Err(wrong(format!(
+                "--prediction: the card of {path} says itself what it predicts; leave it out"
+            )));
+        }
+        Some(Prediction::Noise) => checkpoint.predicting(Predicts::Noise),
+        Some(Prediction::V) => checkpoint.predicting(Predicts::Velocity),
+    };
     let card = match verb.to {
         Target::Tensors => None,
         _ => Some(card(verb, &checkpoint)?),

@@ -299,7 +299,8 @@ fn model_facts(file: &Checkpoint, card: &Card) -> anyhow::Result<Vec<(&'static s
     let json = |value: serde_json::Result<Value>| value.context("cannot print the card");
     let preconditioning = match &card.answer.preconditioning {
         Preconditioning::Edm(sigma_data) => ("sigma-data", json!(sigma_data)),
-        other => ("preconditioning", json(serde_json::to_value(other))?),
+        // With what is predicted, where the noise levels do not say it.
+        _ => ("preconditioning", json(serde_json::to_value(&card.answer))?),
     };
     let mut facts = vec![
         ("network", json(serde_json::to_value(&card.network))?),

@@ -1,7 +1,6 @@
 //! One text encoder in a file.
 
-use super::openclip::{Naming, Origin, Origins, of_text_tower};
-use super::{OPENCLIP, SECOND};
+use super::openclip::{Naming, OPENCLIP, Origin, Origins, PROJECTION, of_text_tower};
 use crate::Error;
 use crate::container::Checkpoint;
 use crate::import::part::sought::{Settings, Sought};
@@ -146,13 +145,13 @@ impl HalfFile {
     }
 
     /// The same with what makes a text as a whole.
-    pub(super) fn with_projection(self) -> Result<Self, Error> {
+    pub(super) fn with_projection(self, sought: &Sought) -> Result<Self, Error> {
         let width = self
             .origins
             .get(PROJECTION)
             .and_then(|(_, shape)| shape.first().copied());
         let Some(width) = width else {
-            return Err(SECOND.missing(
+            return Err(sought.missing(
                 self.checkpoint.path(),
                 "tensor text_projection.weight".into(),
             ));
@@ -267,9 +266,6 @@ impl HalfFile {
         })
     }
 }
-
-/// What makes a text as a whole.
-pub(super) const PROJECTION: &str = "text_projection.weight";
 
 /// Whether a start of names is that of Stable Diffusion 2.x, which takes the last state but one.
 fn is_second_model(start: &str) -> bool {

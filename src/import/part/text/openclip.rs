@@ -1,8 +1,11 @@
 //! Names of CLIP's tensors: those of transformers, and those of OpenCLIP, which are OpenAI's.
 
-use super::OPENCLIP;
-use super::half::PROJECTION;
 use std::collections::BTreeMap;
+
+/// What tells OpenCLIP's names.
+pub(super) const OPENCLIP: &str = "transformer.resblocks.0.ln_1.weight";
+/// What makes a text as a whole, under the name of transformers.
+pub(super) const PROJECTION: &str = "text_projection.weight";
 
 /// Whose names a file has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
