@@ -25,10 +25,11 @@ pub(crate) struct Trained(Vec<bool>);
 pub(crate) struct Checked(Vec<Gathered>);
 
 impl Trained {
-    /// All but those that training leaves as they were drawn.
+    /// All of the network's own but those that training leaves as they were drawn.
     pub(crate) fn all(network: &Network) -> Self {
         let keys = network.keys().all().iter();
-        Self(keys.map(|key| !key.fixed).collect())
+        let own = keys.zip(network.own());
+        Self(own.map(|(key, own)| own && !key.fixed).collect())
     }
 }
 

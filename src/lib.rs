@@ -2,6 +2,7 @@
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
+pub mod adapter;
 pub mod autoencoder;
 mod container;
 pub mod data;

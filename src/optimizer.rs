@@ -118,39 +118,44 @@ impl Adam {
 /// An exponential moving average of a network's parameters.
 #[derive(Clone, Debug)]
 pub struct Average {
-    values: Vec<Tensor<1>>,
+    /// `None` for what is not the network's own.
+    values: Vec<Option<Tensor<1>>>,
 }
 
 impl Average {
     /// Starts at the network's present parameters.
     pub(crate) fn new(network: &Network) -> Self {
-        let values = gather(network).into_iter().filter_map(|g| g.tensor);
+        let values = gather(network).into_iter().zip(network.own());
         Self {
-            values: values.collect(),
+            values: values.map(|(g, own)| g.tensor.filter(|_| own)).collect(),
         }
     }
 
     /// Moves towards the network: average = decay * average + (1 - decay) * parameters.
     pub(crate) fn update(&mut self, network: &Network, decay: f64) {
-        let now = gather(network).into_iter().filter_map(|g| g.tensor);
+        let now = gather(network).into_iter().map(|g| g.tensor);
         for (value, now) in self.values.iter_mut().zip(now) {
-            let old = value.clone();
-            *value = old.clone() + (now - old).mul_scalar(1.0 - decay);
+            if let (Some(value), Some(now)) = (value, now) {
+                let old = value.clone();
+                *value = old.clone() + (now - old).mul_scalar(1.0 - decay);
+            }
         }
     }
 
     /// A copy of `network` with the averaged parameters.
     pub(crate) fn apply(&self, network: Network) -> Network {
-        replace(network, &mut |i, _, _| self.values.get(i).cloned())
+        replace(network, &mut |i, _, _| {
+            self.values.get(i).cloned().flatten()
+        })
     }
 
     /// The averaged values, for saving.
-    pub(crate) fn values(&self) -> &[Tensor<1>] {
+    pub(crate) fn values(&self) -> &[Option<Tensor<1>>] {
         &self.values
     }
 
     /// Puts saved values back.
-    pub(crate) fn restore(&mut self, values: Vec<Tensor<1>>) {
+    pub(crate) fn restore(&mut self, values: Vec<Option<Tensor<1>>>) {
         self.values = values;
     }
 }

@@ -59,6 +59,7 @@ fn teacher(recipe: &Recipe) -> Model {
             recipe: serde_json::Value::Null,
             trained_on: 0,
             class_names: Vec::new(),
+            adapter: None,
             parent: None,
             version: "test".into(),
         },

@@ -1,4 +1,4 @@
-//! The golden cases of feature networks (Inception, both halves of CLIP), and of Stable Diffusion 2 and XL.
+//! The golden cases of feature networks (Inception, both halves of CLIP), of Stable Diffusion 2 and XL, and of adapters.
 
 use burn::tensor::Device;
 use fewstep::golden::{Outcome, verify};
@@ -45,4 +45,10 @@ fn latent_families() {
 fn clip() {
     check("clip.safetensors", 6);
     check("openclip.safetensors", 3);
+}
+
+/// Two files, each with a row for its names, two for each of three scales and two for gradients.
+#[test]
+fn lora() {
+    check("lora.safetensors", 18);
 }

@@ -9,13 +9,14 @@ mod latent;
 mod torch;
 
 use burn::tensor::{Device, Tensor, TensorData};
+use fewstep::adapter::{AdapterFile, AdapterLayout, Layers, Lora};
 use fewstep::denoiser::Condition;
 use fewstep::distill::{Distiller, Recipe};
 use fewstep::import::{
-    Checkpoint, DIFFUSERS_FILE, DIFFUSERS_SETTINGS, Export, Layout, diffusers_settings,
+    Checkpoint, DIFFUSERS_FILE, DIFFUSERS_SETTINGS, Export, Layout, Scalar, diffusers_settings,
 };
-use fewstep::model::Model;
-use fewstep::network::{NetworkConfig, SongUNetConfig};
+use fewstep::model::{File, Model};
+use fewstep::network::{Inputs, NetworkConfig, SongUNetConfig};
 use fewstep::noise::{Domain, Stream, latents};
 use fewstep::sampler::{Sampler, Trajectory};
 use fewstep::solver::Euler;
@@ -180,4 +181,83 @@ fn diffusers_samples_our_students() {
         let exported = folder.path().join(format!("folder-{calls}"));
         python("load_diffusers.py", [&exported, &case]);
     }
+}
+
+/// A student of adapters in all layers, after one round, in both layouts that diffusers reads.
+#[test]
+fn diffusers_loads_our_adapters() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (device, teacher) = (Device::flex(), latent::teacher(true));
+    let recipe = Recipe {
+        trajectories: 3,
+        variable_steps: None,
+        lora: Some(Lora {
+            rank: 4,
+            alpha: Some(6.0),
+            layers: Layers::All,
+        }),
+        // Far enough to be told from rounding.
+        learning_rate: 0.02,
+        ..latent::recipe()
+    };
+    let recipe = recipe.for_teacher(&teacher.card).unwrap();
+    let source = fewstep::distill::TrajectorySource::new(&recipe, &teacher, &device)
+        .unwrap()
+        .with_contexts(fewstep::denoiser::Contexts::new(texts(5, 0), None).unwrap())
+        .unwrap();
+    let mut distiller = Distiller::new(recipe, &teacher, "base".into(), &device).unwrap();
+    let (target, condition) = source.round(0).unwrap();
+    distiller.round(&target, &condition).unwrap();
+    let student = distiller.model().unwrap();
+    student.write(&at("student.safetensors")).unwrap();
+    let file = AdapterFile::open(&at("student.safetensors")).unwrap();
+    let network = &student.card.network;
+    let factors = file.factors(network, None).unwrap();
+    for (layout, name) in [
+        (AdapterLayout::Diffusers, "diffusers.safetensors"),
+        (AdapterLayout::Kohya, "kohya.safetensors"),
+    ] {
+        let (card, path) = (Some(&student.card), at(name));
+        factors
+            .write(layout, network, card, Scalar::F32, &path)
+            .unwrap();
+    }
+    teacher.write(&at("teacher.safetensors")).unwrap();
+    let checkpoint = Checkpoint::read(&at("teacher.safetensors")).unwrap();
+    let how = Export {
+        layout: Layout::Diffusers,
+        scalar: None,
+    };
+    let unet = at("unet");
+    how.write(&checkpoint, Some(&teacher.card), &unet.join(DIFFUSERS_FILE))
+        .unwrap();
+    let settings = diffusers_settings(network).unwrap();
+    std::fs::write(unet.join(DIFFUSERS_SETTINGS), settings.to_string()).unwrap();
+    let (noisy, context) = (latents(&[1, 2], [4, 8, 8], &device), texts(2, 1));
+    let times = [12.0, 700.0];
+    let inputs = Inputs {
+        noise: &times,
+        context: Some(&context),
+        ..Inputs::default()
+    };
+    let answer = student.network.forward(noisy.clone(), inputs);
+    let case = [
+        ("noisy", noisy.into_data()),
+        ("context", context.into_data()),
+        (
+            "times",
+            TensorData::new(times.map(|t| t as f32).to_vec(), [2]),
+        ),
+        ("answer", answer.into_data()),
+    ];
+    let case = File {
+        tensors: case
+            .into_iter()
+            .map(|(name, data)| (name.to_string(), data))
+            .collect(),
+        ..File::default()
+    };
+    case.write(&at("case.safetensors")).unwrap();
+    python("load_lora.py", [folder.path(), &at("case.safetensors")]);
 }

@@ -102,6 +102,7 @@ mod tests {
             recipe: serde_json::Value::Null,
             trained_on: 0,
             class_names: Vec::new(),
+            adapter: None,
             parent: None,
             version: String::new(),
         }

@@ -27,7 +27,7 @@ pub use target::{Cached, TrajectorySource};
 
 use crate::denoiser::{Condition, Preconditioned};
 use crate::learner::{Learner, Trained};
-use crate::model::{Card, Kind, Model, Progress, State, recipe_json};
+use crate::model::{Adaptation, Card, Kind, Model, Progress, State, recipe_json};
 use crate::network::{Gathered, add_step_branch};
 use crate::sampler::Trajectory;
 use crate::solver::Solver;
@@ -81,6 +81,9 @@ impl Distiller {
     /// Starts a run: the student is a copy of the teacher, with a step branch if it is to be told the number of steps.
     /// [SFD Alg. 2, line 1]
     ///
+    /// A student of [adapters](Recipe::lora) shares the memory of the weights of `teacher` if that is the teacher as it is
+    /// [held](Recipe::held).
+    ///
     /// # Errors
     /// [`Error::Incompatible`] for another teacher than the recipe was resolved for or a device without its types, and those of
     /// [`Recipe::teacher_grid`].
@@ -99,6 +102,18 @@ impl Distiller {
         if recipe.tells_steps() {
             let (seed, init) = (recipe.seed, recipe.step_branch_init);
             (card.network, network) = add_step_branch(&card.network, network, seed, init)?;
+        }
+        if let Some(lora) = &recipe.lora {
+            let adapters = lora.adapters(&card.network)?;
+            network = network
+                .with_precision(recipe.teacher_precision)?
+                .with_adapters(&card.network, &adapters, recipe.seed)?
+                .with_frozen_base();
+            card.adapter = Some(Adaptation {
+                base: parent.clone(),
+                rank: lora.rank,
+                alpha: lora.alpha(),
+            });
         }
         let averaged = recipe.average_half_life.is_some();
         let learner = Learner::new(recipe.adam, Trained::all(&network), &network, averaged);

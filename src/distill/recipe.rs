@@ -2,6 +2,7 @@
 
 use super::{Change, Distance, PerceptualConfig, Schedule, TrajectoryType};
 use crate::Error;
+use crate::adapter::Lora;
 use crate::grid::{SigmaGrid, Spacing};
 use crate::model::{Card, Model, Sampling, is_unguided};
 use crate::network::{Precision, StepInit};
@@ -52,6 +53,10 @@ pub struct Recipe {
     /// stay f32. A number that leaves the type's range ends the run; `bf16` has the range of f32.
     #[serde(skip_serializing_if = "is_default")]
     pub compute_precision: Precision,
+    /// The student is the teacher with low-rank adapters, and these are what learns, besides a step branch: its file holds no
+    /// more. Its weights are the teacher's as they are held, `teacher-precision` and all. [Hu et al. 2022]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lora: Option<Lora>,
     /// Rounds in which each teacher trajectory is used, one after the other: R student passes for one teacher pass. A
     /// student pass costs about 3 forward passes for each trained step, a teacher pass one for each of its calls.
     pub reuse: u64,
@@ -149,6 +154,7 @@ impl Default for Recipe {
             gradient_checkpointing: false,
             teacher_precision: Precision::F32,
             compute_precision: Precision::F32,
+            lora: None,
             reuse: 1,
             steps: 3,
             variable_steps: None,
@@ -227,11 +233,18 @@ impl Recipe {
     /// # Errors
     /// Those of [`Network::with_precision`](crate::network::Network::with_precision).
     pub fn teacher(&self, teacher: &Model) -> Result<Model, Error> {
-        let network = teacher.network.clone();
+        self.held(teacher.clone())
+    }
+
+    /// As [`teacher`](Self::teacher), of a model that is not needed any more: its weights leave the memory one by one.
+    ///
+    /// # Errors
+    /// As [`teacher`](Self::teacher).
+    pub fn held(&self, teacher: Model) -> Result<Model, Error> {
         Ok(Model {
-            card: teacher.card.clone(),
-            network: network.with_precision(self.teacher_precision)?,
-            compute: self.compute(teacher),
+            compute: self.compute(&teacher),
+            card: teacher.card,
+            network: teacher.network.with_precision(self.teacher_precision)?,
         })
     }
 

@@ -170,6 +170,7 @@ pub(super) mod tests {
                 recipe: serde_json::Value::Null,
                 trained_on: 0,
                 class_names: Vec::new(),
+                adapter: None,
                 parent: None,
                 version: String::new(),
             },

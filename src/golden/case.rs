@@ -6,7 +6,7 @@ use crate::network::NetworkConfig;
 use crate::{Error, Images};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// What one file says about itself, before its tensors are looked at.
 #[derive(Debug)]
@@ -84,6 +84,18 @@ impl Case {
         Ok(self.path.with_file_name(name))
     }
 
+    /// The path of a file or folder near the case: of names only, and of steps up before them.
+    pub(crate) fn near(&self, name: &str) -> Result<PathBuf, Problem> {
+        let mut parts = Path::new(name).components().peekable();
+        while parts.next_if_eq(&Component::ParentDir).is_some() {}
+        let plain =
+            parts.peek().is_some() && parts.all(|part| matches!(part, Component::Normal(_)));
+        if !plain {
+            return Err(self.malformed(format!("{name:?} is not the name of a file near it")));
+        }
+        Ok(self.path.with_file_name(name))
+    }
+
     /// Every tensor whose name starts with `prefix`, without the prefix.
     pub(crate) fn tensors<'a>(
         &'a self,
@@ -111,8 +123,13 @@ impl Case {
     }
 
     /// The tolerance of all measures, for cases that have only one.
-    pub(super) fn tolerance_of_all(&self) -> Result<f64, Problem> {
+    pub(crate) fn tolerance_of_all(&self) -> Result<f64, Problem> {
         self.number(&self.description, "tolerance")
+    }
+
+    /// The tolerance of gradients, for cases that have one for all of them.
+    pub(crate) fn tolerance_of_gradients(&self) -> Result<f64, Problem> {
+        self.number(&self.description, "grad_tolerance")
     }
 
     /// A finite number.

@@ -177,6 +177,7 @@ fn runner(kind: &str) -> Option<Runner> {
         "tokenizer" => part::tokenizer::run,
         "latent_family" => part::family::run,
         "latent_network" => network::latent::run_network,
+        "lora" => network::adapter::run,
         "latent_denoiser" => network::latent::run_denoiser,
         "latent_solver" => sampling::solver::run_latent,
         "latent_train" => train::run,

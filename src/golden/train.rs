@@ -141,6 +141,7 @@ fn model(
             recipe: Value::Null,
             trained_on: 0,
             class_names: Vec::new(),
+            adapter: None,
             parent: None,
             version: String::new(),
         },

@@ -82,8 +82,10 @@ impl Checkpoint {
     /// The network with the file's weights, one tensor in memory at a time besides it.
     ///
     /// # Errors
-    /// [`Error::Weights`] if they do not fit the card's network, [`Error::Malformed`] or [`Error::File`].
+    /// [`Error::Weights`] if they do not fit the card's network, [`Error::MissingPart`] for a file of adapters only,
+    /// [`Error::Malformed`] or [`Error::File`].
     pub fn model(&self, card: Card, device: &Device) -> Result<Model, Error> {
+        card.check_whole(self.path())?;
         let network = self.load_network(&card.network, device)?;
         Ok(Model::new(card, network))
     }

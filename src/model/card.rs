@@ -1,5 +1,6 @@
 //! The card of a model file.
 
+use super::adaptation::Adaptation;
 use super::answer::Answer;
 use super::kind::{Kind, kind_name};
 use super::sampling::Sampling;
@@ -30,6 +31,9 @@ pub struct Card {
     /// Names of the classes, in the order of their numbers; empty where nobody has given any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub class_names: Vec<String>,
+    /// What it is a change of, where the file holds low-rank adapters only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<Adaptation>,
     /// SHA-256 of the file it was distilled, or converted, from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
@@ -38,6 +42,23 @@ pub struct Card {
 }
 
 impl Card {
+    /// Refuses a file that holds adapters only where a whole model is wanted; `path` is for messages.
+    ///
+    /// # Errors
+    /// [`Error::MissingPart`] that says of which base.
+    pub fn check_whole(&self, path: &Path) -> Result<(), Error> {
+        let Some(adapter) = &self.adapter else {
+            return Ok(());
+        };
+        let hash: String = adapter.base.chars().take(12).collect();
+        Err(Error::MissingPart {
+            path: path.to_path_buf(),
+            part: "base model",
+            sought: format!("file with SHA-256 {hash}... that its adapters are a change of"),
+            remedy: "name it with --base, or make a whole model of both: `fewstep convert --merge FILE OUT --base BASE`".into(),
+        })
+    }
+
     /// Whether the model makes latents, which an autoencoder turns into pictures.
     pub fn is_latent(&self) -> bool {
         self.answer.latent.is_some()
@@ -85,6 +106,11 @@ impl Card {
             return Err(malformed(
                 "its card has `step-condition` = true, but its network has no step branch".into(),
             ));
+        }
+        if let Some(adapter) = &card.adapter {
+            adapter
+                .check()
+                .map_err(|e| malformed(format!("its adapters cannot be used: {e}")))?;
         }
         Ok(card)
     }

@@ -14,6 +14,13 @@ impl Model {
     /// [`Error::InvalidValue`] if the student was not distilled for this number, [`Error::Incompatible`] if it is
     /// not told the number of steps.
     pub fn fold(&self, evaluations: usize, parent: String) -> Result<Self, Error> {
+        if self.network.is_adapted() {
+            return Err(Error::Incompatible {
+                first: format!("folding for {evaluations} evaluations"),
+                second: "a student of adapters, which folds into no adapters".into(),
+                remedy: "multiply them out first (Model::merged, or convert --merge)".into(),
+            });
+        }
         let sampling = self.card.sampling_with(evaluations)?;
         let Some(timestamps) = sampling.told_steps() else {
             return Err(Error::Incompatible {

@@ -3,6 +3,7 @@
 //! Weights lie under their official names; the card is JSON in the header's metadata, key `fewstep`. Nothing in a file is
 //! ever executed.
 
+mod adaptation;
 mod answer;
 mod card;
 mod class;
@@ -15,6 +16,7 @@ mod state;
 mod whole;
 
 pub use crate::file::{hash_bytes, hash_file, write_atomically};
+pub use adaptation::Adaptation;
 pub use answer::{Answer, Latent};
 pub use card::Card;
 pub use file::File;

@@ -5,12 +5,12 @@
 use super::card::Card;
 use super::file::{File, Value, write_values};
 use crate::Error;
-use crate::network::{Network, gather, load, parameters};
+use crate::network::{Named, Network, gather, load};
 use crate::optimizer::{Adam, Average, Moments};
 use burn::tensor::{Tensor, TensorData};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// How far a run is, and what it is a run of.
@@ -106,6 +106,7 @@ impl State {
             tensors.insert(format!("{group}/{name}"), value);
         };
         let flat = |t: &Tensor<1>| Value::Live(t.clone(), vec![t.dims()[0]]);
+        let own = network.own();
         for (i, p) in gather(network).into_iter().enumerate() {
             if let Some(Some(m)) = optimizer.moments().get(i) {
                 put("mean", &p.name, flat(&m.mean));
@@ -113,10 +114,10 @@ impl State {
                 let time = TensorData::new(vec![i64::from(m.time)], [1]);
                 put("time", &p.name, Value::Data(time));
             }
-            if let Some(average) = average {
-                put("average", &p.name, flat(&average.values()[i]));
+            if let Some(Some(average)) = average.map(|average| &average.values()[i]) {
+                put("average", &p.name, flat(average));
             }
-            if let Some(weight) = p.tensor {
+            if let Some(weight) = p.tensor.filter(|_| own[i]) {
                 put("weight", &p.name, Value::Live(weight, p.shape));
             }
         }
@@ -177,20 +178,33 @@ impl State {
         average: Option<&mut Average>,
     ) -> Result<Network, Error> {
         let group = |wanted: &str| self.group(wanted);
-        let network = load(network, &group("weight"), &|_| false, &self.path)?;
+        let own = network.own();
+        let all: Vec<(String, usize, bool)> = network
+            .keys()
+            .all()
+            .iter()
+            .zip(own)
+            .map(|(key, own)| (key.name.clone(), key.shape.iter().product(), own))
+            .collect();
+        let of_base: BTreeSet<&str> = all
+            .iter()
+            .filter_map(|(name, _, own)| (!own).then_some(name.as_str()))
+            .collect();
+        let of_base = |name: &str| of_base.contains(name);
+        let network = load(network, &group("weight"), &of_base, &self.path)?;
         let device = crate::network::device(&network);
         let malformed = |reason: String| Error::malformed(&self.path, "training state", reason);
         let mut groups = ["mean", "square", "time", "average"].map(group);
         let tensor = |data: TensorData| Tensor::<1>::from_data(data, &device);
         let mut moments = Vec::new();
-        let mut values = Vec::new();
-        for p in parameters(&network) {
-            let [mean, square, time, average] = groups.each_mut().map(|g| g.remove(&p.name));
-            let len = p.data.num_elements();
+        let (mut values, mut missing) = (Vec::new(), false);
+        for (name, len, own) in &all {
+            let [mean, square, time, average] = groups.each_mut().map(|g| g.remove(name));
+            let len = *len;
             for data in [&mean, &square, &average].into_iter().flatten() {
                 if data.num_elements() != len {
                     let found = data.num_elements();
-                    let reason = format!("it has {found} numbers for the {len} of {}", p.name);
+                    let reason = format!("it has {found} numbers for the {len} of {name}");
                     return Err(malformed(reason));
                 }
             }
@@ -204,11 +218,13 @@ impl State {
                 // A parameter that has not had a gradient yet.
                 (None, None, None) => None,
                 _ => {
-                    let reason = format!("the optimizer's moments of {} are incomplete", p.name);
+                    let reason = format!("the optimizer's moments of {name} are incomplete");
                     return Err(malformed(reason));
                 }
             });
-            values.extend(average.map(&tensor));
+            let average = average.map(&tensor);
+            missing |= average.is_none() && *own;
+            values.push(average);
         }
         if let Some(name) = groups.iter().find_map(|group| group.keys().next()) {
             return Err(malformed(format!(
@@ -216,8 +232,8 @@ impl State {
             )));
         }
         match average {
-            Some(average) if values.len() == moments.len() => average.restore(values),
-            None if values.is_empty() => {}
+            Some(average) if !missing => average.restore(values),
+            None if values.iter().all(Option::is_none) => {}
             Some(_) => return Err(malformed("it has no moving average of the weights".into())),
             None => {
                 return Err(malformed(

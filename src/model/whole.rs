@@ -72,6 +72,7 @@ impl Model {
     /// The model that an opened file holds; `path` is for messages.
     fn of_file(file: &File, path: &Path, device: &Device) -> Result<Self, Error> {
         let card = Self::card(file, path)?;
+        card.check_whole(path)?;
         let network = card.network.blank(device)?;
         let network = load(network, &file.tensors, &|_| false, path)?;
         Ok(Self::new(card, network))
@@ -101,16 +102,19 @@ impl Model {
         }
     }
 
-    /// The file's contents.
+    /// The file's contents; of a network with adapters only what its base does not have.
     ///
     /// # Errors
     /// [`Error::InvalidValue`] if the card cannot be written as JSON.
     pub fn to_file(&self) -> Result<File, Error> {
-        let tensors = parameters(&self.network);
+        let network = &self.network;
+        let own = network.own();
+        let tensors = parameters(network).into_iter().zip(own);
+        let tensors = tensors.filter(|(_, own)| *own);
         let json = serde_json::to_string(&self.card)
             .map_err(|e| Error::invalid("card", e, "representable as JSON"))?;
         Ok(File {
-            tensors: tensors.into_iter().map(|p| (p.name, p.data)).collect(),
+            tensors: tensors.map(|(p, _)| (p.name, p.data)).collect(),
             json: Some(json),
             ..File::default()
         })
@@ -123,8 +127,10 @@ impl Model {
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         let json = serde_json::to_string(&self.card)
             .map_err(|e| Error::invalid("card", e, "representable as JSON"))?;
-        let values = gather(&self.network).into_iter();
-        let values = values.filter_map(|p| Some((p.name, Value::Live(p.tensor?, p.shape))));
+        let network = &self.network;
+        let values = gather(network).into_iter().zip(network.own());
+        let values = values.filter(|(_, own)| *own);
+        let values = values.filter_map(|(p, _)| Some((p.name, Value::Live(p.tensor?, p.shape))));
         write_values(path, &values.collect(), &json)
     }
 }

@@ -89,7 +89,14 @@ impl Network {
         self.keys().all().iter().any(|key| key.adapter)
     }
 
-    /// The network with all that is not [adapted](learns) left alone by autodiff.
+    /// Which of its parameters, in their order, are its own: all, or of one with adapters those that [learn](learns); the
+    /// others are its base's.
+    pub(crate) fn own(&self) -> Vec<bool> {
+        let (keys, adapted) = (self.keys().all(), self.is_adapted());
+        keys.iter().map(|key| !adapted || learns(key)).collect()
+    }
+
+    /// The network with all that does not [learn](learns) left alone by autodiff.
     pub(crate) fn with_frozen_base(self) -> Self {
         freeze(self, &|key| !learns(key))
     }

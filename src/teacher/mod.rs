@@ -324,6 +324,7 @@ impl Trainer {
             recipe,
             trained_on: self.round * self.recipe.batch as u64,
             class_names: self.class_names.clone(),
+            adapter: None,
             parent: self.parent.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
         }

@@ -129,6 +129,7 @@ impl Preset {
             recipe: serde_json::json!({ "random-weights": self.name() }),
             trained_on: 0,
             class_names: Vec::new(),
+            adapter: None,
             parent: None,
             version: env!("CARGO_PKG_VERSION").into(),
         };

@@ -38,6 +38,7 @@ const ORDER: &[&str] = &[
     "learner",
     "import",
     "export",
+    "adapter",
     "feature",
     "prompt",
     "image",

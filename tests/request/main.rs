@@ -58,6 +58,7 @@ fn pixels(classes: usize) -> Model {
         recipe: serde_json::Value::Null,
         trained_on: 0,
         class_names: Vec::new(),
+        adapter: None,
         parent: None,
         version: "test".into(),
     };

@@ -62,6 +62,7 @@ pub fn teacher_of(text: Option<usize>) -> Model {
         recipe: serde_json::Value::Null,
         trained_on: 0,
         class_names: Vec::new(),
+        adapter: None,
         parent: None,
         version: "test".into(),
     };

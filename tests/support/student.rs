@@ -44,6 +44,7 @@ pub fn teacher(classes: usize) -> Model {
             recipe: serde_json::Value::Null,
             trained_on: 0,
             class_names: Vec::new(),
+            adapter: None,
             parent: None,
             version: "test".into(),
         },

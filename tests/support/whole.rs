@@ -53,6 +53,7 @@ fn autoencoder(latent_channels: usize) -> AutoencoderConfig {
 /// Writes an autoencoder, a text encoder, a vocabulary and the note about them into a folder.
 pub fn parts(folder: &Path) {
     let note = Note {
+        base: None,
         autoencoder: Some(folder.join("autoencoder.safetensors")),
         text_encoder: Some(folder.join("text-encoder.safetensors")),
         vocabulary: Some(folder.join("words")),

@@ -5,3 +5,4 @@ pub mod latent;
 pub mod levels;
 pub mod sampling;
 pub mod seeds;
+pub mod source;

@@ -18,10 +18,11 @@ use crate::screen::say::say;
 use crate::typed::whole;
 use anyhow::Context as _;
 use clap::Args;
+use fewstep::adapter::read_student;
 use fewstep::distill::Recipe;
 use fewstep::import::open;
 use fewstep::metric::{Features, Moments, frechet_distance};
-use fewstep::model::{Model, write_atomically};
+use fewstep::model::write_atomically;
 use serde::Serialize;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -112,6 +113,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         recipe: recipe.clone(),
         teacher: teacher.clone(),
         hash: hash.clone(),
+        file: None,
         perceptual: None,
         parts: &Parts::default(),
         cache: None,
@@ -123,7 +125,8 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         return Ok(outcome.code());
     }
     reporter.say("measuring");
-    let (student, _) = Model::read(&verb.out.join(PRODUCT), &context.device)?;
+    let base = (&teacher, hash.as_str());
+    let (student, _) = read_student(&verb.out.join(PRODUCT), base, &context.device)?;
     let device = &context.device;
     let [of_teacher, of_undistilled, of_student] = [
         Generator::of(&teacher, device)?,

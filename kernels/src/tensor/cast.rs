@@ -11,7 +11,10 @@ pub fn cast<const D: usize>(x: Tensor<D>, dtype: DType) -> Tensor<D> {
         (DType::BF16, DType::F32) => true,
         _ => return x.cast(dtype),
     };
-    // A plain device: what is tracked keeps its gradient through Burn's own.
+    // What is tracked keeps its gradient through Burn's own; the frozen weights of a student of adapters are not.
+    if x.is_autodiff() && !x.is_tracked() {
+        return cast(x.without_autodiff(), dtype).autodiff();
+    }
     if x.is_autodiff() || x.device() != Device::flex() {
         return x.cast(dtype);
     }

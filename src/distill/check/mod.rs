@@ -2,6 +2,7 @@
 
 use super::{Distance, Recipe, Resolved, Target, TrajectoryType};
 use crate::Error;
+use crate::adapter::Lora;
 use crate::error::positive;
 use crate::grid::Spacing;
 use crate::model::{Card, Kind, Sampling, check_guidance, recipe_json};
@@ -44,6 +45,7 @@ impl Recipe {
         }
         check_guidance("teacher-guidance", self.teacher_guidance)?;
         self.adam.check()?;
+        self.lora.as_ref().map_or(Ok(()), Lora::check)?;
         self.teacher_solver.build()?;
         self.check_student_solver()?;
         self.spacing.check()?;
@@ -198,6 +200,16 @@ impl Recipe {
     pub fn for_teacher(&self, teacher: &Card) -> Result<Resolved, Error> {
         self.check()?;
         self.check_condition(teacher)?;
+        if teacher.adapter.is_some() {
+            return Err(incompatible(
+                "a file of adapters",
+                "the place of a teacher",
+                "make a whole model of it and its base: fewstep convert --merge FILE OUT --base BASE",
+            ));
+        }
+        if let Some(lora) = &self.lora {
+            lora.adapters(&teacher.network)?;
+        }
         let told = self.second_stage && teacher.sampling.step_condition;
         match (self.second_stage, teacher.kind) {
             (true, Kind::Student) => self.check_student(teacher)?,

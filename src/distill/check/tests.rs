@@ -26,6 +26,7 @@ fn card(kind: Kind, sampling: Sampling) -> Card {
         recipe: serde_json::Value::Null,
         trained_on: 0,
         class_names: Vec::new(),
+        adapter: None,
         parent: None,
         version: String::new(),
     }

@@ -1,4 +1,5 @@
 //! What networks answer, and their gradients.
 
+pub(super) mod adapter;
 pub(super) mod edm;
 pub(super) mod latent;

@@ -46,6 +46,7 @@ pub(super) fn card(file: &Checkpoint, network: NetworkConfig) -> Result<Card, Er
         recipe: provenance(file),
         trained_on: 0,
         class_names: Vec::new(),
+        adapter: None,
         parent: None,
         version: env!("CARGO_PKG_VERSION").into(),
     })

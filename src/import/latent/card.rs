@@ -65,6 +65,7 @@ pub(in crate::import) fn card(
         recipe,
         trained_on: 0,
         class_names: Vec::new(),
+        adapter: None,
         parent: None,
         version: env!("CARGO_PKG_VERSION").into(),
     })

@@ -22,6 +22,9 @@ pub struct Note {
     /// A file or folder with the text encoder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text_encoder: Option<PathBuf>,
+    /// The file or folder of the model that a student of low-rank adapters is a change of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base: Option<PathBuf>,
     /// A file or folder with the text encoder's vocabulary.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vocabulary: Option<PathBuf>,

@@ -34,7 +34,7 @@ pub struct PartArgs {
 
 /// Looks for the parts of one model.
 pub struct Finder<'a> {
-    model: &'a Path,
+    model: PathBuf,
     args: &'a PartArgs,
     noted: Note,
     /// What has been found.
@@ -43,9 +43,9 @@ pub struct Finder<'a> {
 
 impl<'a> Finder<'a> {
     /// For the model in a file or folder.
-    pub fn new(model: &'a Path, args: &'a PartArgs) -> anyhow::Result<Self> {
+    pub fn new(model: &Path, args: &'a PartArgs) -> anyhow::Result<Self> {
         Ok(Self {
-            model,
+            model: model.to_path_buf(),
             args,
             noted: Note::beside(model)?,
             found: Note::default(),
@@ -229,7 +229,7 @@ impl<'a> Finder<'a> {
         open: impl Fn(&Path) -> Result<T, Error>,
     ) -> anyhow::Result<Option<(T, PathBuf)>> {
         let mut missing = None;
-        for path in places(typed.unwrap_or(self.model)) {
+        for path in places(typed.unwrap_or(&self.model)) {
             match open(&path) {
                 Ok(found) => return Ok(Some((found, path))),
                 Err(error @ Error::MissingPart { .. }) => {

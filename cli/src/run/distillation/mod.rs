@@ -14,13 +14,15 @@ use crate::run::drive::{Outcome, drive};
 use crate::run::folder::{Folder, STATE, recipe_json};
 use crate::run::recipe::{Kind, to_toml};
 use crate::screen::progress::bytes;
+use anyhow::Context as _;
 use fewstep::distill::{
     Distiller, Perceptual, Recipe, Resolved, TrajectoryCache, TrajectorySource, Usage,
 };
+use fewstep::import::Note;
 use fewstep::model::{Model, State};
 use job::DistillJob;
 use preview::Preview;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a distillation starts from.
 pub struct Start<'a> {
@@ -30,6 +32,8 @@ pub struct Start<'a> {
     pub teacher: Model,
     /// SHA-256 of the teacher's file.
     pub hash: String,
+    /// That file or folder, where it is one.
+    pub file: Option<&'a Path>,
     /// The network of a perceptual distance.
     pub perceptual: Option<Perceptual>,
     /// What a latent teacher needs besides.
@@ -70,17 +74,20 @@ impl Start<'_> {
             recipe = searched(recipe, &self.teacher, context)?;
         }
         // The student first: it starts from the weights of the file, which are not needed after that where the teacher's are
-        // held in half.
+        // held in half. One of adapters stands on the teacher's as they are held: both share them.
+        let file = match recipe.lora {
+            Some(_) => recipe.held(self.teacher)?,
+            None => self.teacher,
+        };
         let hash = self.hash.clone();
         let distiller = match state {
-            Some(state) => Distiller::resume(&state, &self.teacher, hash, device)?,
-            None => Distiller::new(recipe, &self.teacher, hash, device)?,
+            Some(state) => Distiller::resume(&state, &file, hash, device)?,
+            None => Distiller::new(recipe, &file, hash, device)?,
         };
         // Of a run that goes on, its own.
         let recipe = distiller.recipe().clone();
         let text = to_toml(Kind::Distillation, &*recipe)?;
-        let teacher = recipe.teacher(&self.teacher)?;
-        drop(self.teacher);
+        let teacher = recipe.held(file)?;
         let mut source = TrajectorySource::new(&recipe, &teacher, device)?;
         if let Some(contexts) = contexts {
             source = source.with_contexts(contexts)?;
@@ -95,7 +102,12 @@ impl Start<'_> {
             None => distiller,
         };
         folder.write_recipe(&text)?;
-        self.parts.note.write(self.path)?;
+        let base = self.file.filter(|_| recipe.lora.is_some());
+        let note = Note {
+            base: base.map(absolute).transpose()?,
+            ..self.parts.note.clone()
+        };
+        note.write(self.path)?;
         let mut job = DistillJob {
             distiller,
             source,
@@ -107,6 +119,12 @@ impl Start<'_> {
         }
         Ok((outcome, folder))
     }
+}
+
+/// A path that another folder can be left with.
+fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    let shown = || format!("cannot find {}", path.display());
+    std::path::absolute(path).with_context(shown)
 }
 
 /// What is in the folder of trajectories, and how large it will be.

@@ -35,6 +35,8 @@ pub struct Training {
     pub average: bool,
     /// Bytes of each of the teacher's weights, if there is one.
     pub teacher: Option<u64>,
+    /// Numbers that a student of adapters learns; it has the teacher's weights in common with it.
+    pub adapters: Option<u64>,
 }
 
 impl Need {
@@ -52,7 +54,9 @@ impl Need {
         let count = network.parameter_count();
         // The weights, the optimizer's two moments and the gradients.
         let kept = 4 + u64::from(training.average);
-        let least = count * (kept * FLOAT + training.teacher.unwrap_or(0));
+        let of_teacher = count * training.teacher.unwrap_or(0);
+        let learned = training.adapters.unwrap_or(count);
+        let least = learned * kept * FLOAT + of_teacher;
         let times = match training.checkpointing {
             true => CHECKPOINTED,
             false => TAUGHT,
@@ -62,9 +66,16 @@ impl Need {
             network.image_shape(),
             times * training.micro as f64,
         );
+        // Halves are widened where they are used, and a backward pass keeps what it used: without checkpointing all of them.
+        let halved = training.teacher.is_some_and(|bytes| bytes < FLOAT);
+        let widened = match training.adapters {
+            Some(_) if halved && !training.checkpointing => count * FLOAT,
+            _ => 0,
+        };
         Self {
             least,
-            likely: PROGRAM + least + outputs,
+            // A file is read in f32 before its weights are rounded.
+            likely: PROGRAM + (least + outputs + widened).max(count * FLOAT),
         }
     }
 
@@ -192,6 +203,7 @@ mod tests {
             checkpointing: true,
             average: false,
             teacher: Some(2),
+            adapters: None,
         };
         let round = Need::training(&network, training);
         // 15.5 GB before the first activation.

@@ -86,10 +86,13 @@ pub(super) fn dry_run(
         };
         let file = held.context("a measurement after the last")?;
         let scratch = scratch.for_teacher(&file.card)?;
-        let mut distiller = Distiller::new(scratch.clone(), &file, String::new(), device)?;
         // As a run does: the weights of the file are not needed any more.
-        let held = recipe.teacher(&file)?;
-        drop(file);
+        let file = match scratch.lora {
+            Some(_) => recipe.held(file)?,
+            None => file,
+        };
+        let mut distiller = Distiller::new(scratch.clone(), &file, String::new(), device)?;
+        let held = recipe.held(file)?;
         let source = TrajectorySource::new(&scratch, &held, device)?;
         let source = match stand_in(&held.card, device)? {
             Some(contexts) => source.with_contexts(contexts)?,

@@ -72,6 +72,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         recipe,
         teacher,
         hash,
+        file: Some(&verb.teacher),
         perceptual,
         parts: &parts,
         cache: verb.cache.as_deref(),
@@ -94,6 +95,14 @@ fn check_memory(recipe: &Recipe, network: &NetworkConfig, context: &Context) -> 
             Precision::F32 => 4,
             _ => 2,
         }),
+        adapters: match &recipe.lora {
+            Some(lora) => {
+                let network =
+                    network.with_step_branch(network.has_step_branch() || recipe.tells_steps());
+                Some(lora.parameter_count(&network)?)
+            }
+            None => None,
+        },
     };
     let less = "lower micro-batch, or set gradient-checkpointing=true or teacher-precision=bf16 (--dry-run measures)";
     Need::training(network, training).check(less, context.ignore_memory, context.reporter)

@@ -6,6 +6,7 @@ use crate::measure::keep::KeepArgs;
 use crate::measure::score::Metric;
 use crate::model::latent::{PartArgs, PromptArgs};
 use crate::model::sampling::SamplingArgs;
+use crate::model::source::AdapterArgs;
 use crate::run::dataset::ReadArgs;
 use crate::screen::failure::wrong;
 use crate::typed::whole;
@@ -86,6 +87,8 @@ pub struct Verb {
     pub prompts: PromptArgs,
     #[command(flatten)]
     pub parts: PartArgs,
+    #[command(flatten)]
+    pub adapters: AdapterArgs,
     #[command(flatten)]
     pub sampling: SamplingArgs,
 }

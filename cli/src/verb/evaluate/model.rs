@@ -9,6 +9,7 @@ use crate::measure::gather::{Gather, Gathered};
 use crate::measure::keep::Keep;
 use crate::model::generate::Generator;
 use crate::model::latent::{Finder, Texts};
+use crate::model::source::ModelSource;
 use crate::run::estimate::Need;
 use crate::screen::failure::wrong;
 use crate::screen::progress::{Reporter, figure};
@@ -22,7 +23,7 @@ use std::path::Path;
 
 /// A model that is to be measured, and perhaps another beside it: all that can be said of them before they are loaded.
 pub struct Subject<'a> {
-    file: Checkpoint,
+    source: ModelSource,
     /// What the file says of it.
     pub card: Card,
     hash: String,
@@ -37,10 +38,10 @@ impl<'a> Subject<'a> {
     /// Looks at the files that were named.
     pub fn open(verb: &'a Verb) -> anyhow::Result<Self> {
         verb.seeds()?;
-        let file = Checkpoint::read(&verb.file)?;
-        let (card, hash) = file.described()?;
+        let source = ModelSource::read(&verb.file, &verb.adapters)?;
+        let (card, hash) = (source.card.clone(), source.hash.clone());
         let sampling = verb.sampling.apply(&card)?;
-        let mut finder = Finder::new(&verb.file, &verb.parts)?;
+        let mut finder = Finder::new(source.home(), &verb.parts)?;
         // The vocabulary is for the CLIP model, too.
         let reads = verb.eye() && verb.parts.text_encoder.is_none();
         finder.check_args(card.is_latent(), card.takes_text() || reads)?;
@@ -57,7 +58,7 @@ impl<'a> Subject<'a> {
             None => None,
         };
         Ok(Self {
-            file,
+            source,
             card,
             hash,
             sampling,
@@ -114,7 +115,7 @@ pub fn with_model<R>(
 ) -> anyhow::Result<R> {
     let device = &context.device;
     let Subject {
-        file,
+        source,
         card,
         hash,
         sampling,
@@ -142,13 +143,13 @@ pub fn with_model<R>(
         "noise": noise.name(),
         "batch": Generator::batch_of(&card),
         "prompts": texts.as_ref().map(Texts::digest),
-        "autoencoder": decoder(autoencoder.as_ref(), &file, &hash)?,
+        "autoencoder": decoder(autoencoder.as_ref(), &source)?,
         "device": label(device),
     });
     let need = Need::drawing(&card.network, card.network.image_shape(), batch);
     let less = "another machine may have more";
     need.check(less, context.ignore_memory, context.reporter)?;
-    let model = file.model(card, device)?;
+    let model = source.model(device)?;
     let autoencoder = autoencoder.map(|file| file.load(device)).transpose()?;
     let generator = Generator::new(&model, sampling, device)?
         .noise(noise)
@@ -269,16 +270,8 @@ pub fn of_model(
 }
 
 /// The hash of the autoencoder, if there is one.
-fn decoder(
-    file: Option<&AutoencoderFile>,
-    model: &Checkpoint,
-    hash: &str,
-) -> anyhow::Result<Option<String>> {
-    let hash = file.map(|file| match file.path() == model.path() {
-        true => Ok(hash.to_string()),
-        false => hash_file(file.path()),
-    });
-    Ok(hash.transpose()?)
+fn decoder(file: Option<&AutoencoderFile>, model: &ModelSource) -> anyhow::Result<Option<String>> {
+    file.map(|file| model.hash_of(file.path())).transpose()
 }
 
 /// The card of the model to compare with, if it makes images of the same kind.

@@ -1,5 +1,6 @@
 //! `fewstep inspect`: what a file is.
 
+mod adapter;
 mod network;
 mod table;
 
@@ -68,6 +69,7 @@ fn describe(path: &Path) -> anyhow::Result<Facts> {
         Format::Safetensors => of_safetensors(&file)?,
         _ => of_pickle(&file)?,
     };
+    facts.extend(adapter::facts(path, &file));
     facts.extend(part_facts(path, &file));
     // Of a folder, those of the U-Net; of shards, of all of them.
     facts.push(("bytes".into(), json!(file.size())));

@@ -8,6 +8,7 @@ use crate::context::Context;
 use crate::model::latent::{Finder, PartArgs, PromptArgs, Size, Texts};
 use crate::model::sampling::SamplingArgs;
 use crate::model::seeds::Seeds;
+use crate::model::source::{AdapterArgs, ModelSource};
 use crate::output::Outputs;
 use crate::screen::command_line::again;
 use crate::screen::failure::wrong;
@@ -17,8 +18,7 @@ use crate::typed::whole;
 use album::{Album, Content};
 use anyhow::Context as _;
 use clap::Args;
-use fewstep::import::Checkpoint;
-use fewstep::model::{Card, hash_file};
+use fewstep::model::Card;
 use origin::Origin;
 use serde_json::json;
 use std::num::NonZeroUsize;
@@ -39,6 +39,8 @@ Examples:
   fewstep sample stable-diffusion-v1-5/ --prompts captions.csv --negative 'text, letters' --steps 20
   fewstep sample runs/bedroom/student.safetensors --autoencoder model.ckpt --seeds 0-15 --grid
   fewstep sample v1-5-pruned-emaonly.safetensors --prompt 'a lighthouse' --size 768x512
+  fewstep sample runs/lora/student.safetensors --base stable-diffusion-v1-5/ --prompt 'a lighthouse'
+  fewstep sample dreamshaper.safetensors --lora runs/lora/student.safetensors --lora style.safetensors:0.7 --prompt 'a mill'
 
 Image i depends on seed i, and on the prompt of that seed, only: not on the batch, the threads or the other seeds. Of a latent
 model the text encoder, the U-Net and the autoencoder are in memory one after the other, and only if they are needed.
@@ -84,13 +86,19 @@ pub struct Verb {
     #[command(flatten)]
     parts: PartArgs,
     #[command(flatten)]
+    adapters: AdapterArgs,
+    #[command(flatten)]
     sampling: SamplingArgs,
 }
 
 /// Runs the verb.
 pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
-    let checkpoint = Checkpoint::read(&verb.file)?;
-    let (card, hash) = checkpoint.described()?;
+    let source = ModelSource::read(&verb.file, &verb.adapters)?;
+    let (card, hash) = (source.card.clone(), source.hash.clone());
+    if let Some(file) = &source.levels_of {
+        let text = format!("steps and noise levels are those of {}", file.display());
+        context.reporter.say(text);
+    }
     let sampling = verb.sampling.apply(&card)?;
     let class = class(verb, &card)?;
     let latent = card.is_latent();
@@ -103,7 +111,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
             )));
         }
     }
-    let mut finder = Finder::new(&verb.file, &verb.parts)?;
+    let mut finder = Finder::new(source.home(), &verb.parts)?;
     finder.check_args(latent, card.takes_text())?;
     // All that can be wrong shows before anything large is loaded.
     let autoencoder = match (latent, verb.latents, verb.size) {
@@ -144,10 +152,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     let (content, origin) = match &autoencoder {
         _ if verb.latents => (Content::Latents, latents.clone()),
         Some(file) => {
-            let hash = match file.path() == checkpoint.path() {
-                true => hash,
-                false => hash_file(file.path())?,
-            };
+            let hash = source.hash_of(file.path())?;
             let origin = latents.clone().with("autoencoder", json!(hash));
             (Content::Pictures, origin)
         }
@@ -160,7 +165,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         denoise_to_zero: verb.denoise_to_zero,
         noise: verb.sampling.noise,
         seeds: seeds(verb, texts.as_ref()),
-        checkpoint,
+        source,
         card,
         sampling,
         shape,

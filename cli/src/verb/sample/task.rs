@@ -4,10 +4,11 @@ use super::album::{Album, Content};
 use crate::context::Context;
 use crate::model::generate::Generator;
 use crate::model::latent::Texts;
+use crate::model::source::ModelSource;
 use crate::run::estimate::Need;
 use crate::screen::signal;
 use fewstep::Request;
-use fewstep::import::{AutoencoderFile, Checkpoint};
+use fewstep::import::AutoencoderFile;
 use fewstep::model::{Card, Model, Sampling};
 use fewstep::noise::Source;
 use std::cell::RefCell;
@@ -32,7 +33,7 @@ pub struct Task<'a> {
     pub denoise_to_zero: bool,
     /// Where noise and classes come from.
     pub noise: Source,
-    pub checkpoint: Checkpoint,
+    pub source: ModelSource,
     pub card: Card,
     pub sampling: Sampling,
     /// `[channels, height, width]` of what the network makes.
@@ -52,7 +53,7 @@ impl Task<'_> {
         };
         let need = Need::drawing(&self.card.network, self.shape, batch);
         need.check("lower --batch", context.ignore_memory, context.reporter)?;
-        Ok(self.checkpoint.model(self.card.clone(), &context.device)?)
+        self.source.model(&context.device)
     }
 
     fn generator<'a>(

@@ -12,6 +12,7 @@ use crate::run::distillation::{PRODUCT, Start};
 use crate::run::drive::{Outcome, Tick};
 use crate::run::folder::Folder;
 use anyhow::Context as _;
+use fewstep::adapter::read_student;
 use fewstep::distill::{Recipe, Resolved, direction_cosines};
 use fewstep::metric::frechet_distance;
 use fewstep::model::{Model, Sampling};
@@ -116,7 +117,8 @@ impl Sweep<'_> {
         let start = Start {
             recipe: recipe.clone(),
             teacher: teacher.clone(),
-            hash,
+            hash: hash.clone(),
+            file: None,
             perceptual: None,
             parts: &Parts::default(),
             cache: self.cache,
@@ -128,7 +130,7 @@ impl Sweep<'_> {
             return Ok(None);
         }
         let seconds = folder.seconds_before + begun.elapsed().as_secs_f64();
-        let (student, hash) = Model::read(&path.join(PRODUCT), device)?;
+        let (student, hash) = read_student(&path.join(PRODUCT), (&teacher, &hash), device)?;
         Ok(Some(Trained {
             student,
             hash,

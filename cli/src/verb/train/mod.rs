@@ -91,6 +91,7 @@ fn teacher(verb: &Verb, source: &Source, context: &Context) -> anyhow::Result<Ex
         checkpointing: false,
         average: true,
         teacher: None,
+        adapters: None,
     };
     let need = Need::training(&recipe.network, training);
     let less = "lower micro-batch (--dry-run measures)";

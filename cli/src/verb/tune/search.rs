@@ -14,6 +14,7 @@ use crate::screen::failure::diverged;
 use crate::screen::progress::Reporter;
 use crate::screen::signal::Stopped;
 use anyhow::Context as _;
+use fewstep::adapter::read_student;
 use fewstep::distill::Recipe;
 use fewstep::model::{Card, Model};
 use std::path::{Path, PathBuf};
@@ -207,6 +208,7 @@ impl Search<'_> {
             recipe,
             teacher: self.teacher.clone(),
             hash: self.hash.clone(),
+            file: None,
             perceptual: None,
             parts: &self.parts,
             cache: Some(self.cache),
@@ -221,7 +223,9 @@ impl Search<'_> {
         if outcome != Outcome::Finished {
             return Err(Stopped.into());
         }
-        Ok(Model::read(&path.join(PRODUCT), &self.context.device)?.0)
+        let base = (&self.teacher, self.hash.as_str());
+        let (student, _) = read_student(&path.join(PRODUCT), base, &self.context.device)?;
+        Ok(student)
     }
 
     /// The folder of a candidate's run.

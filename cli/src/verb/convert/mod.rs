@@ -1,13 +1,17 @@
 //! `fewstep convert`: foreign models to our file, ours to what PyTorch loads, and a student of several step counts to a
 //! plain network of one.
 
+mod adapter;
+
 use crate::context::Context;
+use crate::model::source::AdapterArgs;
 use crate::output::Outputs;
 use crate::screen::failure::wrong;
 use crate::screen::say::say;
 use crate::typed::{real, whole};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
+use fewstep::adapter::{AdapterFile, AdapterLayout};
 use fewstep::import::{
     self, Checkpoint, DIFFUSERS_FILE, DIFFUSERS_SETTINGS, Export, Layout, Predicts, Scalar,
     diffusers_settings,
@@ -26,6 +30,9 @@ Examples:
   fewstep convert student.safetensors nfe3.safetensors --nfe 3
   fewstep convert student.safetensors sd-student --to diffusers
   fewstep convert model.ckpt tensors.safetensors --to tensors
+  fewstep convert runs/lora/student.safetensors lora.safetensors --to kohya --dtype f16
+  fewstep convert runs/lora/student.safetensors pytorch_lora_weights.safetensors --to diffusers-lora
+  fewstep convert runs/lora/student.safetensors whole.safetensors --merge --base teacher.safetensors
 
 Nothing in a foreign file is executed, and every number stays what it was unless --dtype says otherwise.";
 
@@ -54,6 +61,11 @@ pub struct Verb {
     /// Fold the step condition of a student of several step counts into its weights, for so many network calls an image
     #[arg(long, value_name = "N", value_parser = whole::<usize>(1..=100_000))]
     nfe: Option<usize>,
+    /// Multiply the adapters of a student, or of --lora, into their base: a whole model
+    #[arg(long)]
+    merge: bool,
+    #[command(flatten)]
+    adapters: AdapterArgs,
     /// Replace the output if it exists
     #[arg(long)]
     overwrite: bool,
@@ -67,6 +79,10 @@ enum Target {
     Pytorch,
     /// The U-Net of a Stable Diffusion folder of the diffusers library
     Diffusers,
+    /// The adapters of a student (a recipe with `lora`), for load_lora_weights of the diffusers library
+    DiffusersLora,
+    /// The same for ComfyUI, AUTOMATIC1111 and all that read the LoRA files of kohya's scripts
+    Kohya,
     /// All tensors as they are, for files of anything else
     Tensors,
 }
@@ -107,9 +123,34 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     }
     let mut outputs = Outputs::default();
     outputs.file(&output)?;
-    let folded = folded(verb, context)?;
-    let input = folded.as_ref().map_or(&*verb.input, |file| file.path());
+    let scalar = verb.dtype.map(|t| match t {
+        Type::F32 => Scalar::F32,
+        Type::F16 => Scalar::F16,
+        Type::Bf16 => Scalar::BF16,
+    });
+    if let Some(layout) = adapter_layout(verb)? {
+        adapter::write(
+            [&verb.input, &output],
+            &verb.adapters,
+            layout,
+            scalar,
+            context,
+        )?;
+        say!("{}", output.display());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let merged = adapter::merged((&verb.input, verb.merge), &verb.adapters, context)?;
+    let input = merged.as_ref().map_or(&*verb.input, |file| file.path());
+    let folded = folded(verb, input, context)?;
+    let input = folded.as_ref().map_or(input, |file| file.path());
     let checkpoint = Checkpoint::read(input)?;
+    if AdapterFile::is_one(&checkpoint) && verb.to != Target::Tensors {
+        let shown = verb.input.display();
+        return Err(wrong(format!(
+            "{shown} holds adapters (LoRA) of a model: --merge makes a whole model of both, --to diffusers-lora or kohya \
+             writes them for others"
+        )));
+    }
     let checkpoint = match verb.prediction {
         None => checkpoint,
         Some(_) if checkpoint.has_card() => {
@@ -132,13 +173,9 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
                 step_branch: verb.step_branch,
             },
             Target::Diffusers => Layout::Diffusers,
-            Target::Tensors => Layout::Tensors,
+            _ => Layout::Tensors,
         },
-        scalar: verb.dtype.map(|t| match t {
-            Type::F32 => Scalar::F32,
-            Type::F16 => Scalar::F16,
-            Type::Bf16 => Scalar::BF16,
-        }),
+        scalar,
     };
     let count = checkpoint.tensors().len();
     let (path, format) = (verb.input.display(), checkpoint.format);
@@ -154,6 +191,27 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The layout of adapters that is asked for, if it is one.
+fn adapter_layout(verb: &Verb) -> anyhow::Result<Option<AdapterLayout>> {
+    let layout = match verb.to {
+        Target::DiffusersLora => AdapterLayout::Diffusers,
+        Target::Kohya => AdapterLayout::Kohya,
+        _ => return Ok(None),
+    };
+    let out_of_place = [
+        (verb.merge, "--merge"),
+        (verb.nfe.is_some(), "--nfe"),
+        (verb.dropout.is_some(), "--dropout"),
+        (!verb.adapters.lora.is_empty(), "--lora"),
+    ];
+    match out_of_place.into_iter().find(|(given, _)| *given) {
+        None => Ok(Some(layout)),
+        Some((_, flag)) => Err(wrong(format!(
+            "{flag} makes a whole model, and --to diffusers-lora and kohya write adapters alone; leave one of them out"
+        ))),
+    }
+}
+
 /// The ending of a name that promises another format.
 fn foreign_ending(output: &Path) -> Option<&str> {
     let ending = output.extension()?.to_str()?;
@@ -163,7 +221,7 @@ fn foreign_ending(output: &Path) -> Option<&str> {
 }
 
 /// The input as a plain network for one number of calls, if that is asked for.
-fn folded(verb: &Verb, context: &Context) -> anyhow::Result<Option<NamedTempFile>> {
+fn folded(verb: &Verb, input: &Path, context: &Context) -> anyhow::Result<Option<NamedTempFile>> {
     let Some(nfe) = verb.nfe else {
         return Ok(None);
     };
@@ -172,7 +230,7 @@ fn folded(verb: &Verb, context: &Context) -> anyhow::Result<Option<NamedTempFile
             "--nfe makes a model, and --to tensors none; leave one of them out",
         ));
     }
-    let (model, hash) = import::open(&verb.input, &context.device)?;
+    let (model, hash) = import::open(input, &context.device)?;
     let file = tempfile::Builder::new()
         .suffix(".safetensors")
         .tempfile()
