@@ -4,8 +4,8 @@ use crate::context::Global;
 use crate::screen::say::say;
 use crate::typed::{matches, prepared};
 use crate::verb::{
-    bench, convert, demo, devices, distill, evaluate, fetch, inspect, sample, schedule, sweep,
-    train, tune, verify,
+    bench, convert, demo, devices, distill, evaluate, fetch, inspect, report, sample, schedule,
+    sweep, train, tune, verify, watch,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
@@ -21,6 +21,8 @@ Examples:
   fewstep sample stable-diffusion-v1-5/ --prompt 'a lighthouse in a storm' --seeds 0-3
   fewstep evaluate runs/nfe2/student.safetensors --reference assets/fashion-mnist-statistics.safetensors
   fewstep sweep experiments/c-substeps.toml
+  fewstep report runs/nfe2
+  fewstep watch runs/nfe2
   fewstep convert runs/several/student.safetensors nfe3.safetensors --nfe 3
   fewstep inspect runs/nfe2/student.safetensors
   fewstep fetch edm-cifar10
@@ -71,6 +73,10 @@ pub enum Command {
     Tune(tune::Verb),
     /// Measure a model's images, or a data set: Frechet and kernel distance, precision and recall
     Evaluate(evaluate::Verb),
+    /// Show what runs, sweeps, searches and measurements found, as one HTML page
+    Report(report::Verb),
+    /// Look at a run in a browser while it goes on
+    Watch(watch::Verb),
     /// Write a model file for PyTorch, a foreign one as ours, or a student of several step counts for one
     Convert(convert::Verb),
     /// Say what a file is

@@ -9,6 +9,7 @@ mod context;
 mod measure;
 mod model;
 mod output;
+mod page;
 mod picture;
 mod run;
 mod screen;
@@ -20,8 +21,8 @@ use screen::say::tell;
 use screen::{command_line, failure, say, signal};
 use std::process::ExitCode;
 use verb::{
-    bench, convert, demo, devices, distill, evaluate, fetch, inspect, sample, schedule, sweep,
-    train, tune, verify,
+    bench, convert, demo, devices, distill, evaluate, fetch, inspect, report, sample, schedule,
+    sweep, train, tune, verify, watch,
 };
 
 /// Without memory, a line and status 1 instead of an abort.
@@ -83,6 +84,8 @@ fn execute(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Sweep(verb) => sweep::run(verb, &context),
         Command::Tune(verb) => tune::run(verb, &context),
         Command::Evaluate(verb) => evaluate::run(verb, &context),
+        Command::Report(verb) => report::run(verb, &context),
+        Command::Watch(verb) => watch::run(verb),
         Command::Convert(verb) => convert::run(verb, &context),
         Command::Inspect(verb) => inspect::run(verb),
         Command::Verify(verb) => verify::run(verb, &context),

@@ -133,6 +133,8 @@ fn every_verb_has_help_with_an_example() {
         "sample",
         "schedule",
         "evaluate",
+        "report",
+        "watch",
         "convert",
         "inspect",
         "verify",

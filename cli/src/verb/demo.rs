@@ -8,6 +8,7 @@ use crate::measure::keep::Stage;
 use crate::model::generate::Generator;
 use crate::model::latent::Parts;
 use crate::output::Outputs;
+use crate::page::{self, Wish};
 use crate::picture::sheet::{PREVIEW_SEEDS, sheet};
 use crate::run::args::RunArgs;
 use crate::run::distillation::{PRODUCT, Start};
@@ -168,6 +169,12 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     sheet(&rows, &titles, &[])?.write_png(&verb.out.join("demo.png"), &[])?;
     let json = serde_json::to_string_pretty(&summary).context("cannot write the summary")?;
     write_atomically(&verb.out.join("summary.json"), json.as_bytes())?;
+    let wish = Wish {
+        teacher: verb.teacher.as_deref(),
+        ..Wish::default()
+    };
+    let page = verb.out.join(page::FILE);
+    page::write(std::slice::from_ref(&verb.out), &wish, &page, context)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -275,7 +282,7 @@ fn print(summary: &Summary, folder: &Path) {
         figure(ratio)
     );
     say!(
-        "{} trajectories, {}; picture and student in {}",
+        "{} trajectories, {}; picture, student and a page to look at (report.html) in {}",
         summary.trajectories,
         duration(summary.seconds),
         folder.display()

@@ -36,6 +36,9 @@ pub struct Verb {
     pub(super) cache: Option<PathBuf>,
     #[command(flatten)]
     pub(super) texts: TrainingArgs,
+    /// Show the run in a browser on this machine while it goes on; the address is said at the start
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(super) live: bool,
     #[command(flatten)]
     pub(super) run: RunArgs,
 }

@@ -8,6 +8,7 @@ pub use args::Verb;
 use crate::context::Context;
 use crate::model::latent::Parts;
 use crate::output::Outputs;
+use crate::page;
 use crate::run::distillation::{PRODUCT, Start};
 use crate::run::drive::Outcome;
 use crate::run::estimate::{Need, Training};
@@ -68,6 +69,9 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         );
     }
     context.reporter.say(distances(&recipe));
+    if verb.live {
+        page::watch(&path, context.reporter)?;
+    }
     let start = Start {
         recipe,
         teacher,

@@ -22,6 +22,7 @@ Examples:
   fewstep evaluate fashion-mnist/ --split test --reference fashion-mnist/ --json
   fewstep evaluate student.safetensors --reference fashion-mnist/ --metrics frechet,kernel,prdc
   fewstep evaluate fashion-mnist/ --write-statistics statistics.safetensors
+  fewstep evaluate student.safetensors --reference fashion-mnist/ --metrics frechet,prdc --report measured.html
   fewstep evaluate photos/ --reference weights/cifar10-32x32.npz --features inception
   fewstep evaluate student.safetensors --protocol edm
   fewstep evaluate sd-student.safetensors --metrics clip --prompts captions.csv --clip clip-vit-large-patch14/
@@ -76,6 +77,9 @@ pub struct Verb {
     pub split: Split,
     #[command(flatten)]
     pub read: ReadArgs,
+    /// Write a page of it, for a browser
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -16,6 +16,7 @@ use crate::measure::gather::Gathered;
 use crate::measure::keep::Keep;
 use crate::measure::score::{Metric, Reference, lines, record, score};
 use crate::output::Outputs;
+use crate::page::{self, Evaluation};
 use crate::screen::failure::wrong;
 use crate::screen::say::say;
 use anyhow::Context as _;
@@ -37,6 +38,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     check_reference(verb, &metrics)?;
     let mut outputs = Outputs::default();
     outputs.file_if(verb.write_statistics.as_deref())?;
+    outputs.file_if(verb.report.as_deref())?;
     if let Some(folder) = &verb.prompts.embeddings {
         outputs.folder(folder)?;
     }
@@ -122,15 +124,25 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     }
     // What was found first: what was asked for besides can still fail.
     print(verb, &facts, &scores)?;
+    write_report(verb, &facts)?;
     write_statistics(verb, found.set.as_ref().map(|set| &set.moments))?;
     keep.done();
     Ok(ExitCode::SUCCESS)
+}
+
+/// The page of what was found, where one is wanted.
+fn write_report(verb: &Verb, facts: &Map<String, Value>) -> anyhow::Result<()> {
+    match (&verb.report, Evaluation::of(facts)) {
+        (Some(path), Some(found)) => page::write_evaluation(found, path),
+        _ => Ok(()),
+    }
 }
 
 /// As a paper measures.
 fn by_protocol(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     let mut outputs = Outputs::default();
     outputs.file_if(verb.write_statistics.as_deref())?;
+    outputs.file_if(verb.report.as_deref())?;
     let keep = Keep::new(&verb.keep, context.reporter)?;
     let mut facts = Map::new();
     facts.insert("file".into(), json!(verb.file.display().to_string()));
@@ -139,6 +151,7 @@ fn by_protocol(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         true => print(verb, &facts, &[])?,
         false => protocol::print(&facts, &found),
     }
+    write_report(verb, &facts)?;
     write_statistics(verb, Some(&found.moments))?;
     keep.done();
     Ok(ExitCode::SUCCESS)

@@ -16,6 +16,7 @@ use crate::context::Context;
 use crate::measure::draw::too_few;
 use crate::model::seeds::Seeds;
 use crate::output::Outputs;
+use crate::page::{self, Wish};
 use crate::screen::failure::{diverged, wrong};
 use crate::screen::say::say;
 use crate::screen::signal;
@@ -271,6 +272,8 @@ impl Sweep<'_> {
         if !curves.is_empty() {
             curve::draw(self.plan, &curves, &file("curves.svg"))?;
         }
+        let (folder, page) = (self.folder.clone(), file(page::FILE));
+        page::write(&[folder], &Wish::default(), &page, self.context)?;
         say!("{}", self.folder.display());
         Ok(())
     }

@@ -5,6 +5,7 @@ pub mod features;
 use crate::context::Context;
 use crate::model::generate::Generator;
 use crate::output::Outputs;
+use crate::page;
 use crate::picture::sheet;
 use crate::run::args::{RecipeArg, RunArgs};
 use crate::run::change;
@@ -46,6 +47,9 @@ pub struct Verb {
     /// Start from the weights of this model, or of the run in this folder, instead of random ones
     #[arg(long, value_name = "FILE|RUN")]
     from: Option<PathBuf>,
+    /// Show the run in a browser on this machine while it goes on; the address is said at the start
+    #[arg(long, conflicts_with = "dry_run")]
+    live: bool,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -56,6 +60,9 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     match source.kind {
         Kind::Teacher => teacher(verb, &source, context),
         Kind::Features if verb.from.is_some() => Err(wrong("--from is for teachers only")),
+        Kind::Features if verb.live => Err(wrong(
+            "--live is for teachers only; `fewstep watch RUN` shows the run of a feature network",
+        )),
         Kind::Features => features::run(&source, &verb.data, &verb.run, context),
         Kind::Distillation => {
             let name = &source.name;
@@ -135,6 +142,9 @@ fn teacher(verb: &Verb, source: &Source, context: &Context) -> anyhow::Result<Ex
         .with_context(|| verb.data.others(&folder))?;
     let text = to_toml(Kind::Teacher, &recipe)?;
     folder.write_recipe(&text)?;
+    if verb.live {
+        page::watch(&path, reporter)?;
+    }
     let mut job = TeacherJob {
         trainer,
         data: &data,

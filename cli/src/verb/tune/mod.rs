@@ -11,6 +11,7 @@ use crate::bundle::asset::{Asset, FEATURES};
 use crate::context::Context;
 use crate::model::latent::TrainingArgs;
 use crate::output::Outputs;
+use crate::page::{self, Wish};
 use crate::run::distillation::PRODUCT;
 use crate::run::lock::Lock;
 use crate::run::recipe::{Kind, Source};
@@ -190,6 +191,13 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     if verb.cache.is_none() && cache.exists() {
         fs_err::remove_dir_all(&cache)?;
     }
+    let page = verb.out.join(page::FILE);
+    page::write(
+        std::slice::from_ref(&verb.out),
+        &Wish::default(),
+        &page,
+        context,
+    )?;
     say!("{table}");
     say!("{name} {}: {}", table::said(&best), path.display());
     Ok(ExitCode::SUCCESS)
@@ -205,7 +213,7 @@ fn clear(verb: &Verb) -> anyhow::Result<()> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if path.is_dir() && (name == CACHE || name.starts_with("candidate-")) {
             fs_err::remove_dir_all(&path)?;
-        } else if [Record::FILE, PRODUCT, "tune.md", "recipe.toml"].contains(&&*name) {
+        } else if [Record::FILE, PRODUCT, "tune.md", "recipe.toml", page::FILE].contains(&&*name) {
             fs_err::remove_file(&path)?;
         }
     }

@@ -1,0 +1,14 @@
+//! What lies in a folder, as far as a page shows it.
+
+mod evaluation;
+mod list;
+mod place;
+mod run;
+mod search;
+mod sweep;
+
+pub use evaluation::Evaluation;
+pub use list::{Source, all, nothing_there};
+pub use run::{Depth, Product, RECIPE, Run, Summary, Tick, preview_round};
+pub use search::{Entry, Search};
+pub use sweep::{Row, Sweep};

@@ -1,0 +1,183 @@
+//! The part of one sweep.
+
+use super::compare::chart;
+use super::measure::{Distance, distances};
+use super::part::{Part, Tile};
+use super::word;
+use crate::page::chart::{Chart, Line};
+use crate::page::source::{Row, Sweep};
+use crate::screen::progress::figure;
+use maud::{PreEscaped, html};
+use std::collections::BTreeMap;
+
+/// What one sweep says.
+pub fn part(sweep: &Sweep) -> anyhow::Result<Part> {
+    let rows = &sweep.rows;
+    let best = rows.iter().min_by(|a, b| a.frechet.total_cmp(&b.frechet));
+    let mut by_calls: BTreeMap<u64, Vec<&Row>> = BTreeMap::new();
+    for row in rows {
+        by_calls.entry(row.evaluations).or_default().push(row);
+    }
+    let mut sections = Vec::new();
+    let head = [
+        "",
+        "rank",
+        "paired",
+        "seeds",
+        "network forwards",
+        "minutes",
+        "Frechet distance",
+    ];
+    sections.push((
+        "Distances",
+        html! {
+            @for (calls, rows) in &by_calls {
+                p.note { b { (crate::page::draw::calls(*calls as usize)) } }
+                (distances(&head, &rows.iter().map(|row| line(row)).collect::<Vec<_>>()))
+            }
+            p.note { "Smaller is better; ± is the standard deviation over the seeds of training." }
+        },
+    ));
+    let mut charts = Vec::new();
+    let cost: Vec<Line> = by_calls
+        .iter()
+        .map(|(calls, rows)| {
+            let mut points: Vec<[f64; 3]> = rows
+                .iter()
+                .filter(|row| row.forwards > 0)
+                .map(|row| {
+                    [
+                        row.forwards as f64,
+                        row.frechet,
+                        row.deviation.unwrap_or(0.0),
+                    ]
+                })
+                .collect();
+            points.sort_by(|a, b| a[0].total_cmp(&b[0]));
+            Line {
+                name: crate::page::draw::calls(*calls as usize),
+                points,
+                joined: false,
+            }
+        })
+        .filter(|line| !line.points.is_empty())
+        .collect();
+    let places: std::collections::BTreeSet<u64> = rows.iter().map(|row| row.forwards).collect();
+    if places.len() > 1 && !cost.is_empty() {
+        charts.push(chart(
+            "Frechet distance by cost of training",
+            "network forwards of training",
+            cost,
+        )?);
+    }
+    if by_calls.len() > 1 {
+        let of_each = rows
+            .iter()
+            .fold(BTreeMap::<&str, Vec<[f64; 3]>>::new(), |mut all, row| {
+                let point = [
+                    row.evaluations as f64,
+                    row.frechet,
+                    row.deviation.unwrap_or(0.0),
+                ];
+                all.entry(&row.name).or_default().push(point);
+                all
+            });
+        let lines = of_each.into_iter().filter(|(_, points)| points.len() > 1);
+        let lines: Vec<Line> = lines
+            .map(|(name, points)| Line {
+                name: name.into(),
+                points,
+                joined: true,
+            })
+            .collect();
+        if !lines.is_empty() {
+            charts.push(chart(
+                "Frechet distance by calls of the network",
+                "network calls an image",
+                lines,
+            )?);
+        }
+    }
+    if !charts.is_empty() {
+        sections.push((
+            "Cost against quality",
+            html! { @for chart in &charts { (chart) } },
+        ));
+    }
+    let curves: Vec<&(String, Vec<[f64; 2]>)> = sweep
+        .curves
+        .iter()
+        .filter(|(_, points)| points.len() > 1)
+        .collect();
+    if !curves.is_empty() {
+        let mut drawn = Vec::new();
+        for (name, points) in curves.iter().take(24) {
+            let small = Chart {
+                title: name,
+                x: "trajectories",
+                log_x: false,
+                lines: vec![Line::curve("", points.iter().copied())],
+            };
+            let last = points.last().map_or(f64::NAN, |point| point[1]);
+            drawn.push(html! { figure { figcaption { b { (name) } " " (figure(last)) " at last" } (PreEscaped(small.svg()?)) } });
+        }
+        sections.push((
+            "Training: distance to the teacher after the last step, first seed",
+            html! {
+                div.charts { @for chart in &drawn { (chart) } }
+            },
+        ));
+    }
+    let folder = sweep.folder.display();
+    sections.push((
+        "Provenance",
+        word::facts(&[
+            ("folder", html! { code { (folder) } }),
+            (
+                "tables",
+                html! { code { (folder) "/sweep.csv" } ", " code { (folder) "/sweep.md" } },
+            ),
+        ]),
+    ));
+    let trained: u64 = rows.iter().map(|row| row.forwards * row.seeds).sum();
+    Ok(Part {
+        title: sweep.title.clone(),
+        lead: html! {
+            @if let Some(best) = best {
+                "The best of " (rows.len()) " is " b { (best.name) } " at " (crate::page::draw::calls(best.evaluations as usize))
+                ", with a Frechet distance of " b { (word::spread(best.frechet, best.deviation)) } ". "
+            }
+            @for about in &sweep.about { (about) " " }
+        },
+        tiles: vec![
+            Tile::new(rows.len().to_string(), "settings measured", ""),
+            Tile::new(
+                best.map_or("–".into(), |row| figure(row.frechet)),
+                "least Frechet distance",
+                "",
+            ),
+            Tile::new(
+                word::about(trained),
+                "network forwards of training",
+                "a backward pass counts as two",
+            ),
+        ],
+        hero: html! {},
+        sections,
+    })
+}
+
+fn line(row: &Row) -> Distance {
+    Distance {
+        name: html! { (row.name) },
+        cells: vec![
+            html! { (row.rank) },
+            html! { (word::spread(row.paired, row.paired_deviation)) },
+            html! { (row.seeds) },
+            html! { (word::count(row.forwards)) },
+            html! { (figure(row.minutes)) },
+        ],
+        value: row.frechet,
+        error: row.deviation,
+    }
+}
