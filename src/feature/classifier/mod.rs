@@ -3,6 +3,7 @@
 mod augment;
 mod file;
 mod network;
+mod norm;
 mod recipe;
 mod task;
 mod trainer;

@@ -128,6 +128,15 @@ impl FeatureNetwork {
 
     /// Features of images in [-1, 1]: `[batch, channels, size, size]` to `[batch, features]`, none negative.
     pub fn features(&self, images: Images) -> Tensor<2> {
+        self.features_with(images, &mut |_, x| x)
+    }
+
+    /// As [`features`](Self::features), with something done to what comes out of each convolution, counted from 0.
+    fn features_with(
+        &self,
+        images: Images,
+        between: &mut dyn FnMut(usize, Images) -> Images,
+    ) -> Tensor<2> {
         let conv = |images, layer: &Layer<4>| {
             fewstep_kernels::conv2d_3x3(images, layer.weight.val(), Some(layer.bias.val()))
         };
@@ -142,15 +151,39 @@ impl FeatureNetwork {
         };
         let pool =
             |images| module::max_pool2d(images, MaxPoolOptions::new([2, 2]).with_stride([2, 2]));
-        let x = activation::relu(first(images));
-        let x = pool(activation::relu(conv(x, &self.conv1)));
-        let x = pool(activation::relu(conv(x, &self.conv2)));
+        let x = activation::relu(between(0, first(images)));
+        let x = pool(activation::relu(between(1, conv(x, &self.conv1))));
+        let x = pool(activation::relu(between(2, conv(x, &self.conv2))));
         activation::relu(self.hidden.linear(x.flatten(1, 3)))
     }
 
     /// Class scores (logits): `[batch, channels, size, size]` to `[batch, classes]`.
     pub fn scores(&self, images: Images) -> Tensor<2> {
-        self.output.linear(self.features(images))
+        self.scores_with(images, &mut |_, x| x)
+    }
+
+    /// As [`scores`](Self::scores), with something done behind each convolution.
+    pub(super) fn scores_with(
+        &self,
+        images: Images,
+        between: &mut dyn FnMut(usize, Images) -> Images,
+    ) -> Tensor<2> {
+        self.output.linear(self.features_with(images, between))
+    }
+
+    /// The network with a convolution whose answers are multiplied and moved, channel by channel.
+    pub(super) fn scaled(mut self, conv: usize, scale: Tensor<1>, shift: Tensor<1>) -> Self {
+        let layer = match conv {
+            0 => &mut self.conv0,
+            1 => &mut self.conv1,
+            _ => &mut self.conv2,
+        };
+        let [channels] = scale.dims();
+        let weight = layer.weight.val() * scale.clone().reshape([channels, 1, 1, 1]);
+        let bias = layer.bias.val() * scale + shift;
+        layer.weight = Param::from_tensor(weight);
+        layer.bias = Param::from_tensor(bias);
+        self
     }
 
     /// The network with the weights that a file would have.

@@ -29,6 +29,10 @@ pub struct ClassifierRecipe {
     pub flip: bool,
     /// Images are shifted by up to this many pixels in each direction, 0 to 8.
     pub shift: u32,
+    /// Whether the convolutions are trained with batch norms behind them, which are folded into them in the end. [Ioffe &
+    /// Szegedy 2015]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub batch_norm: bool,
     /// Channels of the three convolutions.
     pub widths: [usize; 3],
     /// Number of features.
@@ -101,6 +105,7 @@ pub(super) mod tests {
         learning_rate: 0.01,
         flip: true,
         shift: 1,
+        batch_norm: false,
         widths: [4, 4, 8],
         features: 8,
     };

@@ -195,14 +195,19 @@ mod tests {
             while !trainer.is_finished() {
                 trainer.step(&data).unwrap();
             }
-            let network = trainer.network();
+            let network = trainer.network(&data);
             accuracy(&network, Task::Rotation, &slopes(2, 100), &device).unwrap()
         };
         let learnt = train(recipe.clone());
         assert!(learnt > 0.9, "{learnt}");
         // Fresh weights know nothing.
         let fresh = ClassifierTrainer::new(recipe.clone(), &data, &device).unwrap();
-        let guessed = accuracy(&fresh.network(), Task::Rotation, &slopes(2, 100), &device);
+        let guessed = accuracy(
+            &fresh.network(&data),
+            Task::Rotation,
+            &slopes(2, 100),
+            &device,
+        );
         assert!(guessed.unwrap() < 0.6);
         let short = ClassifierRecipe {
             images: Some(40),

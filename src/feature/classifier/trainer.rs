@@ -3,6 +3,7 @@
 use super::augment::augmented;
 use super::file::load;
 use super::network::{FeatureConfig, FeatureNetwork};
+use super::norm::Trained;
 use super::recipe::ClassifierRecipe;
 use super::task::{Task, labels};
 use super::update::Update;
@@ -23,7 +24,7 @@ pub struct ClassifierTrainer {
     recipe: ClassifierRecipe,
     config: FeatureConfig,
     /// With autodiff.
-    network: FeatureNetwork,
+    network: Trained,
     /// Burn's, not [`crate::optimizer::Adam`]: that one is for denoising networks and rounds in another order, so that
     /// a recipe would end in other weights than those of the bundled feature network. Its state is saved here likewise.
     optimizer: Adam,
@@ -58,8 +59,13 @@ impl ClassifierTrainer {
         }
         let config = recipe.network(data);
         let device = device.clone().inner().autodiff();
+        let network = FeatureNetwork::init(&config, recipe.seed, &device)?;
+        let norms = match recipe.batch_norm {
+            true => config.widths.as_slice(),
+            false => &[],
+        };
         Ok(Self {
-            network: FeatureNetwork::init(&config, recipe.seed, &device)?,
+            network: Trained::new(network, norms, &device),
             optimizer: AdamConfig::new().with_epsilon(1e-8).build(),
             moments: Vec::new(),
             step: 0,
@@ -117,6 +123,12 @@ impl ClassifierTrainer {
         self.moments = update.after;
     }
 
+    /// The network with its norms.
+    #[cfg(test)]
+    pub(super) fn trained(&self) -> &Trained {
+        &self.network
+    }
+
     /// Steps done.
     pub fn steps_done(&self) -> u64 {
         self.step
@@ -137,10 +149,10 @@ impl ClassifierTrainer {
         &self.recipe
     }
 
-    /// The network as it is now, without autodiff and with its weights rounded to f16, so that what is measured is what
-    /// [`Features::write`](super::Features::write) stores.
-    pub fn network(&self) -> FeatureNetwork {
-        self.network.clone().valid().rounded()
+    /// The network as it is now, without autodiff, with its norms folded in by the statistics of the first images, and with
+    /// its weights rounded to f16, so that what is measured is what [`Features::write`](super::Features::write) stores.
+    pub fn network(&self, data: &Dataset) -> FeatureNetwork {
+        self.network.folded(data).rounded()
     }
 
     /// Everything that the next step depends on; `recipe` is what the run was started from, complete.
@@ -187,14 +199,22 @@ impl ClassifierTrainer {
         let mut trainer = Self::new(recipe, data, device)?;
         same_data(state.progress.data.as_deref(), &trainer.data)?;
         let path = state.path();
-        let weights = state.group("weight");
+        let mut weights = state.group("weight");
         let names: Vec<(String, usize)> = trainer
             .network
             .weights()
             .into_iter()
             .map(|(name, data)| (name, data.num_elements()))
             .collect();
-        trainer.network = load(&trainer.config, weights, path, &trainer.device)?;
+        let norms: BTreeMap<String, TensorData> = names
+            .iter()
+            .filter(|(name, _)| name.starts_with("norm"))
+            .map(|(name, len)| Ok((name.clone(), find(&weights, "weight", name, *len, path)?)))
+            .collect::<Result<_, Error>>()?;
+        weights.retain(|name, _| !norms.contains_key(name));
+        let fresh = trainer.network.clone();
+        trainer.network = fresh.with_norms(&trainer.device, |name| norms.get(name).cloned());
+        trainer.network.network = load(&trainer.config, weights, path, &trainer.device)?;
         trainer.step = state.progress.round;
         if trainer.step > 0 {
             let groups = ["mean", "square", "time"].map(|group| (group, state.group(group)));
@@ -263,7 +283,7 @@ mod tests {
         while !trainer.is_finished() {
             losses.push(trainer.step(data).unwrap().loss);
         }
-        (trainer.network(), losses)
+        (trainer.network(data), losses)
     }
 
     #[test]
@@ -306,7 +326,7 @@ mod tests {
             trainer = ClassifierTrainer::resume(&state, RECIPE, &data, &device).unwrap();
         }
         assert_eq!((trainer.steps_done(), trainer.is_finished()), (30, true));
-        assert_eq!(trainer.network().tensors(), whole.tensors());
+        assert_eq!(trainer.network(&data).tensors(), whole.tensors());
         let others =
             ClassifierTrainer::resume(&trainer.state(json.clone()), RECIPE, &bars(2, 40), &device);
         let error = others.err().unwrap();

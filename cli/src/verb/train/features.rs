@@ -260,7 +260,7 @@ impl Job for FeaturesJob {
     }
 
     fn write(&self, path: &Path) -> Result<(), Error> {
-        let network = self.trainer.network();
+        let network = self.trainer.network(&self.images);
         let test = self.test.as_ref();
         let right = test
             .map(|test| accuracy(&network, self.trainer.recipe().task, test, &self.device))
