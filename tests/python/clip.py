@@ -43,7 +43,9 @@ def pictures(folder):
     folder.mkdir()
     draw = np.random.default_rng(1)
     for i in range(len(PROMPTS)):
-        height, width = 25 + 13 * i, 70 - 7 * i
+        # Much larger than the model's 32 pixels, or smaller: Pillow 13 resizes some that are a little larger downwards first,
+        # where earlier ones went across first, and rounds to other bytes.
+        height, width = 25 + 13 * i, 90 - 9 * i
         coarse = draw.integers(0, 256, (5, 6, 3), dtype=np.uint8)
         picture = Image.fromarray(coarse).resize((width, height), Image.BICUBIC)
         picture.save(folder / f"{i:03}.png")
