@@ -36,7 +36,7 @@ pub fn draw_into(
 ) -> anyhow::Result<()> {
     let mut progress = reporter.start("images", 0, seeds.len() as u64);
     let batches: Vec<&[u64]> = seeds.chunks(generator.batch()).collect();
-    let maker = gather.maker();
+    let (maker, tells) = (gather.maker(), stage.is_kept());
     let (mut seconds, mut drawn_now) = (0.0, 0);
     let make = |index: usize| {
         let started = Instant::now();
@@ -53,7 +53,7 @@ pub fn draw_into(
     })?;
     progress.finish();
     // A time is no result: it goes where progress goes.
-    if drawn_now > 0 {
+    if tells && drawn_now > 0 {
         let rate = figure(drawn_now as f64 / f64::max(seconds, 1e-9));
         reporter.say(format!("{drawn_now} images drawn, {rate} a second"));
     }

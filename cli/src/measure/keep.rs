@@ -87,6 +87,11 @@ impl Stage<'_> {
         Self(None)
     }
 
+    /// Whether what is made is kept.
+    pub fn is_kept(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Makes `count` records, or takes those that are there already, and hands each on in order. A signal stops it between
     /// two.
     pub fn batches(
