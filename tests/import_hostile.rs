@@ -146,6 +146,53 @@ fn a_plain_tensor_is_read() {
     assert_eq!(file.values("w").unwrap(), [1.0, 2.0]);
 }
 
+/// Settings that trainers leave beside weights are of classes that are not on the list: kept shut, and listed.
+#[test]
+fn classes_beside_weights_are_passed_over() {
+    let plain = one_tensor(b"K\x02\x85", b"K\x01\x85");
+    let (start, rest) = plain.split_at(3);
+    let mut bytes = start.to_vec();
+    // An instance with a state, one made of arguments, one with items, and a class by itself.
+    bytes.extend(b"X\x03\0\0\0cfgcargparse\nNamespace\n)\x81}X\x01\0\0\0aK\x01sbs");
+    bytes.extend(b"X\x04\0\0\0pathcpathlib\nPosixPath\n(X\x01\0\0\0atRs");
+    bytes.extend(b"X\x04\0\0\0listcomegaconf.listconfig\nListConfig\n)\x81(K\x01K\x02es");
+    bytes.extend(b"X\x04\0\0\0dictcomegaconf.dictconfig\nDictConfig\n)\x81X\x01\0\0\0aK\x01ss");
+    bytes.extend(b"X\x04\0\0\0kindctyping\nAny\ns");
+    bytes.extend(rest);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.pkl");
+    std::fs::write(&path, &bytes).unwrap();
+    let file = Checkpoint::read(&path).unwrap();
+    assert_eq!(file.values("w").unwrap(), [1.0, 2.0]);
+    let strangers: Vec<&str> = file
+        .globals
+        .iter()
+        .filter(|global| !global.allowed)
+        .map(|global| global.name.as_str())
+        .collect();
+    let expected = [
+        "argparse.Namespace",
+        "pathlib.PosixPath",
+        "omegaconf.listconfig.ListConfig",
+        "omegaconf.dictconfig.DictConfig",
+        "typing.Any",
+    ];
+    assert_eq!(strangers, expected);
+    assert_eq!(globals(&path).unwrap(), file.globals);
+    // Weights do not come out of them, nor from what harms.
+    let inside = b"\x80\x04cmine\nNet\n)\x81}X\x01\0\0\0wK\x01sb.";
+    let harmful = b"\x80\x04}X\x01\0\0\0xcsubprocess\nPopen\n)Rs.";
+    for (bytes, wanted) in [
+        (&inside[..], "mine.Net"),
+        (&harmful[..], "subprocess.Popen"),
+    ] {
+        match error(bytes.to_vec()) {
+            Error::ForeignCode { name, .. } => assert_eq!(name, wanted),
+            other => panic!("{other}"),
+        }
+    }
+}
+
 #[test]
 fn code_is_named_and_not_run() {
     let folder = tempfile::tempdir().unwrap();

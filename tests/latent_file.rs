@@ -5,7 +5,7 @@ mod latent;
 
 use burn::tensor::{Device, TensorData};
 use fewstep::denoiser::Preconditioning;
-use fewstep::import::{Checkpoint, Export, Layout, diffusers_settings, open};
+use fewstep::import::{Checkpoint, Export, Layout, Scalar, diffusers_settings, open};
 use fewstep::model::{File, Model};
 use fewstep::network::parameters;
 use latent::{TEXT, table, teacher};
@@ -160,4 +160,72 @@ fn a_compvis_file_is_read_with_its_averaged_weights_and_its_schedule() {
         extra.contains("unexpected: model.diffusion_model.extra"),
         "{extra}"
     );
+}
+
+/// A safetensors file of any type of numbers, which the library does not write.
+fn raw(tensors: &[(String, Vec<usize>, Vec<u8>)], kind: &str) -> Vec<u8> {
+    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+    for (name, shape, bytes) in tensors {
+        let from = data.len();
+        data.extend(bytes);
+        let entry =
+            serde_json::json!({"dtype": kind, "shape": shape, "data_offsets": [from, data.len()]});
+        header.insert(name.clone(), entry);
+    }
+    let header = serde_json::Value::Object(header).to_string();
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header.as_bytes());
+    bytes.extend(data);
+    bytes
+}
+
+#[test]
+fn weights_of_eight_bits_are_widened() {
+    let device = Device::flex();
+    let folder = tempfile::tempdir().unwrap();
+    let keys: Vec<_> = parameters(&teacher(true).network)
+        .into_iter()
+        .map(|p| (p.name, p.shape))
+        .collect();
+    for (kind, scalar) in [("F8_E4M3", Scalar::F8E4M3), ("F8_E5M2", Scalar::F8E5M2)] {
+        // Numbers of both signs, none of them infinite.
+        let bytes = |count: usize| {
+            (0..count)
+                .map(|i| (i * 37 % 48 + i % 2 * 128) as u8)
+                .collect()
+        };
+        let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = keys
+            .iter()
+            .map(|(name, shape)| (name.clone(), shape.clone(), bytes(shape.iter().product())))
+            .collect();
+        let path = folder.path().join(format!("{kind}.safetensors"));
+        std::fs::write(&path, raw(&tensors, kind)).unwrap();
+        let (model, _) = open(&path, &device).unwrap();
+        let wide = |bytes: &[u8]| scalar.to_f32(bytes).unwrap();
+        let loaded: BTreeMap<_, _> = parameters(&model.network)
+            .into_iter()
+            .map(|p| (p.name, p.data))
+            .collect();
+        for (name, _, bytes) in &tensors {
+            assert_eq!(
+                loaded[name].iter::<f32>().collect::<Vec<_>>(),
+                wide(bytes),
+                "{name}"
+            );
+        }
+        // What is written of it is half precision, in which all of them are exact.
+        let file = Checkpoint::read(&path).unwrap();
+        let card = file.card().unwrap();
+        let out = folder.path().join(format!("{kind}-ours.safetensors"));
+        let export = Export {
+            layout: Layout::Model,
+            scalar: None,
+        };
+        export.write(&file, Some(&card), &out).unwrap();
+        let written = Checkpoint::read(&out).unwrap();
+        for (name, _, bytes) in &tensors {
+            assert_eq!(written.tensors()[name].scalar, Scalar::F16);
+            assert_eq!(written.values(name).unwrap(), wide(bytes), "{name}");
+        }
+    }
 }

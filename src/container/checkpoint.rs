@@ -206,7 +206,7 @@ impl Checkpoint {
         let values = info.scalar.to_f32(&self.bytes(name)?);
         values.ok_or_else(|| {
             let reason = format!(
-                "{name} is {}; weights are f16, bf16, f32 or f64",
+                "{name} is {}; weights are f8, f16, bf16, f32 or f64",
                 info.scalar
             );
             self.source.broken("checkpoint", reason)

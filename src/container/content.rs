@@ -79,6 +79,14 @@ pub(crate) fn read(arena: &Arena<'_>, top: Id) -> Result<Content, Error> {
         _ => {}
     }
     if content.tensors.is_empty() {
+        // They may be in something that is not opened.
+        if let Some(stranger) = arena.globals.iter().find(|global| !global.allowed) {
+            return Err(Error::ForeignCode {
+                path: arena.source.path().to_path_buf(),
+                name: stranger.name.clone(),
+                offset: stranger.offset,
+            });
+        }
         let roots = ROOTS.join(", ");
         let reason = format!(
             "it holds no weights: neither tensors by name nor a network under one of {roots}"

@@ -16,6 +16,10 @@ pub enum Scalar {
     I8,
     /// 16 bits, signed.
     I16,
+    /// Eight bits with four of exponent, not infinite (`float8_e4m3fn`).
+    F8E4M3,
+    /// Eight bits with five of exponent: the upper half of half precision (`float8_e5m2`).
+    F8E5M2,
     /// Half precision.
     F16,
     /// The upper half of single precision.
@@ -34,7 +38,7 @@ impl Scalar {
     /// Bytes of one number.
     pub fn size(self) -> usize {
         match self {
-            Self::Bool | Self::U8 | Self::I8 => 1,
+            Self::Bool | Self::U8 | Self::I8 | Self::F8E4M3 | Self::F8E5M2 => 1,
             Self::I16 | Self::F16 | Self::BF16 => 2,
             Self::I32 | Self::F32 => 4,
             Self::I64 | Self::F64 => 8,
@@ -43,7 +47,12 @@ impl Scalar {
 
     /// Whether weights can be of this type.
     pub fn is_float(self) -> bool {
-        matches!(self, Self::F16 | Self::BF16 | Self::F32 | Self::F64)
+        self.is_small() || matches!(self, Self::F16 | Self::BF16 | Self::F32 | Self::F64)
+    }
+
+    /// Whether it has eight bits and is widened wherever it is read.
+    pub fn is_small(self) -> bool {
+        matches!(self, Self::F8E4M3 | Self::F8E5M2)
     }
 
     /// The type of `torch.FloatStorage` and its kin.
@@ -70,6 +79,8 @@ impl Scalar {
             "uint8" => Self::U8,
             "int8" => Self::I8,
             "int16" => Self::I16,
+            "float8_e4m3fn" => Self::F8E4M3,
+            "float8_e5m2" => Self::F8E5M2,
             "float16" => Self::F16,
             "bfloat16" => Self::BF16,
             "int32" => Self::I32,
@@ -86,6 +97,8 @@ impl Scalar {
             Dtype::U8 => Self::U8,
             Dtype::I8 => Self::I8,
             Dtype::I16 => Self::I16,
+            Dtype::F8_E4M3 => Self::F8E4M3,
+            Dtype::F8_E5M2 => Self::F8E5M2,
             Dtype::F16 => Self::F16,
             Dtype::BF16 => Self::BF16,
             Dtype::I32 => Self::I32,
@@ -102,6 +115,8 @@ impl Scalar {
             Self::U8 => Dtype::U8,
             Self::I8 => Dtype::I8,
             Self::I16 => Dtype::I16,
+            Self::F8E4M3 => Dtype::F8_E4M3,
+            Self::F8E5M2 => Dtype::F8_E5M2,
             Self::F16 => Dtype::F16,
             Self::BF16 => Dtype::BF16,
             Self::I32 => Dtype::I32,
@@ -118,6 +133,11 @@ impl Scalar {
             words.map(|word| to(*word)).collect()
         }
         Some(match self {
+            Self::F8E4M3 => bytes.iter().map(|byte| small(*byte)).collect(),
+            // Half precision without the lower half of its digits.
+            Self::F8E5M2 => each(bytes, |[byte]| {
+                f16::from_bits(u16::from(byte) << 8).to_f32()
+            }),
             Self::F16 => each(bytes, |b| f16::from_le_bytes(b).to_f32()),
             Self::BF16 => each(bytes, |b| bf16::from_le_bytes(b).to_f32()),
             Self::F32 => each(bytes, f32::from_le_bytes),
@@ -142,6 +162,17 @@ impl Scalar {
     }
 }
 
+/// A number of four bits of exponent, biased by 7, and three of fraction; all ones is none, and nothing is infinite.
+fn small(byte: u8) -> f32 {
+    let (exponent, fraction) = (i32::from(byte >> 3 & 15), f32::from(byte & 7));
+    let size = match (exponent, byte & 7) {
+        (15, 7) => f32::NAN,
+        (0, _) => fraction * 2f32.powi(-9),
+        _ => (8.0 + fraction) * 2f32.powi(exponent - 10),
+    };
+    if byte & 128 == 0 { size } else { -size }
+}
+
 impl fmt::Display for Scalar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&format!("{self:?}").to_lowercase())
@@ -151,6 +182,25 @@ impl fmt::Display for Scalar {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn eight_bits_are_widened() {
+        // 0, the smallest, the largest below one, one, -1.75, the largest; what is no number.
+        let bytes = [0x00, 0x01, 0x37, 0x38, 0xbe, 0x7e, 0x7f];
+        let wide = Scalar::F8E4M3.to_f32(&bytes).unwrap();
+        assert_eq!(wide[..6], [0.0, 2f32.powi(-9), 0.9375, 1.0, -1.75, 448.0]);
+        assert!(wide[6].is_nan());
+        let bytes = [0x01, 0x3c, 0xc6, 0x7b, 0x7c];
+        let wide = Scalar::F8E5M2.to_f32(&bytes).unwrap();
+        assert_eq!(wide, [2f32.powi(-16), 1.0, -6.0, 57_344.0, f32::INFINITY]);
+        // All of them are numbers of half precision.
+        for scalar in [Scalar::F8E4M3, Scalar::F8E5M2] {
+            let all: Vec<u8> = (0..=255).collect();
+            for value in scalar.to_f32(&all).unwrap() {
+                assert!(value.is_nan() || f16::from_f32(value).to_f32() == value);
+            }
+        }
+    }
 
     #[test]
     fn half_precision_is_exact_both_ways() {

@@ -128,6 +128,8 @@ impl Export {
             }
             let scalar = self.scalar.unwrap_or(match stored {
                 Scalar::F64 => Scalar::F32,
+                // Exact, and nothing else reads weights of eight bits.
+                small if small.is_small() => Scalar::F16,
                 other => other,
             });
             common.get_or_insert(scalar);

@@ -7,6 +7,7 @@
 //! a file mentions without loading it; [`Export`] writes a checkpoint as our file, or for PyTorch. [`AutoencoderFile`] and
 //! [`TextEncoderFile`] find the parts of latent diffusion models in a file or folder, [`Parts`] those of a model.
 
+mod average;
 mod card;
 mod compvis;
 pub(crate) mod diffusers;

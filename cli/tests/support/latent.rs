@@ -50,7 +50,7 @@ learning-rate = 1e-3
 /// Width of the text's tokens; one head of CLIP's.
 const WIDTH: usize = 64;
 /// Bytes, bytes at the end of a word, two merges, start and end.
-const SYMBOLS: usize = 516;
+pub const SYMBOLS: usize = 516;
 
 pub type Tensors = BTreeMap<String, TensorData>;
 
@@ -260,7 +260,7 @@ pub fn diffusers_as(
 }
 
 /// A vocabulary of 516 symbols in which `cat` is one.
-fn tokenizer(folder: &Path) {
+pub fn tokenizer(folder: &Path) {
     // Bytes that print stand for themselves, the others for the characters from 256 on.
     let mut other = 256..;
     let bytes = (0..256u32).map(|byte| match byte {

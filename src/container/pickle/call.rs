@@ -48,6 +48,7 @@ impl Machine<'_, '_, '_> {
                     return self.arena.put(node);
                 }
                 Role::Persistent => return self.persistent_object(first),
+                Role::Opaque => return self.arena.put(Node::Opaque),
                 Role::Encode => return self.encode(first),
                 Role::Reconstructor => return self.instance(first, arguments),
                 Role::Tuple => {
@@ -78,6 +79,7 @@ impl Machine<'_, '_, '_> {
             Some(Role::Dict) => self.dict(arguments),
             Some(Role::List) => self.arena.put(Node::List(Vec::new())),
             Some(Role::Set) => self.arena.put(Node::Set(Vec::new())),
+            Some(Role::Opaque) => self.arena.put(Node::Opaque),
             Some(_) => {
                 let class = self.arena.name(class).unwrap_or_default().into();
                 self.arena.put(Node::Object(Box::new(Object {

@@ -12,7 +12,8 @@ pub struct Global {
     pub offset: u64,
     /// How often it is mentioned.
     pub mentions: usize,
-    /// Whether it is on the list of names that weights need.
+    /// Whether it is on the list of names that weights need. Classes that are not are passed over unread; any other name refuses the
+    /// file.
     pub allowed: bool,
     pub(super) role: Option<Role>,
 }
@@ -47,6 +48,8 @@ pub(super) enum Role {
     Class,
     /// Something that weights do not depend on.
     Inert,
+    /// A class that is not on the list: its instances are kept shut, and no weights come out of them.
+    Opaque,
 }
 
 impl Role {
@@ -94,6 +97,49 @@ impl Role {
     }
 }
 
+/// Modules whose classes do things to a machine: a file that mentions one is not about weights.
+const HARMFUL: [&str; 24] = [
+    "os",
+    "posix",
+    "nt",
+    "subprocess",
+    "sys",
+    "builtins",
+    "__builtin__",
+    "importlib",
+    "runpy",
+    "shutil",
+    "socket",
+    "ctypes",
+    "code",
+    "codeop",
+    "pty",
+    "multiprocessing",
+    "threading",
+    "asyncio",
+    "http",
+    "urllib",
+    "ftplib",
+    "smtplib",
+    "webbrowser",
+    "pickle",
+];
+
+impl Role {
+    /// That of a class that is not on the list, such as the settings that trainers leave beside weights; `None` for functions, and
+    /// for classes of modules that do things.
+    pub(super) fn of_stranger(module: &str, name: &str) -> Option<Self> {
+        let root = module.split('.').next().unwrap_or(module);
+        let word = |text: &str| {
+            !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        };
+        let class = name.starts_with(|c: char| c.is_ascii_uppercase());
+        let dates = module == "datetime" && ["datetime", "date", "timedelta"].contains(&name);
+        let fine = module.split('.').all(word) && word(name) && !HARMFUL.contains(&root);
+        (fine && (class || dates)).then_some(Self::Opaque)
+    }
+}
+
 /// Layers of torch, and the networks of the official code.
 fn is_network_class(module: &str, name: &str) -> bool {
     let class = name.starts_with(|c: char| c.is_ascii_uppercase())
@@ -136,6 +182,23 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(Role::of(module, name), None, "{module}.{name}");
+            assert_eq!(Role::of_stranger(module, name), None, "{module}.{name}");
+        }
+        for (module, name) in [
+            ("subprocess", "Popen"),
+            ("torch.hub", "load"),
+            ("os.path", "X"),
+        ] {
+            assert_eq!(Role::of_stranger(module, name), None, "{module}.{name}");
+        }
+        for (module, name) in [
+            ("argparse", "Namespace"),
+            ("omegaconf.dictconfig", "DictConfig"),
+            ("pathlib", "PosixPath"),
+            ("typing", "Any"),
+        ] {
+            let role = (Role::of(module, name), Role::of_stranger(module, name));
+            assert_eq!(role, (None, Some(Role::Opaque)), "{module}.{name}");
         }
     }
 }

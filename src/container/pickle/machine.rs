@@ -281,6 +281,7 @@ impl Machine<'_, '_, '_> {
         let survey = self.arena.policy == Policy::Survey;
         match self.arena.get_mut(list) {
             Node::List(old) | Node::Set(old) => old.extend_from_slice(items),
+            Node::Opaque => {}
             _ if survey => {}
             _ => return Err(self.wrong("something is appended to what is no list")),
         }
@@ -294,6 +295,7 @@ impl Machine<'_, '_, '_> {
         let survey = self.arena.policy == Policy::Survey;
         match self.arena.get_mut(dict) {
             Node::Dict(old) => old.extend_from_slice(&pairs),
+            Node::Opaque => {}
             _ if survey => {}
             _ => return Err(self.wrong("an item is set in what is no dictionary")),
         }

@@ -44,6 +44,8 @@ pub(in crate::container) enum Node {
     NumpyType(Box<str>, bool),
     /// Something that would be an instance of a class; only its state is looked at.
     Object(Box<Object>),
+    /// The same of a class that is not on the list: not even its state is.
+    Opaque,
     /// Index into [`Arena::storages`].
     Storage(usize),
     /// Index into [`Arena::views`].
@@ -170,7 +172,8 @@ impl<'a> Arena<'a> {
             self.globals[*index].mentions += 1;
             return self.put(Node::Global(*index));
         }
-        let role = Role::of(module, name);
+        let listed = Role::of(module, name);
+        let role = listed.or_else(|| Role::of_stranger(module, name));
         if role.is_none() && self.policy == Policy::Refuse {
             return Err(Error::ForeignCode {
                 path: self.source.path().to_path_buf(),
@@ -184,7 +187,7 @@ impl<'a> Arena<'a> {
             name: full.clone(),
             offset,
             mentions: 1,
-            allowed: role.is_some(),
+            allowed: listed.is_some(),
             role,
         });
         self.known.insert(full, index);

@@ -315,6 +315,9 @@ fn model_facts(file: &Checkpoint, card: &Card) -> anyhow::Result<Vec<(&'static s
         ("evaluations", evaluations),
         ("sampling", json(serde_json::to_value(sampling))?),
     ];
+    if let Some(taken) = file.taken() {
+        facts.push(("weights", json!(taken)));
+    }
     let classes = card.network.classes();
     if !card.class_names.is_empty() {
         facts.push((table::CLASSES, json!(card.class_names)));

@@ -1,0 +1,234 @@
+//! Stable Diffusion 2 and XL through the tool: read from both kinds of files, distilled, interrupted, sampled, written back.
+
+#[path = "support/family.rs"]
+mod family;
+#[path = "support/latent.rs"]
+mod latent;
+mod support;
+
+use burn::tensor::{DType, TensorData};
+use family::Family;
+use fewstep::model::File;
+use serde_json::Value;
+use std::fs;
+use support::World;
+
+const FAMILIES: [Family; 2] = [Family::Second, Family::Xl];
+
+fn world(family: Family) -> World {
+    let world = World::new();
+    family::both(&world, family);
+    fs::write(world.path("prompts.txt"), "a cat\ntwo, three\nxyz\n").unwrap();
+    let recipe = latent::SD.replace("guidance = 7.5", "guidance = 3");
+    fs::write(world.path("recipe.toml"), recipe).unwrap();
+    world
+}
+
+fn facts(world: &World, file: &str) -> Value {
+    serde_json::from_str(&world.prints(&format!("inspect {file} --json"))).unwrap()
+}
+
+/// Weights under official names, without a card.
+fn weights(world: &World, file: &str) -> latent::Tensors {
+    File::read(&world.path(file)).unwrap().tensors
+}
+
+#[test]
+fn a_single_file_and_a_folder_are_the_same_model() {
+    for family in FAMILIES {
+        let world = world(family);
+        let xl = family == Family::Xl;
+        let of = |file: &str| facts(&world, file);
+        let (single, folder) = (of("single.safetensors"), of("folder"));
+        assert_eq!(
+            single["network"]["attention"],
+            folder["network"]["attention"]
+        );
+        assert_eq!(single["network"]["added"], folder["network"]["added"]);
+        assert_eq!(single["network"]["added"].is_null(), !xl);
+        let predicts = &single["preconditioning"]["prediction"];
+        assert_eq!(*predicts == "v", !xl, "{predicts}");
+        assert_eq!(
+            single["autoencoder"]["scale"],
+            if xl { 0.13025 } else { 0.18215 }
+        );
+        // The same pictures of the same seeds, guided away from the same.
+        let sample = "--prompts prompts.txt --seeds 0-2 --steps 2 --guidance 3 --size 64x64";
+        let single = "single.safetensors --vocabulary folder";
+        world.prints(&format!("sample {single} {sample} --out single"));
+        world.prints(&format!("sample folder {sample} --out folder-pictures"));
+        let pictures = world.pictures("single");
+        assert_eq!(pictures, world.pictures("folder-pictures"), "{family:?}");
+        assert_ne!(pictures["000000.png"], pictures["000001.png"]);
+        // What is moved away from, where it is said, is a text.
+        world.prints(&format!(
+            "sample folder {sample} --negative '' --out negative"
+        ));
+        assert_eq!(world.pictures("negative") == pictures, !xl, "{family:?}");
+        // To our file and to diffusers and back, every number stays.
+        world.prints("convert folder ours.safetensors");
+        world.prints("convert ours.safetensors again --to diffusers");
+        world.prints("convert again back.safetensors");
+        assert!(weights(&world, "back.safetensors") == weights(&world, "ours.safetensors"));
+        let unet = latent::unet_as(DType::F16, &family::network(family));
+        let stored = weights(&world, "ours.safetensors");
+        assert!(unet.iter().all(|(name, data)| stored[name] == *data));
+        world.prints("convert single.safetensors named.safetensors --to pytorch");
+        assert!(weights(&world, "named.safetensors") == stored);
+    }
+}
+
+#[test]
+fn it_is_distilled_killed_sampled_and_written_back() {
+    for family in FAMILIES {
+        let world = world(family);
+        let distill = "distill recipe.toml --teacher folder --prompts prompts.txt";
+        let dry = world.prints(&format!("{distill} --dry-run"));
+        // Tokens of both encoders and the text as a whole: 78 rows of 128, or 77 of 64.
+        let size = if family == Family::Xl { "117" } else { "58" };
+        assert!(dry.contains("prompts: 3") && dry.contains(size), "{dry}");
+        world.prints(&format!("{distill} --out whole"));
+        world.prints(&format!("{distill} --out run --stop-after 2 --tick 1"));
+        world.prints(&format!("{distill} --out run --tick 1 --resume"));
+        let student = world.bytes("whole/student.safetensors");
+        assert!(
+            student == world.bytes("run/student.safetensors"),
+            "{family:?}"
+        );
+        let sample = "--prompt 'a cat' --seeds 0-1";
+        world.prints(&format!(
+            "sample whole/student.safetensors {sample} --out a"
+        ));
+        // In place of the teacher's U-Net, with the sampling said.
+        world.prints("convert whole/student.safetensors folder --to diffusers --overwrite");
+        world.prints(&format!("sample folder {sample} --out b"));
+        assert_eq!(world.pictures("a"), world.pictures("b"), "{family:?}");
+        let card = facts(&world, "whole/student.safetensors");
+        let predicts = &card["preconditioning"]["prediction"];
+        assert_eq!(*predicts == "v", family == Family::Second, "{predicts}");
+    }
+}
+
+#[test]
+fn sizes_are_told_where_a_model_is_told_some() {
+    let xl = world(Family::Xl);
+    let sample = "sample folder --prompt cat --seeds 0 --steps 2";
+    xl.prints(&format!("{sample} --out plain"));
+    let plain = xl.pictures("plain");
+    // The picture's own size is the default.
+    xl.prints(&format!(
+        "{sample} --original-size 64x64 --crop 0,0 --out same"
+    ));
+    assert_eq!(plain, xl.pictures("same"));
+    for (args, out) in [("--original-size 16x8", "small"), ("--crop 0,32", "cut")] {
+        xl.prints(&format!("{sample} {args} --out {out}"));
+        assert_ne!(plain, xl.pictures(out), "{args}");
+        // Made of the same with something else told is not the same picture.
+        xl.says(&format!("{sample} {args} --out plain"), 2, "--overwrite");
+    }
+    xl.says(&format!("{sample} --crop 3"), 2, "such as 0,64");
+    let second = world(Family::Second);
+    second.says(
+        &format!("{sample} --crop 0,0"),
+        2,
+        "only Stable Diffusion XL is",
+    );
+}
+
+#[test]
+fn what_a_single_file_does_not_say_can_be_said() {
+    let world = world(Family::Second);
+    let mut tensors = weights(&world, "single.safetensors");
+    tensors.remove("v_pred");
+    let write =
+        |tensors: &latent::Tensors, file: &str| latent::write(&world.path(file), tensors.clone());
+    write(&tensors, "silent.safetensors");
+    let predicts = |file: &str| {
+        let card = facts(&world, file);
+        let v = card["preconditioning"]["prediction"] == "v";
+        (v, card.to_string())
+    };
+    let (velocity, card) = predicts("silent.safetensors");
+    assert!(
+        !velocity && card.contains("noise, by its weights"),
+        "{card}"
+    );
+    // In the last attention the biases spread: those of a network that predicts velocities.
+    let name = "model.diffusion_model.output_blocks.1.1.transformer_blocks.0.norm1.bias";
+    let wide: Vec<f32> = (0..128)
+        .map(|i| if i % 2 == 0 { 0.2 } else { -0.2 })
+        .collect();
+    let wide = TensorData::new(wide, [128]).convert_dtype(DType::F16);
+    tensors.insert(name.into(), wide);
+    write(&tensors, "spread.safetensors");
+    let (velocity, card) = predicts("spread.safetensors");
+    assert!(
+        velocity && card.contains("velocity, by its weights"),
+        "{card}"
+    );
+    for (said, velocity) in [("noise", false), ("v", true)] {
+        world.prints(&format!(
+            "convert spread.safetensors {said}.safetensors --prediction {said}"
+        ));
+        assert_eq!(predicts(&format!("{said}.safetensors")).0, velocity);
+    }
+    tensors.insert("ztsnr".into(), TensorData::new(vec![0f32; 1], [1]));
+    write(&tensors, "rescaled.safetensors");
+    let card = facts(&world, "rescaled.safetensors");
+    assert_eq!(
+        card["preconditioning"]["noise-table"]["zero-terminal-snr"],
+        true
+    );
+    assert!((card["sigma-range"][1].as_f64().unwrap() - 4096.0).abs() < 1.0);
+}
+
+#[test]
+fn which_weights_are_taken_is_said() {
+    let world = world(Family::Second);
+    latent::write(&world.path("ldm.safetensors"), latent::ldm());
+    let taken = |file: &str| facts(&world, file)["weights"].to_string();
+    assert!(taken("ldm.safetensors").contains("the averaged ones (model_ema)"));
+    assert_eq!(taken("folder"), "null");
+    let unet = world.path("folder/unet/diffusion_pytorch_model.safetensors");
+    let other = unet.with_file_name("diffusion_pytorch_model.non_ema.safetensors");
+    fs::copy(&unet, &other).unwrap();
+    let said = taken("folder");
+    assert!(
+        said.contains("the averaged ones") && said.contains("non_ema"),
+        "{said}"
+    );
+    let said = taken("folder/unet/diffusion_pytorch_model.non_ema.safetensors");
+    assert!(said.contains("those that training ended with"), "{said}");
+}
+
+/// Every recipe, as far as a small model can tell: settings, costs, and one run of several numbers of calls.
+#[test]
+fn recipes_are_for_these_models() {
+    for (family, name, guidance) in [(Family::Second, "sd21", "7.5"), (Family::Xl, "sdxl", "5")] {
+        let world = world(family);
+        for calls in ["2", "3", "4", "5", "2to5"] {
+            let recipe = format!("{name}-nfe{calls}");
+            let dry = format!("distill {recipe} --teacher folder --prompts prompts.txt --dry-run");
+            let said = world.prints(&dry);
+            for line in [
+                format!("guidance = {guidance}"),
+                "sigma-max = 14.614641229333609".into(),
+                "sigma-min = 0.1".into(),
+            ] {
+                assert!(
+                    said.lines().any(|l| l.starts_with(&line)),
+                    "{recipe}: {line} in {said}"
+                );
+            }
+            let text = fs::read_to_string(format!("../recipes/{recipe}.toml")).unwrap();
+            assert!(text.contains(&format!("distill {recipe} --teacher stable-diffusion-")));
+            assert!(text.contains(&format!("{} evaluations", calls.replace("to", " to "))));
+        }
+        let short = "--set trajectories=2 --set batch=2 --set micro-batch=1";
+        let distill =
+            format!("distill {name}-nfe2to5 --teacher folder --prompts prompts.txt {short}");
+        world.prints(&format!("{distill} --out run"));
+        let facts = facts(&world, "run/student.safetensors");
+        assert_eq!(facts["evaluations"], serde_json::json!([2, 5]));
+    }
+}
