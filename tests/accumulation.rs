@@ -134,6 +134,8 @@ fn trained(data: &Dataset, micro_batch: Option<usize>, rounds: u64) -> Vec<Vec<f
         level_mean: -1.2,
         level_deviation: 1.2,
         sigma_data: 0.5,
+        prediction: Default::default(),
+        noise_table: None,
         flip: true,
         adam: adam(),
         network: network(1, 8),

@@ -164,7 +164,7 @@ fn a_compvis_file_is_read_with_its_averaged_weights_and_its_schedule() {
 
 /// A safetensors file of any type of numbers, which the library does not write.
 fn raw(tensors: &[(String, Vec<usize>, Vec<u8>)], kind: &str) -> Vec<u8> {
-    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+    let (mut header, mut data) = (serde_json::Map::new(), Vec::<u8>::new());
     for (name, shape, bytes) in tensors {
         let from = data.len();
         data.extend(bytes);

@@ -26,20 +26,31 @@ pub enum Preconditioning {
     /// it is given: Stable Diffusion 2.x. [Salimans & Ho 2022, App. D]
     #[serde(rename = "velocity-table")]
     Velocity(LogAlphaTable),
+    /// That of rectified flows, whose network is given (1 - t) x + t n of an image x and its noise n at a time t of 0 to 1, and
+    /// predicts n - x: sigma = t / (1 - t), and the network is told 1000 t. [Liu et al. 2023, Eq. 1; Esser et al. 2024, Sec. 2]
+    #[serde(rename = "flow")]
+    Flow,
 }
 
+/// What a network of rectified flows is told of a time of 1.
+const FLOW_TIME: f64 = 1000.0;
+
 /// What a network was trained to answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Predicted {
     /// A mixture of image and noise that has unit variance at every level. [EDM Eq. 7]
+    #[default]
     Edm,
     /// The noise, of standard deviation 1.
+    #[serde(alias = "noise")]
     Epsilon,
     /// The velocity a n - s x of an image x and its noise n, where a x + s n is what is seen and a^2 + s^2 = 1.
     #[serde(rename = "v")]
     Velocity,
+    /// The noise less the image.
+    Flow,
 }
 
 impl fmt::Display for Predicted {
@@ -48,6 +59,7 @@ impl fmt::Display for Predicted {
             Self::Edm => "edm",
             Self::Epsilon => "epsilon",
             Self::Velocity => "v",
+            Self::Flow => "flow",
         })
     }
 }
@@ -79,13 +91,14 @@ impl Preconditioning {
             Self::Edm(_) => Predicted::Edm,
             Self::Discrete(_) => Predicted::Epsilon,
             Self::Velocity(_) => Predicted::Velocity,
+            Self::Flow => Predicted::Flow,
         }
     }
 
     /// The noise levels of a discrete-time model; `None` for others.
     pub fn table(&self) -> Option<&LogAlphaTable> {
         match self {
-            Self::Edm(_) => None,
+            Self::Edm(_) | Self::Flow => None,
             Self::Discrete(table) | Self::Velocity(table) => Some(table),
         }
     }
@@ -117,16 +130,40 @@ impl Preconditioning {
                     noise: table.position_of_sigma(sigma),
                 }
             }
+            // x + sigma n is (1 + sigma) times what the network is given.
+            Self::Flow => {
+                let time = sigma / (1.0 + sigma);
+                Coefficients {
+                    skip: 1.0 - time,
+                    out: -time,
+                    input: 1.0 - time,
+                    noise: FLOW_TIME * time,
+                }
+            }
         }
     }
 
+    /// The images that follow from what `answer` makes of what a network is given and told.
+    #[cfg(test)]
+    pub(crate) fn images(
+        &self,
+        noisy: Images,
+        sigma: f64,
+        answer: impl FnOnce(Images, f64) -> Images,
+    ) -> Images {
+        let c = self.coefficients(sigma);
+        let raw = answer(noisy.clone().mul_scalar(c.input), c.noise);
+        noisy.mul_scalar(c.skip) + raw.mul_scalar(c.out)
+    }
+
     /// The weight of a noise level in training, 1 / c_out^2: (sigma^2 + sigma_data^2) / (sigma sigma_data)^2; 1 / sigma^2
-    /// for the noise and (sigma^2 + 1) / sigma^2 for the velocity. [EDM Tab. 1]
+    /// for the noise, (sigma^2 + 1) / sigma^2 for the velocity and ((sigma + 1) / sigma)^2 for flows. [EDM Tab. 1]
     pub fn loss_weight(&self, sigma: f64) -> f64 {
         match self {
             Self::Edm(data) => (sigma * sigma + data * data) / (sigma * data).powi(2),
             Self::Discrete(_) => 1.0 / (sigma * sigma),
             Self::Velocity(_) => (sigma * sigma + 1.0) / (sigma * sigma),
+            Self::Flow => ((sigma + 1.0) / sigma).powi(2),
         }
     }
 }
@@ -270,6 +307,14 @@ mod tests {
                 assert!((form.loss_weight(sigma) * c.out * c.out - 1.0).abs() < 1e-12);
                 assert_eq!(c.noise, table().position_of_sigma(sigma));
             }
+            let time = sigma / (1.0 + sigma);
+            let c = Preconditioning::Flow.coefficients(sigma);
+            let noisy = x + sigma * n;
+            assert!((c.input * noisy - ((1.0 - time) * x + time * n)).abs() < 1e-12);
+            assert!((c.skip * noisy + c.out * (n - x) - x).abs() < 1e-12);
+            assert!((c.noise - 1000.0 * time).abs() < 1e-12);
+            let weight = Preconditioning::Flow.loss_weight(sigma);
+            assert!((weight * c.out * c.out - 1.0).abs() < 1e-12);
         }
     }
 }

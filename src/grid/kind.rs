@@ -35,6 +35,13 @@ pub enum Spacing {
         /// The model's noise schedule.
         table: LogAlphaTable,
     },
+    /// Equal steps in the time t of a rectified flow, sigma = t / (1 - t), moved towards noise: where a step would end at t, it
+    /// ends at shift t / (1 + (shift - 1) t). [Esser et al. 2024, Eq. 23]
+    Flow {
+        /// Positive; 1 moves nothing, published models of large pictures take 3.
+        #[serde(default = "one")]
+        shift: f64,
+    },
     /// These levels, from the largest down: `{ kind = "levels", levels = [80, 3.1, 0.006] }`.
     Levels {
         /// Strictly decreasing, at least two.

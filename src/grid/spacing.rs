@@ -97,6 +97,8 @@ impl Spacing {
                 spacing.check_rule()
             }
             Self::Searched(search) => search.check(),
+            Self::Flow { shift } if *shift > 0.0 && shift.is_finite() => Ok(()),
+            Self::Flow { shift } => Err(Error::invalid("shift", shift, "positive and finite")),
             Self::Polynomial { rho } | Self::TimeUniform { rho } | Self::Discrete { rho, .. } => {
                 if *rho > 0.0 && rho.is_finite() {
                     Ok(())
@@ -158,6 +160,12 @@ impl Spacing {
                 // The official code leaves t_max unraised, which is the same at its rho of 1.
                 table.sigma_of_t(between(t_max, t_min, u, *rho))
             }
+            Self::Flow { shift } => {
+                // In the time before it is moved.
+                let time = |sigma: f64| sigma / (shift + sigma);
+                let at = between(time(sigma_max), time(sigma_min), u, 1.0);
+                shift * at / (1.0 - at)
+            }
             Self::Curve { levels, spacing } => along(levels, u, sigma_min, sigma_max, spacing),
             // A list has no formula; `grid` never gets here with one.
             Self::Levels { .. } | Self::Searched(_) => f64::NAN,
@@ -180,6 +188,25 @@ pub(super) mod tests {
 
     fn stable_diffusion() -> LogAlphaTable {
         LogAlphaTable::scaled_linear(0.00085, 0.012, 1000).unwrap()
+    }
+
+    /// By hand: times 0.9, 0.6, 0.3 of a flow that is not moved; those of one that is, from the formula of the paper.
+    #[test]
+    fn times_of_flows() {
+        let sigma = |t: f64| t / (1.0 - t);
+        let grid = |shift, steps| Spacing::Flow { shift }.grid(steps, sigma(0.3), sigma(0.9));
+        let plain = grid(1.0, 2).unwrap();
+        assert!((plain.levels()[1] - sigma(0.6)).abs() < 1e-12);
+        let moved = |u: f64| sigma(3.0 * u / (1.0 + 2.0 * u));
+        let shifted = Spacing::Flow { shift: 3.0 };
+        let shifted = shifted.grid(4, moved(0.2), moved(0.8)).unwrap();
+        for (level, u) in shifted.levels().iter().zip([0.8, 0.65, 0.5, 0.35, 0.2]) {
+            assert!((level / moved(u) - 1.0).abs() < 1e-12, "{level} {u}");
+        }
+        assert!(grid(0.0, 2).unwrap_err().to_string().contains("shift"));
+        let text = r#"{"kind": "flow", "shift": 3.0}"#;
+        let read: Spacing = serde_json::from_str(text).unwrap();
+        assert_eq!(read, Spacing::Flow { shift: 3.0 });
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl Answer {
     fn implied(preconditioning: &Preconditioning) -> Option<Latent> {
         match preconditioning {
             Preconditioning::Discrete(_) | Preconditioning::Velocity(_) => Some(Latent::default()),
-            Preconditioning::Edm(_) => None,
+            Preconditioning::Edm(_) | Preconditioning::Flow => None,
         }
     }
 }
@@ -81,6 +81,7 @@ impl TryFrom<Written> for Answer {
                 Some(Predicted::Velocity) => Preconditioning::Velocity(table),
                 _ => Preconditioning::Discrete(table),
             },
+            (None, None) if card.prediction == Some(Predicted::Flow) => Preconditioning::Flow,
             (None, None) => return Err("it has neither `sigma-data` nor `noise-table`".into()),
             (Some(_), Some(_)) => return Err("it has both `sigma-data` and `noise-table`".into()),
         };
@@ -115,6 +116,7 @@ impl From<Answer> for Written {
             Preconditioning::Edm(sigma_data) => (Some(sigma_data), None, None),
             Preconditioning::Discrete(table) => (None, Some(table), None),
             Preconditioning::Velocity(table) => (None, Some(table), Some(Predicted::Velocity)),
+            Preconditioning::Flow => (None, None, Some(Predicted::Flow)),
         };
         Self {
             sigma_data,
@@ -170,6 +172,7 @@ mod tests {
             (Preconditioning::Discrete(table()), None),
             (Preconditioning::Discrete(table()), scaled),
             (Preconditioning::Velocity(table()), scaled),
+            (Preconditioning::Flow, scaled),
         ] {
             let answer = Answer {
                 preconditioning,
@@ -189,6 +192,10 @@ mod tests {
         assert!(text.ends_with(",\"prediction\":\"v\"}"), "{text}");
         assert_eq!(read(&text).unwrap(), answer);
         assert_eq!(answer.latent, Some(Latent::default()));
+        let answer = Answer::from(Preconditioning::Flow);
+        assert_eq!(written(&answer), "{\"prediction\":\"flow\"}");
+        assert_eq!(read(&written(&answer)).unwrap(), answer);
+        assert_eq!(answer.latent, None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The order law, for every solver: what `order` says is what one step with exact past evaluations shows.
 
 use super::*;
-use crate::denoiser::{Condition, Denoiser, Gaussian, Mixture};
+use crate::denoiser::{Condition, Denoiser, Gaussian, Mixture, Preconditioning};
 use burn::tensor::{DType, Device, Tensor};
 
 fn images(values: &[f64]) -> Images {
@@ -105,6 +105,41 @@ fn error(solver: &dyn Solver, denoiser: &dyn Denoiser, offsets: &[f64], h: f64) 
     largest(got - flow(denoiser, &start, 1.0, to))
 }
 
+/// The Gaussian of mean m and deviation s as a network of rectified flows sees it: of (1 - t) x + t n it says what n - x is to be
+/// expected, and the form makes images of that.
+struct AsFlow {
+    mean: Images,
+    std: f64,
+}
+
+impl Denoiser for AsFlow {
+    fn denoise(&self, noisy: Images, sigma: f64, _: &Condition) -> Images {
+        Preconditioning::Flow.images(noisy, sigma, |seen, told| {
+            let t = told / 1000.0;
+            let total = ((1.0 - t) * self.std).powi(2) + t * t;
+            let off = seen - self.mean.clone().mul_scalar(1.0 - t);
+            // Both are what is left of the sum, shared as their variances are.
+            let noise = off.clone().mul_scalar(t / total);
+            let image = self.mean.clone() + off.mul_scalar((1.0 - t) * self.std.powi(2) / total);
+            noise - image
+        })
+    }
+}
+
+#[test]
+fn a_flow_of_a_gaussian_is_that_of_the_gaussian() {
+    let (mean, std) = (images(&[0.5, -0.2]), 0.6);
+    let plain = Gaussian::new(mean.clone(), std).unwrap();
+    let flow = AsFlow { mean, std };
+    let condition = Condition::default();
+    for sigma in [0.01, 0.7, 30.0] {
+        let noisy = images(&[0.9, -0.4, 0.1, 1.3]);
+        let [a, b] = [&plain as &dyn Denoiser, &flow]
+            .map(|denoiser| denoiser.denoise(noisy.clone(), sigma, &condition));
+        assert!(largest(a - b) < 1e-12, "{sigma}");
+    }
+}
+
 #[test]
 fn the_exact_solution_is_exact() {
     let gaussian = Gaussian::new(images(&[0.5, -0.2]), 0.6).unwrap();
@@ -120,6 +155,10 @@ fn every_solver_has_the_order_it_declares() {
     let gaussian = Gaussian::new(images(&[0.5, -0.2]), 0.6).unwrap();
     let means = images(&[0.5, -0.2, -0.6, 0.4, 0.1, 0.9]);
     let mixture = Mixture::new(&[0.3, 0.5, 0.2], means, &[0.3, 0.5, 0.4]).unwrap();
+    let as_flow = AsFlow {
+        mean: images(&[0.5, -0.2]),
+        std: 0.6,
+    };
     for config in every_config() {
         let solver = config.build().unwrap();
         // iPNDM has its order on equal steps only, by construction.
@@ -130,6 +169,7 @@ fn every_solver_has_the_order_it_declares() {
         for (name, denoiser) in [
             ("Gaussian", &gaussian as &dyn Denoiser),
             ("mixture", &mixture),
+            ("flow", &as_flow),
         ] {
             let at = |h: f64| error(solver.as_ref(), denoiser, &offsets, h);
             let mut h = 0.008;

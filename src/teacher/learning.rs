@@ -210,6 +210,8 @@ mod tests {
             level_mean: -1.2,
             level_deviation: 1.2,
             sigma_data: 0.5,
+            prediction: Default::default(),
+            noise_table: None,
             flip: false,
             adam: AdamConfig::default(),
             network: NetworkConfig::SongUnet(SongUNetConfig::default()),

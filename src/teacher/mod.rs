@@ -10,7 +10,7 @@ pub use recipe::TeacherRecipe;
 use crate::data::Dataset;
 use crate::denoiser::{Condition, Preconditioned, one_hot};
 use crate::learner::{Learner, Trained};
-use crate::model::{Card, Kind, Model, Progress, State, recipe_json, same_data};
+use crate::model::{Answer, Card, Kind, Model, Progress, State, recipe_json, same_data};
 use crate::network::{Dropout, Gathered, Network, add_gradients, gather, replace, shapes};
 use crate::noise::{self, Domain, Stream};
 use crate::{Error, Images};
@@ -88,7 +88,7 @@ impl Trainer {
     pub fn new(recipe: TeacherRecipe, device: &Device) -> Result<Self, Error> {
         recipe.check()?;
         let network = recipe.network.init(recipe.seed, &device.clone().inner())?;
-        Ok(Self::start(recipe, network, None, device))
+        Self::start(recipe, network, None, device)
     }
 
     /// Starts a run at round 0 with the weights of `model` instead of random ones; `parent` is the SHA-256 of its file.
@@ -103,6 +103,17 @@ impl Trainer {
         device: &Device,
     ) -> Result<Self, Error> {
         recipe.check()?;
+        let (wanted, found) = (
+            recipe.preconditioning()?.predicted(),
+            model.card.answer.preconditioning.predicted(),
+        );
+        if wanted != found {
+            return Err(Error::Incompatible {
+                first: format!("prediction = \"{wanted}\""),
+                second: format!("a model to start from that predicts {found}"),
+                remedy: "set `prediction` to what that model predicts".into(),
+            });
+        }
         let device = &device.clone().inner();
         let network = recipe.network.blank(device)?;
         let mut values = gather(&model.network);
@@ -122,7 +133,7 @@ impl Trainer {
         let network = replace(network, &mut |i, _, _| {
             values[i].tensor.take().map(|t| t.to_device(device))
         });
-        Ok(Self::start(recipe, network, Some(parent), device))
+        Self::start(recipe, network, Some(parent), device)
     }
 
     fn start(
@@ -130,13 +141,13 @@ impl Trainer {
         network: Network,
         parent: Option<String>,
         device: &Device,
-    ) -> Self {
+    ) -> Result<Self, Error> {
         let device = device.clone().inner();
         let trained = Trained::all(&network);
         let learner = Learner::new(recipe.adam, trained, &network, true);
         let network = network.to_device(&device.clone().autodiff()).train();
-        Self {
-            model: Preconditioned::new(network, recipe.sigma_data),
+        Ok(Self {
+            model: Preconditioned::new(network, recipe.preconditioning()?),
             learner,
             round: 0,
             parent,
@@ -144,7 +155,7 @@ impl Trainer {
             class_names: Vec::new(),
             device,
             recipe,
-        }
+        })
     }
 
     /// One update on the next batch of `data`, micro-batch by micro-batch. The names of its classes go into the model's card.
@@ -319,7 +330,11 @@ impl Trainer {
             format: 1,
             kind: Kind::Teacher,
             network: self.recipe.network.clone(),
-            answer: self.recipe.sigma_data.into(),
+            // Pictures, whatever is predicted.
+            answer: Answer {
+                preconditioning: self.model.preconditioning.clone(),
+                latent: None,
+            },
             sampling: self.recipe.sampling.clone(),
             recipe,
             trained_on: self.round * self.recipe.batch as u64,

@@ -2,10 +2,13 @@
 
 use super::TeacherChange;
 use crate::Error;
+use crate::denoiser::{Preconditioning, Predicted};
 use crate::error::positive;
+use crate::grid::LogAlphaTable;
 use crate::model::Sampling;
 use crate::network::NetworkConfig;
 use crate::optimizer::{AdamConfig, average_decay};
+use crate::setting::is_default;
 use serde::{Deserialize, Serialize};
 
 /// Everything a training run needs besides the images. [EDM Tab. 1 and App. F]
@@ -38,9 +41,16 @@ pub struct TeacherRecipe {
     /// Standard deviation of the logarithm of the training noise level. [EDM P_std]
     #[serde(default = "level_deviation")]
     pub level_deviation: f64,
-    /// Standard deviation of the images.
+    /// Standard deviation of the images, for EDM's prediction.
     #[serde(default = "sigma_data")]
     pub sigma_data: f64,
+    /// What the network learns to predict: `edm`, `noise`, `v` or `flow`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub prediction: Predicted,
+    /// The noise levels of a network that predicts noise or v, which is told its place among them; those of Stable Diffusion if not
+    /// given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noise_table: Option<LogAlphaTable>,
     /// Mirror each image with probability one half.
     #[serde(default)]
     pub flip: bool,
@@ -79,6 +89,7 @@ impl TeacherRecipe {
         positive("average-half-life", self.average_half_life)?;
         positive("level-deviation", self.level_deviation)?;
         positive("sigma-data", self.sigma_data)?;
+        self.preconditioning()?;
         if !self.level_mean.is_finite() {
             return Err(Error::invalid("level-mean", self.level_mean, "finite"));
         }
@@ -92,6 +103,30 @@ impl TeacherRecipe {
             });
         }
         self.network.check()
+    }
+
+    /// How the network's output relates to the clean images.
+    ///
+    /// # Errors
+    /// [`Error::Incompatible`] for a table beside a prediction that has none.
+    pub fn preconditioning(&self) -> Result<Preconditioning, Error> {
+        let table = || match &self.noise_table {
+            Some(table) => Ok(table.clone()),
+            None => LogAlphaTable::scaled_linear(0.00085, 0.012, 1000),
+        };
+        Ok(match self.prediction {
+            Predicted::Epsilon => Preconditioning::Discrete(table()?),
+            Predicted::Velocity => Preconditioning::Velocity(table()?),
+            other if self.noise_table.is_some() => {
+                return Err(Error::Incompatible {
+                    first: "noise-table".into(),
+                    second: format!("prediction = \"{other}\""),
+                    remedy: "it is for \"noise\" and \"v\"; leave it out".into(),
+                });
+            }
+            Predicted::Edm => Preconditioning::Edm(self.sigma_data),
+            Predicted::Flow => Preconditioning::Flow,
+        })
     }
 
     /// Images in the whole run, as the last of its changes has it.

@@ -93,8 +93,14 @@ fn part_facts(path: &Path, file: &Checkpoint) -> Facts {
         config(serde_json::to_value(of), of.parameter_count())
     });
     let encoder = TextEncoderFile::open(path, None).map(|part| {
-        let of = part.config();
-        config(serde_json::to_value(of), of.parameter_count())
+        let of = part.configs().into_iter();
+        let all = of.map(|of| config(serde_json::to_value(of), of.parameter_count()));
+        // One by itself, as of all models with one.
+        let mut all: Vec<Value> = all.collect();
+        match all.len() {
+            1 => all.remove(0),
+            _ => Value::Array(all),
+        }
     });
     let mut parts = vec![("autoencoder", autoencoder, true)];
     let text = card.as_ref().is_none_or(Card::takes_text);
