@@ -52,7 +52,7 @@ fn world() -> Option<World> {
         let rgb = ImageBuffer::from_fn(20 + 9 * i, 40, |x, y| {
             Rgb([x * 3 + i, y * 5, x * y % 200].map(|level| level as u8))
         });
-        rgb.save(world.path(&format!("pictures/{i:06}.png")))
+        rgb.save(world.path(format!("pictures/{i:06}.png")))
             .unwrap();
     }
     fs::write(

@@ -54,7 +54,7 @@ fn five_thousand_images_come_to_the_same_wherever_they_are_stopped() {
         went_on += u32::from(said.contains("are measured already"));
         assert_eq!(String::from_utf8(output.stdout).unwrap(), whole, "{signal}");
         assert!(
-            world.bytes(&format!("{i}.npz")) == statistics,
+            world.bytes(format!("{i}.npz")) == statistics,
             "{i} {signal}"
         );
         assert!(kept(&world, &i.to_string()).is_empty(), "{i} {signal}");

@@ -153,7 +153,7 @@ fn pictures_of_any_size_are_measured_as_published() {
             ["clear.png: it has an alpha channel", "--background white"],
         ),
     ] {
-        let path = world.path(&format!("a/{name}.png"));
+        let path = world.path(format!("a/{name}.png"));
         picture.save(&path).unwrap();
         for what in ["a --reference b.npz", "b --reference a"] {
             let said = world.fails(&format!("-q evaluate {what} {network}"), 2);

@@ -98,7 +98,7 @@ impl FeatureArgs {
             _ => Resize::Tensorflow,
         };
         let network = Inception::read(&path, resize, &context.device)
-            .or_else(|error| Err(program(&path, error)))?;
+            .map_err(|error| program(&path, error))?;
         Ok(Used {
             network: Box::new(network),
             name: format!("inception, {}", path.display()),
