@@ -134,12 +134,16 @@ mod tests {
 
     #[test]
     fn large_pictures_are_made_smaller() {
-        let noise = |i: usize| (i.wrapping_mul(2_654_435_761) >> 13) as u8;
+        let mut state = 1_u32;
+        let mut noise = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
         let picture = Picture {
             width: 600,
             height: 400,
             channels: 3,
-            pixels: (0..600 * 400 * 3).map(noise).collect(),
+            pixels: (0..600 * 400 * 3).map(|_| noise()).collect(),
         };
         let png = picture.to_png(&[]).unwrap();
         let whole = address(png.clone(), png.len());

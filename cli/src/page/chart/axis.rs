@@ -9,6 +9,8 @@ pub struct Axis {
     low: f64,
     high: f64,
     log: bool,
+    /// Whether it is for whole numbers, between which there is nothing to name.
+    whole: bool,
 }
 
 impl Axis {
@@ -19,6 +21,7 @@ impl Axis {
         let most = finite.clone().fold(f64::NEG_INFINITY, f64::max);
         // Within a small factor there are no round numbers to tell a place by.
         let log = log && least > 0.0 && most >= 4.0 * least;
+        let whole = finite.clone().all(|value| value.fract() == 0.0);
         let place = |value: f64| if log { value.log10() } else { value };
         let low = finite
             .clone()
@@ -41,6 +44,7 @@ impl Axis {
             low: below,
             high: high + room,
             log,
+            whole,
         }
     }
 
@@ -81,6 +85,7 @@ impl Axis {
             return decades.into_iter().step_by(every).collect();
         }
         let step = round_step((self.high - self.low) / most as f64);
+        let step = if self.whole { step.max(1.0) } else { step };
         let first = (self.low / step).ceil() as i64;
         let last = (self.high / step).floor() as i64;
         (first..=last).map(|at| at as f64 * step).collect()
@@ -108,9 +113,10 @@ pub fn label(value: f64) -> String {
     }
 }
 
-/// With at most three digits that say something.
+/// With at most three digits that say something, or four of a small number: quarters of a hundredth are places on an axis.
 fn trimmed(value: f64) -> String {
-    let digits = 2 - value.abs().log10().floor() as i32;
+    let most = if value.abs() < 1.0 { 3 } else { 2 };
+    let digits = most - value.abs().log10().floor() as i32;
     let text = format!("{value:.*}", digits.clamp(0, 6) as usize);
     match text.contains('.') {
         true => text.trim_end_matches('0').trim_end_matches('.').into(),
@@ -165,10 +171,11 @@ mod tests {
             ["0", "500", "1000", "1500", "2000"]
         );
         assert_eq!(ticks(&[652.0, 52.0], false), ["0", "200", "400", "600"]);
-        assert!(ticks(&[0.28, 0.29], false).contains(&"0.285".into()));
+        assert!(ticks(&[0.28, 0.29], false).contains(&"0.2825".into()));
         assert_eq!(ticks(&[1.0, 1000.0], true), ["1", "10", "100", "1000"]);
-        assert_eq!(ticks(&[3.0, 30.0], true), ["3", "10", "30"]);
-        assert_eq!(ticks(&[5.0], false).len(), 5);
+        assert_eq!(ticks(&[3.0, 30.0], true), ["3", "5", "10", "20", "30"]);
+        assert_eq!(ticks(&[2.0, 3.0], false), ["2", "3"]);
+        assert_eq!(ticks(&[2.5], false).len(), 5);
         let labels = [123_456.0, 2_500_000.0, 0.0003, 0.25, -4.0, 12_345.0].map(label);
         assert_eq!(labels, ["123k", "2.5M", "3e-4", "0.25", "-4", "12.3k"]);
     }
@@ -184,6 +191,6 @@ mod tests {
             ticks(&[23_136.0, 24_000.0], false)
         );
         // Nothing to show is no reason to fail.
-        assert_eq!(Axis::new([].into_iter(), false).ticks(5).len(), 5);
+        assert_eq!(Axis::new([].into_iter(), false).ticks(5), [0.0, 1.0]);
     }
 }

@@ -21,6 +21,7 @@ impl Score {
         match self.key.as_str() {
             "frechet" => "Frechet distance".into(),
             "kernel" => "kernel distance".into(),
+            "clip" => "CLIP score".into(),
             "paired" => "distance to the teacher's images (rms)".into(),
             other => other.replace(['_', '-'], " "),
         }
@@ -98,10 +99,8 @@ impl Evaluation {
                 .as_f64()
                 .filter(|_| SCORES.contains(&key.as_str()) || blocks_have(key));
             // With a spread of their own.
-            let own = value
-                .get("mean")
-                .and_then(Value::as_f64)
-                .zip(value.get("deviation"));
+            let spread = value.get("deviation").or_else(|| value.get("error"));
+            let own = value.get("mean").and_then(Value::as_f64).zip(spread);
             let score = match (whole, own) {
                 (Some(value), _) if key != "images" && key != "count" => (value, error(key)),
                 (None, Some((mean, deviation))) => (mean, deviation.as_f64()),
@@ -157,7 +156,7 @@ mod tests {
         let facts = json!({
             "file": "student.safetensors", "sha256": "ab", "nfe": 2, "images": 500, "frechet": 5.0, "density": 0.5,
             "nearest": 5, "images_per_second": 9.0, "paired": {"rms": 0.25, "l1": 0.1},
-            "inception_score": {"mean": 7.0, "deviation": 0.5},
+            "inception_score": {"mean": 7.0, "deviation": 0.5}, "clip": {"mean": 31.0, "error": 0.1, "images": 500},
             "blocks": {"count": 4, "images": 125, "frechet": {"mean": 6.0, "deviation": 0.4, "values": []}},
         });
         let found = Evaluation::of(facts.as_object().unwrap()).unwrap();
@@ -168,6 +167,7 @@ mod tests {
             [
                 ("frechet", 5.0, Some(0.2)),
                 ("density", 0.5, None),
+                ("clip", 31.0, Some(0.1)),
                 ("inception_score", 7.0, Some(0.5)),
                 ("paired", 0.25, None),
             ]
