@@ -4,6 +4,7 @@
 
 pub mod adapter;
 pub mod autoencoder;
+mod change;
 mod container;
 pub mod data;
 pub mod denoiser;

@@ -1,5 +1,6 @@
 //! What is changed in a training on its way.
 
+use crate::change;
 use crate::optimizer::AdamConfig;
 use crate::setting::is_default;
 use serde::{Deserialize, Serialize};
@@ -32,24 +33,32 @@ pub struct TeacherChange {
     pub adam: Option<AdamConfig>,
 }
 
-impl TeacherChange {
-    /// Whether it says nothing.
-    pub fn is_empty(&self) -> bool {
-        let nothing = Self {
-            round: self.round,
-            ..Self::default()
-        };
-        *self == nothing
+impl change::Change for TeacherChange {
+    fn round(&self) -> u64 {
+        self.round
     }
 
-    /// What a later change of the same round adds.
-    pub(super) fn merge(&mut self, later: Self) {
+    fn nothing(round: u64) -> Self {
+        Self {
+            round,
+            ..Self::default()
+        }
+    }
+
+    fn merge(&mut self, later: Self) {
         self.restart_schedule |= later.restart_schedule;
         self.images = later.images.or(self.images);
         self.learning_rate = later.learning_rate.or(self.learning_rate);
         self.warmup = later.warmup.or(self.warmup);
         self.decay_from = later.decay_from.or(self.decay_from);
         self.adam = later.adam.or(self.adam);
+    }
+}
+
+impl TeacherChange {
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        change::Change::is_nothing(self)
     }
 
     /// Whether it says how the learning rate goes on.

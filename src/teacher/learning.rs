@@ -2,6 +2,7 @@
 
 use super::{TeacherChange, TeacherRecipe};
 use crate::Error;
+use crate::change;
 use crate::error::positive;
 use crate::optimizer::AdamConfig;
 
@@ -30,7 +31,7 @@ impl Learning {
             Some(start) if shown > start => {
                 let all = self.images.saturating_sub(self.begun);
                 let part = (shown - start) as f64 / all.saturating_sub(start).max(1) as f64;
-                (libm::cos(part.min(1.0) * std::f64::consts::PI) + 1.0) / 2.0
+                change::half_wave(part)
             }
             _ => 1.0,
         };
@@ -139,7 +140,7 @@ impl TeacherRecipe {
         if done == 0 {
             next.begin_with(change);
         } else if !change.is_empty() {
-            next.insert(change);
+            change::insert(&mut next.changes, change);
         }
         next.check()?;
         if next.rounds() < done {
@@ -157,32 +158,15 @@ impl TeacherRecipe {
         self.adam = change.adam.unwrap_or(self.adam);
     }
 
-    fn insert(&mut self, change: TeacherChange) {
-        match self
-            .changes
-            .binary_search_by_key(&change.round, |c| c.round)
-        {
-            Ok(same) => self.changes[same].merge(change),
-            Err(place) => self.changes.insert(place, change),
-        }
-    }
-
     /// Where the number of images of the whole run stands.
     fn length_mut(&mut self) -> &mut u64 {
-        let last = self.changes.iter_mut().rev();
-        let mut said = last.filter_map(|change| change.images.as_mut());
-        said.next().unwrap_or(&mut self.images)
+        change::length_of(&mut self.changes, |c| c.images.as_mut(), &mut self.images)
     }
 
     pub(super) fn check_learning(&self) -> Result<(), Error> {
         self.learning_at(0).check()?;
-        let mut before = 0;
+        change::check_order(&self.changes)?;
         for change in &self.changes {
-            if change.round <= before {
-                let expected = "1 or more, and rising from one change to the next";
-                return Err(Error::invalid("changes.round", change.round, expected));
-            }
-            before = change.round;
             self.learning_at(change.round).check()?;
         }
         Ok(())

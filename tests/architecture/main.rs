@@ -19,6 +19,7 @@ use std::path::PathBuf;
 const ORDER: &[&str] = &[
     "error",
     "setting",
+    "change",
     "file",
     "container",
     "grid",

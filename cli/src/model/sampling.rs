@@ -69,14 +69,12 @@ impl SamplingArgs {
             sampling.solver = solver(name)?;
         }
         if let Some(evaluations) = self.nfe {
-            // With another solver or first step a student is sampled as a teacher is.
+            // With another solver or first step there is nothing that a student was distilled for.
             let changed = self.solver.is_some() || self.analytic_first_step.is_some();
-            let mut card = card.clone();
-            card.sampling = sampling;
-            if changed {
-                card.kind = Kind::Teacher;
-            }
-            sampling = card.sampling_with(evaluations)?;
+            sampling = match changed {
+                true => sampling.with_calls(evaluations)?,
+                false => card.sampling_with(evaluations)?,
+            };
         }
         sampling.steps = self.steps.unwrap_or(sampling.steps);
         if let Some(levels) = &self.levels {

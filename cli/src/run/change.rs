@@ -31,6 +31,17 @@ pub struct Wish<'a> {
     pub keys: &'static [&'static str],
 }
 
+impl Wish<'_> {
+    /// No change.
+    pub fn nothing() -> Self {
+        Self {
+            sets: &[],
+            restart: false,
+            keys: &[],
+        }
+    }
+}
+
 /// The recipe that a run goes on with, which is in `state` from now on, too: its own, with what is wished for. `typed` is the
 /// whole recipe that was typed; where no change is wished for, it must be the run's. `apply` makes the change `C` of a recipe
 /// after so many rounds.

@@ -10,9 +10,9 @@ use crate::model::latent::Parts;
 use crate::output::Outputs;
 use crate::page::{self, Wish};
 use crate::picture::sheet::{PREVIEW_SEEDS, sheet};
-use crate::run::args::RunArgs;
-use crate::run::distillation::{PRODUCT, Start};
+use crate::run::distillation::{Conduct, PRODUCT, Start};
 use crate::run::drive::{Outcome, Tick};
+use crate::run::folder::Policy;
 use crate::run::recipe::Source;
 use crate::screen::progress::{duration, figure};
 use crate::screen::say::say;
@@ -121,7 +121,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         path: &verb.out,
     };
     // Held until the table is written.
-    let (outcome, folder) = start.run(&verb.run_args(), context)?;
+    let (outcome, folder) = start.run(verb.conduct(), context)?;
     if outcome != Outcome::Finished {
         return Ok(outcome.code());
     }
@@ -179,21 +179,14 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
 }
 
 impl Verb {
-    fn run_args(&self) -> RunArgs {
+    fn conduct(&self) -> Conduct<'_> {
         // What lies in the default folder was made by an earlier demo.
         let ours = self.out == Path::new(DEFAULT_FOLDER);
-        RunArgs {
-            out: Some(self.out.clone()),
-            set: Vec::new(),
-            dry_run: false,
+        let policy = Policy {
             resume: self.resume,
             overwrite: self.overwrite || (ours && !self.resume),
-            tick: Tick::Time(Duration::from_secs(30)),
-            stop_after: None,
-            restart_schedule: false,
-            snapshots: None,
-            keep: None,
-        }
+        };
+        Conduct::plain(policy, Tick::Time(Duration::from_secs(30)))
     }
 }
 

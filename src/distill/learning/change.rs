@@ -1,6 +1,7 @@
 //! What is changed in a run on its way.
 
 use super::schedule::Schedule;
+use crate::change;
 use crate::optimizer::AdamConfig;
 use crate::setting::is_default;
 use serde::{Deserialize, Serialize};
@@ -32,23 +33,31 @@ pub struct Change {
     pub adam: Option<AdamConfig>,
 }
 
-impl Change {
-    /// Whether it says nothing.
-    pub fn is_empty(&self) -> bool {
-        let nothing = Self {
-            round: self.round,
-            ..Self::default()
-        };
-        *self == nothing
+impl change::Change for Change {
+    fn round(&self) -> u64 {
+        self.round
     }
 
-    /// What a later change of the same round adds.
-    pub(super) fn merge(&mut self, later: Self) {
+    fn nothing(round: u64) -> Self {
+        Self {
+            round,
+            ..Self::default()
+        }
+    }
+
+    fn merge(&mut self, later: Self) {
         self.restart_schedule |= later.restart_schedule;
         self.trajectories = later.trajectories.or(self.trajectories);
         self.learning_rate = later.learning_rate.or(self.learning_rate);
         self.learning_rate_schedule = later.learning_rate_schedule.or(self.learning_rate_schedule);
         self.learning_rate_drop = later.learning_rate_drop.or(self.learning_rate_drop);
         self.adam = later.adam.or(self.adam);
+    }
+}
+
+impl Change {
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        change::Change::is_nothing(self)
     }
 }

@@ -1,5 +1,6 @@
 //! How the learning rate changes over a run.
 
+use crate::change::half_wave;
 use serde::{Deserialize, Serialize};
 
 /// The shape of the learning rate over a run.
@@ -45,8 +46,7 @@ impl Schedule {
             }
             Self::Cosine => {
                 let part = at.round as f64 / at.rounds.max(1) as f64;
-                let factor = (libm::cos(part.min(1.0) * std::f64::consts::PI) + 1.0) / 2.0;
-                largest * factor
+                largest * half_wave(part)
             }
             Self::Constant => largest,
         }

@@ -3,6 +3,7 @@
 use super::change::Change;
 use super::schedule::{Place, Schedule};
 use crate::Error;
+use crate::change;
 use crate::distill::Recipe;
 use crate::error::positive;
 use crate::optimizer::AdamConfig;
@@ -104,7 +105,7 @@ impl Recipe {
         if done == 0 {
             next.begin_with(change);
         } else if !change.is_empty() {
-            next.insert(change);
+            change::insert(&mut next.changes, change);
         }
         next.check()?;
         if next.rounds() < done {
@@ -127,31 +128,18 @@ impl Recipe {
         self.adam = change.adam.unwrap_or(self.adam);
     }
 
-    fn insert(&mut self, change: Change) {
-        match self
-            .changes
-            .binary_search_by_key(&change.round, |c| c.round)
-        {
-            Ok(same) => self.changes[same].merge(change),
-            Err(place) => self.changes.insert(place, change),
-        }
-    }
-
     /// Where the number of trajectories of the whole run stands.
     fn length_mut(&mut self) -> &mut u64 {
-        let last = self.changes.iter_mut().rev();
-        let mut said = last.filter_map(|change| change.trajectories.as_mut());
-        said.next().unwrap_or(&mut self.trajectories)
+        change::length_of(
+            &mut self.changes,
+            |c| c.trajectories.as_mut(),
+            &mut self.trajectories,
+        )
     }
 
     pub(in crate::distill) fn check_changes(&self) -> Result<(), Error> {
-        let mut before = 0;
+        change::check_order(&self.changes)?;
         for change in &self.changes {
-            if change.round <= before {
-                let expected = "1 or more, and rising from one change to the next";
-                return Err(Error::invalid("changes.round", change.round, expected));
-            }
-            before = change.round;
             positive(
                 "changes.trajectories",
                 change.trajectories.unwrap_or(1) as f64,

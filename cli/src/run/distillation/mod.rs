@@ -8,10 +8,9 @@ pub use job::PRODUCT;
 use crate::context::Context;
 use crate::model::latent::Parts;
 use crate::model::levels::list;
-use crate::run::args::RunArgs;
-use crate::run::change;
-use crate::run::drive::{Outcome, drive};
-use crate::run::folder::{Folder, STATE, recipe_json};
+use crate::run::change::{self, Wish};
+use crate::run::drive::{Options, Outcome, Tick, drive};
+use crate::run::folder::{Folder, Policy, STATE, recipe_json};
 use crate::run::recipe::{Kind, to_toml};
 use crate::screen::progress::bytes;
 use anyhow::Context as _;
@@ -44,14 +43,41 @@ pub struct Start<'a> {
     pub path: &'a Path,
 }
 
+/// How a distillation is run.
+#[derive(Clone, Copy, Debug)]
+pub struct Conduct<'a> {
+    /// What to do with one that is there already.
+    pub policy: Policy,
+    /// What to change in it.
+    pub wish: Wish<'a>,
+    /// Ticks, stops and snapshots.
+    pub options: Options,
+}
+
+impl Conduct<'_> {
+    /// All at once, with a checkpoint at each tick.
+    pub fn plain(policy: Policy, tick: Tick) -> Self {
+        Self {
+            policy,
+            wish: Wish::nothing(),
+            options: Options {
+                tick,
+                stop_after: None,
+                snapshots: None,
+                keep: None,
+            },
+        }
+    }
+}
+
 impl Start<'_> {
     /// Runs, or goes on; the folder is still held for what is done with the student.
-    pub fn run(self, args: &RunArgs, context: &Context) -> anyhow::Result<(Outcome, Folder)> {
+    pub fn run(self, conduct: Conduct<'_>, context: &Context) -> anyhow::Result<(Outcome, Folder)> {
         let device = &context.device;
         let mut recipe = self.recipe;
         let reporter = context.reporter;
         // What is wrong with the state, or that it is of another run, is said when the folder is opened.
-        if args.resume
+        if conduct.policy.resume
             && let Ok(earlier) = State::read(&self.path.join(STATE)).and_then(|s| s.recipe())
         {
             recipe = recipe.with_levels_of(&earlier)?;
@@ -65,10 +91,10 @@ impl Start<'_> {
             // Before anything is written; and the recipe that a checkpoint is compared with names them.
             recipe = recipe.with_texts(contexts)?;
         }
-        let (mut folder, mut state) = Folder::open(self.path, args.policy(), PRODUCT, reporter)?;
+        let (mut folder, mut state) = Folder::open(self.path, conduct.policy, PRODUCT, reporter)?;
         if let Some(state) = &mut state {
             let typed = recipe_json(&recipe)?;
-            let wish = args.wish(change::DISTILLATION);
+            let wish = conduct.wish;
             change::go_on(&mut folder, state, &typed, wish, Recipe::changed, reporter)?;
         } else {
             recipe = searched(recipe, &self.teacher, context)?;
@@ -113,7 +139,7 @@ impl Start<'_> {
             source,
             preview: Preview::new(&teacher, self.parts, device),
         };
-        let outcome = drive(&mut job, &folder, args.options(), context.reporter)?;
+        let outcome = drive(&mut job, &folder, conduct.options, context.reporter)?;
         if let Some(cache) = job.source.cache() {
             context.reporter.say(used(&cache.usage()));
         }

@@ -9,7 +9,8 @@ use crate::context::Context;
 use crate::model::latent::Parts;
 use crate::output::Outputs;
 use crate::page;
-use crate::run::distillation::{PRODUCT, Start};
+use crate::run::change::DISTILLATION;
+use crate::run::distillation::{Conduct, PRODUCT, Start};
 use crate::run::drive::Outcome;
 use crate::run::estimate::{Need, Training};
 use crate::run::folder::default_folder;
@@ -82,7 +83,12 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         cache: verb.cache.as_deref(),
         path: &path,
     };
-    let (outcome, _) = start.run(&verb.run, context)?;
+    let conduct = Conduct {
+        policy: verb.run.policy(),
+        wish: verb.run.wish(DISTILLATION),
+        options: verb.run.options(),
+    };
+    let (outcome, _) = start.run(conduct, context)?;
     if outcome == Outcome::Finished {
         say!("{}", path.join(PRODUCT).display());
     }

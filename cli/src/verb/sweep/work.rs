@@ -7,10 +7,9 @@ use super::trial::{Trial, Work};
 use crate::measure::draw::{apart, batches, draw};
 use crate::model::generate::Generator;
 use crate::model::latent::Parts;
-use crate::run::args::RunArgs;
-use crate::run::distillation::{PRODUCT, Start};
+use crate::run::distillation::{Conduct, PRODUCT, Start};
 use crate::run::drive::{Outcome, Tick};
-use crate::run::folder::Folder;
+use crate::run::folder::{Folder, Policy};
 use anyhow::Context as _;
 use fewstep::adapter::read_student;
 use fewstep::distill::{Recipe, Resolved, direction_cosines};
@@ -112,7 +111,7 @@ impl Sweep<'_> {
             ..self.plan.at_cost(recipe.clone(), &teacher.card)?
         };
         let recipe = recipe.for_teacher(&teacher.card)?;
-        let args = self.run_args(recipe.rounds());
+        let conduct = self.conduct(recipe.rounds());
         let path = self.folder.join(trial.place(seed));
         let start = Start {
             recipe: recipe.clone(),
@@ -125,7 +124,7 @@ impl Sweep<'_> {
             path: &path,
         };
         let begun = Instant::now();
-        let (outcome, folder) = start.run(&args, self.context)?;
+        let (outcome, folder) = start.run(conduct, self.context)?;
         if outcome != Outcome::Finished {
             return Ok(None);
         }
@@ -158,19 +157,12 @@ impl Sweep<'_> {
     }
 
     /// Regular metrics, so that runs can be compared along the way.
-    fn run_args(&self, rounds: u64) -> RunArgs {
-        RunArgs {
-            out: None,
-            set: Vec::new(),
-            dry_run: false,
+    fn conduct(&self, rounds: u64) -> Conduct<'_> {
+        let policy = Policy {
             resume: !self.overwrite,
             overwrite: self.overwrite,
-            tick: Tick::Rounds(rounds.div_ceil(TICKS).max(1)),
-            stop_after: None,
-            restart_schedule: false,
-            snapshots: None,
-            keep: None,
-        }
+        };
+        Conduct::plain(policy, Tick::Rounds(rounds.div_ceil(TICKS).max(1)))
     }
 
     fn sample(&self, model: &Model, sampling: Sampling) -> anyhow::Result<Sample> {

@@ -7,9 +7,10 @@ use super::table;
 use super::target::Target;
 use crate::context::Context;
 use crate::model::latent::Parts;
-use crate::run::args::RunArgs;
-use crate::run::distillation::{PRODUCT, Start};
+use crate::run::change::{DISTILLATION, Wish};
+use crate::run::distillation::{Conduct, PRODUCT, Start};
 use crate::run::drive::{Outcome, Tick};
+use crate::run::folder::Policy;
 use crate::screen::failure::diverged;
 use crate::screen::progress::Reporter;
 use crate::screen::signal::Stopped;
@@ -191,18 +192,20 @@ impl Search<'_> {
     fn train(&self, recipe: Recipe, path: &Path) -> anyhow::Result<Model> {
         let recipe = recipe.for_teacher(&self.teacher.card)?;
         let total = recipe.trajectories;
-        let args = RunArgs {
-            // A run that is there is lengthened.
-            set: vec![format!("trajectories={total}")],
+        // A run that is there is lengthened.
+        let policy = Policy {
             resume: true,
-            tick: Tick::Rounds(recipe.rounds()),
-            out: None,
-            dry_run: false,
             overwrite: false,
-            stop_after: None,
-            restart_schedule: false,
-            snapshots: None,
-            keep: None,
+        };
+        let sets = [format!("trajectories={total}")];
+        let wish = Wish {
+            sets: &sets,
+            restart: false,
+            keys: DISTILLATION,
+        };
+        let conduct = Conduct {
+            wish,
+            ..Conduct::plain(policy, Tick::Rounds(recipe.rounds()))
         };
         let start = Start {
             recipe,
@@ -219,7 +222,7 @@ impl Search<'_> {
             reporter: Reporter::new(true),
             ignore_memory: self.context.ignore_memory,
         };
-        let (outcome, _folder) = start.run(&args, &quiet)?;
+        let (outcome, _folder) = start.run(conduct, &quiet)?;
         if outcome != Outcome::Finished {
             return Err(Stopped.into());
         }
