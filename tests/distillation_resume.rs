@@ -5,7 +5,7 @@ mod student;
 
 use burn::tensor::{Device, TensorData};
 use fewstep::Error;
-use fewstep::distill::{Distance, Distiller, Recipe, Schedule, Target, TrajectorySource};
+use fewstep::distill::{Distance, Distiller, RateSchedule, Recipe, Target, TrajectorySource};
 use fewstep::model::{File, Model, State};
 use fewstep::network::StepInit;
 use student::{distilled, run, several, short, teacher};
@@ -21,7 +21,7 @@ fn a_resumed_run_ends_in_the_same_bytes() {
         Recipe {
             average_half_life: Some(10.0),
             reuse: 2,
-            learning_rate_schedule: Schedule::Cosine,
+            learning_rate_schedule: RateSchedule::Cosine,
             micro_batch: Some(3),
             step_branch_init: StepInit::Zero,
             ..several()
@@ -36,7 +36,7 @@ fn a_resumed_run_ends_in_the_same_bytes() {
             gradient_steps: 2,
             distance: Distance::L2,
             step_weights: Some(vec![0.0, 0.5, 2.0]),
-            learning_rate_schedule: Schedule::Constant,
+            learning_rate_schedule: RateSchedule::Constant,
             ..short()
         },
     ];

@@ -20,7 +20,7 @@ mod simd;
 mod sum;
 mod tensor;
 
-pub use maps::{Convolution, Kernel, Maps, Part};
+pub use maps::{Channels, Convolution, Kernel, Maps};
 pub use memory::{OrExit, keep_freed_memory};
 pub use tensor::{
     Frozen, Kernels, add_scaled, attention, cast, conv2d_1x1, conv2d_3x3, downsample_2x, freeze,

@@ -1,7 +1,7 @@
 //! Arrays of numpy's in a pickled dictionary, as tools of NVIDIA's keep their statistics.
 
 use super::pickle::{ARRAY, Arena, Id, Node, Object, Policy};
-use super::source::Source;
+use super::source::LazyFile;
 use super::torch::stream;
 use crate::Error;
 use std::collections::BTreeMap;
@@ -27,7 +27,7 @@ const MOST: usize = 256;
 /// [`Error::File`]; [`Error::Malformed`] for what is no pickle of a dictionary, or holds arrays of other types than f32 and
 /// f64; [`Error::ForeignCode`] if it mentions names that have nothing to do with numbers.
 pub fn pickled_arrays(path: &Path) -> Result<BTreeMap<String, Array>, Error> {
-    let source = Source::open(path)?;
+    let source = LazyFile::open(path)?;
     let mut arena = Arena::new(&source, Policy::Refuse);
     let (_, top) = stream::read(&mut arena)?;
     if arena.pairs(top).is_none() {

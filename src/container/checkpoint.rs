@@ -6,7 +6,7 @@ use super::pickle::{Arena, Global, Id, Policy};
 use super::safetensors;
 use super::scalar::Scalar;
 use super::shard::Shards;
-use super::source::Source;
+use super::source::LazyFile;
 use super::tensor::TensorInfo;
 use super::torch::{stream, zip};
 use crate::Error;
@@ -44,13 +44,13 @@ pub struct Checkpoint {
     pub(crate) velocity: Option<bool>,
     pub(super) tensors: BTreeMap<String, TensorInfo>,
     /// The file, or the index of its shards.
-    pub(crate) source: Source,
+    pub(crate) source: LazyFile,
     pub(super) shards: Shards,
 }
 
 impl Checkpoint {
     /// Nothing known and no tensors.
-    pub(super) fn empty(format: Format, source: Source) -> Self {
+    pub(super) fn empty(format: Format, source: LazyFile) -> Self {
         Self {
             format,
             root: String::new(),
@@ -75,10 +75,10 @@ impl Checkpoint {
     /// # Errors
     /// As [`read`](Self::read).
     pub fn from_bytes(bytes: Vec<u8>, path: &Path) -> Result<Self, Error> {
-        Self::parse(Source::memory(bytes, path))
+        Self::parse(LazyFile::memory(bytes, path))
     }
 
-    pub(super) fn parse(source: Source) -> Result<Self, Error> {
+    pub(super) fn parse(source: LazyFile) -> Result<Self, Error> {
         match sniff(&source)? {
             Sniffed::Safetensors => Self::safetensors(source),
             Sniffed::Zip => Self::pickled(source, zip::read),
@@ -86,7 +86,7 @@ impl Checkpoint {
         }
     }
 
-    fn safetensors(source: Source) -> Result<Self, Error> {
+    fn safetensors(source: LazyFile) -> Result<Self, Error> {
         let (header, metadata) = safetensors::header(&source)?;
         let data = safetensors::header_end(&source)?;
         let mut tensors = BTreeMap::new();
@@ -112,7 +112,7 @@ impl Checkpoint {
     }
 
     fn pickled(
-        source: Source,
+        source: LazyFile,
         read: impl FnOnce(&mut Arena<'_>) -> Result<(Format, Id), Error>,
     ) -> Result<Self, Error> {
         let mut arena = Arena::new(&source, Policy::Refuse);

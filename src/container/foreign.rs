@@ -1,13 +1,13 @@
 //! Files that people have and that hold no weights to be read here: what they are, and what can be done.
 
-use super::source::Source;
+use super::source::LazyFile;
 use crate::Error;
 
 /// Bytes that tell.
 const START: u64 = 64;
 
 /// What a file is by its first bytes or its name's end, if that is no kind of file with weights that we read.
-pub(crate) fn content(source: &Source) -> Result<Option<&'static str>, Error> {
+pub(crate) fn content(source: &LazyFile) -> Result<Option<&'static str>, Error> {
     let mut start = [0; START as usize];
     let len = source.len().min(START) as usize;
     source.read_at(0, &mut start[..len])?;

@@ -1,7 +1,7 @@
 //! How files of weights are written, told by how they start.
 
 use super::foreign;
-use super::source::Source;
+use super::source::LazyFile;
 use crate::Error;
 use std::fmt;
 
@@ -42,7 +42,7 @@ pub(crate) enum Sniffed {
 
 /// Tells formats apart by their first bytes. Only what is called safetensors must be: whoever passes a pickle off as
 /// that is up to no good.
-pub(crate) fn sniff(source: &Source) -> Result<Sniffed, Error> {
+pub(crate) fn sniff(source: &LazyFile) -> Result<Sniffed, Error> {
     if let Some(what) = foreign::content(source)? {
         return Err(source.broken("model file", what));
     }

@@ -1,6 +1,6 @@
 //! The header of a safetensors file.
 
-use super::source::{Source, Span};
+use super::source::{LazyFile, Span};
 use crate::Error;
 use safetensors::tensor::Metadata;
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 const LONGEST_HEADER: u64 = 4 << 20;
 
 /// The part of a safetensors file before its tensors.
-pub(crate) fn header_end(source: &Source) -> Result<u64, Error> {
+pub(crate) fn header_end(source: &LazyFile) -> Result<u64, Error> {
     if source.len() < 9 {
         return Err(source.broken("safetensors file", "it has no header"));
     }
@@ -19,7 +19,7 @@ pub(crate) fn header_end(source: &Source) -> Result<u64, Error> {
 }
 
 /// The header of a safetensors file, checked against its length, and its free texts.
-pub(crate) fn header(source: &Source) -> Result<(Metadata, BTreeMap<String, String>), Error> {
+pub(crate) fn header(source: &LazyFile) -> Result<(Metadata, BTreeMap<String, String>), Error> {
     let broken = |reason: String| source.broken("safetensors file", reason);
     let end = header_end(source)?;
     if end > source.len() || end > LONGEST_HEADER {

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// A file that is never loaded whole.
 #[derive(Debug)]
-pub(crate) struct Source {
+pub(crate) struct LazyFile {
     path: PathBuf,
     len: u64,
     bytes: Bytes,
@@ -33,7 +33,7 @@ impl Span {
     }
 }
 
-impl Source {
+impl LazyFile {
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let file = std::fs::File::open(path).map_err(Error::file("read", path))?;
         let metadata = file.metadata().map_err(Error::file("read", path))?;
@@ -123,7 +123,7 @@ impl Source {
 /// Reads a part of a source from front to back.
 #[derive(Debug)]
 pub(crate) struct Cursor<'a> {
-    source: &'a Source,
+    source: &'a LazyFile,
     at: u64,
     end: u64,
     buffer: Vec<u8>,
@@ -135,7 +135,7 @@ pub(crate) struct Cursor<'a> {
 const BUFFER: u64 = 16 << 10;
 
 impl<'a> Cursor<'a> {
-    pub(crate) fn new(source: &'a Source, span: Span) -> Self {
+    pub(crate) fn new(source: &'a LazyFile, span: Span) -> Self {
         Self {
             source,
             at: span.start,
@@ -145,7 +145,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    pub(crate) fn source(&self) -> &'a Source {
+    pub(crate) fn source(&self) -> &'a LazyFile {
         self.source
     }
 
@@ -244,8 +244,8 @@ mod tests {
         let path = folder.path().join("x");
         std::fs::write(&path, &bytes).unwrap();
         for source in [
-            Source::memory(bytes.clone(), Path::new("x")),
-            Source::open(&path).unwrap(),
+            LazyFile::memory(bytes.clone(), Path::new("x")),
+            LazyFile::open(&path).unwrap(),
         ] {
             let mut cursor = Cursor::new(&source, source.span(10, 39_990).unwrap());
             assert_eq!(cursor.byte().unwrap(), 10);
@@ -261,12 +261,12 @@ mod tests {
             assert_eq!(source.span(u64::MAX, 2), None);
             assert_eq!(source.span(39_999, 2), None);
         }
-        assert!(Source::open(folder.path()).is_err());
+        assert!(LazyFile::open(folder.path()).is_err());
     }
 
     #[test]
     fn lines_are_bounded() {
-        let source = Source::memory(b"ab\n\nlong".to_vec(), Path::new("x"));
+        let source = LazyFile::memory(b"ab\n\nlong".to_vec(), Path::new("x"));
         let mut cursor = Cursor::new(&source, source.whole());
         assert_eq!(cursor.line(2).unwrap(), b"ab");
         assert_eq!(cursor.line(2).unwrap(), b"");

@@ -3,7 +3,7 @@
 use super::format::{Sniffed, sniff};
 use super::pickle::{self, Arena, Global, Persistent, Policy};
 use super::shard;
-use super::source::{Cursor, Source};
+use super::source::{Cursor, LazyFile};
 use super::torch::{legacy, zip};
 use crate::Error;
 use std::path::Path;
@@ -18,10 +18,10 @@ pub fn globals(path: &Path) -> Result<Vec<Global>, Error> {
     if let Some(index) = shard::index_of(path)? {
         let files = shard::files(&index)?.into_iter();
         let found: Result<Vec<Vec<Global>>, Error> =
-            files.map(|file| survey(&Source::open(&file)?)).collect();
+            files.map(|file| survey(&LazyFile::open(&file)?)).collect();
         return Ok(found?.concat());
     }
-    survey(&Source::open(path)?)
+    survey(&LazyFile::open(path)?)
 }
 
 /// As [`globals`], of a file in memory; `path` is for messages.
@@ -29,10 +29,10 @@ pub fn globals(path: &Path) -> Result<Vec<Global>, Error> {
 /// # Errors
 /// As [`globals`].
 pub fn globals_in(bytes: Vec<u8>, path: &Path) -> Result<Vec<Global>, Error> {
-    survey(&Source::memory(bytes, path))
+    survey(&LazyFile::memory(bytes, path))
 }
 
-fn survey(source: &Source) -> Result<Vec<Global>, Error> {
+fn survey(source: &LazyFile) -> Result<Vec<Global>, Error> {
     let mut arena = Arena::new(source, Policy::Survey);
     let outcome = match sniff(source)? {
         Sniffed::Safetensors => Ok(()),

@@ -1,7 +1,7 @@
 //! Tensors that are still in the file: where they are, and how to read them.
 
 use super::scalar::Scalar;
-use super::source::{Source, Span};
+use super::source::{LazyFile, Span};
 use crate::Error;
 
 /// Consecutive numbers in a file, which one or more tensors are views of.
@@ -149,7 +149,7 @@ impl TensorInfo {
     }
 
     /// All numbers, row-major, little-endian.
-    pub(crate) fn read(&self, source: &Source) -> Result<Vec<u8>, Error> {
+    pub(crate) fn read(&self, source: &LazyFile) -> Result<Vec<u8>, Error> {
         let size = self.scalar.size() as u64;
         let mut out = vec![0; self.bytes() as usize];
         if out.is_empty() {
@@ -195,13 +195,13 @@ fn contiguous(shape: &[usize]) -> Vec<u64> {
 /// A storage in blocks, of which the last few are kept: reading a transposed matrix takes neither a copy of the storage
 /// nor a call for each number.
 struct Blocks<'a> {
-    source: &'a Source,
+    source: &'a LazyFile,
     span: Span,
     kept: Vec<Option<(u64, Vec<u8>)>>,
 }
 
 impl<'a> Blocks<'a> {
-    fn new(source: &'a Source, span: Span) -> Self {
+    fn new(source: &'a LazyFile, span: Span) -> Self {
         Self {
             source,
             span,
@@ -281,7 +281,7 @@ mod tests {
     fn strided_views_are_read_in_row_major_order() {
         let numbers: Vec<f32> = (0..60u16).map(f32::from).collect();
         let bytes = Scalar::F32.of_f32(&numbers).unwrap();
-        let source = Source::memory([&[0; 3], bytes.as_slice()].concat(), Path::new("x"));
+        let source = LazyFile::memory([&[0; 3], bytes.as_slice()].concat(), Path::new("x"));
         let span = source.span(3, 240).unwrap();
         let read = |offset, shape: &[u64], strides: &[u64]| {
             let info = TensorInfo::of(&view(offset, shape, strides).unwrap(), span);

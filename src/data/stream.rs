@@ -59,13 +59,13 @@ impl Plain {
 #[derive(Debug)]
 pub struct Pictures {
     path: PathBuf,
-    source: Source,
+    source: Unread,
     background: Option<[u8; 3]>,
     exact: bool,
 }
 
 #[derive(Debug)]
-enum Source {
+enum Unread {
     Files(Box<Listing>),
     Idx { shape: [usize; 3], bytes: Vec<u8> },
 }
@@ -80,11 +80,11 @@ impl Pictures {
     /// file or no picture at all.
     pub fn open(path: &Path, split: Split) -> Result<Self, Error> {
         let source = match list::find(path, split)? {
-            Found::Files(listing) => Source::Files(listing),
+            Found::Files(listing) => Unread::Files(listing),
             Found::Idx { images, .. } => {
                 let ([_, height, width], bytes) = idx::images(&images)?;
                 let shape = [1, height, width];
-                Source::Idx { shape, bytes }
+                Unread::Idx { shape, bytes }
             }
         };
         let path = path.to_path_buf();
@@ -119,16 +119,16 @@ impl Pictures {
     /// What is known of the data set before its pictures are read: which are taken, and what is left out.
     pub fn report(&self) -> Report {
         match &self.source {
-            Source::Files(listing) => listing.report(),
-            Source::Idx { .. } => Report::default(),
+            Unread::Files(listing) => listing.report(),
+            Unread::Idx { .. } => Report::default(),
         }
     }
 
     /// Number of pictures, at least 1.
     pub fn len(&self) -> usize {
         match &self.source {
-            Source::Files(listing) => listing.len(),
-            Source::Idx { shape, bytes } => bytes.len() / shape.iter().product::<usize>(),
+            Unread::Files(listing) => listing.len(),
+            Unread::Idx { shape, bytes } => bytes.len() / shape.iter().product::<usize>(),
         }
     }
 
@@ -140,8 +140,8 @@ impl Pictures {
     /// Where a picture is inside the data set; `None` for IDX files, and for links that lead nowhere.
     pub fn name(&self, index: usize) -> Option<&Path> {
         match &self.source {
-            Source::Files(listing) => listing.name(index),
-            Source::Idx { .. } => None,
+            Unread::Files(listing) => listing.name(index),
+            Unread::Idx { .. } => None,
         }
     }
 
@@ -152,8 +152,8 @@ impl Pictures {
     /// [`Error::File`] for a file that is not there any more.
     pub fn fingerprint(&self) -> Result<String, Error> {
         match &self.source {
-            Source::Files(listing) => listing.fingerprint(),
-            Source::Idx { bytes, .. } => Ok(hash_bytes(bytes)),
+            Unread::Files(listing) => listing.fingerprint(),
+            Unread::Idx { bytes, .. } => Ok(hash_bytes(bytes)),
         }
     }
 
@@ -163,10 +163,10 @@ impl Pictures {
     /// If an index is not below [`len`](Self::len).
     pub fn read(&self, indices: &[usize]) -> Vec<Result<Plain, Skipped>> {
         match &self.source {
-            Source::Files(listing) => listing.read(indices, &|name, file| {
+            Unread::Files(listing) => listing.read(indices, &|name, file| {
                 Ok(plain(fit::plain(name, file, self.background, self.exact)?))
             }),
-            Source::Idx { shape, bytes } => {
+            Unread::Idx { shape, bytes } => {
                 let size = shape.iter().product::<usize>();
                 let plain = |index: &usize| {
                     let bytes = bytes[index * size..(index + 1) * size].to_vec();

@@ -20,7 +20,9 @@ pub use cache::{TrajectoryCache, TrajectoryType, Usage};
 pub use cost::Cost;
 pub use direction::direction_cosines;
 pub use distance::Distance;
-pub use learning::{Change, Schedule};
+#[doc(hidden)]
+pub use learning::RateSchedule as Schedule;
+pub use learning::{Change, RateSchedule};
 pub use recipe::{Recipe, Target};
 pub use resolved::Resolved;
 pub use target::{Cached, TrajectorySource};

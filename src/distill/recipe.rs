@@ -1,6 +1,6 @@
 //! The settings of a distillation.
 
-use super::{Change, Distance, PerceptualConfig, Schedule, TrajectoryType};
+use super::{Change, Distance, PerceptualConfig, RateSchedule, TrajectoryType};
 use crate::Error;
 use crate::adapter::Lora;
 use crate::grid::{SigmaGrid, Spacing};
@@ -124,7 +124,7 @@ pub struct Recipe {
     /// Largest learning rate of Adam.
     pub learning_rate: f64,
     /// How the learning rate changes over the run.
-    pub learning_rate_schedule: Schedule,
+    pub learning_rate_schedule: RateSchedule,
     /// Part of the run after which the learning rate of the schedule `step` is a tenth, in (0, 1]; 1 keeps it.
     pub learning_rate_drop: f64,
     /// Trajectories after which an old weight counts half in an average of the weights, which is then the result; without
@@ -179,7 +179,7 @@ impl Default for Recipe {
             perceptual: None,
             step_weights: None,
             learning_rate: 5e-5,
-            learning_rate_schedule: Schedule::Step,
+            learning_rate_schedule: RateSchedule::Step,
             learning_rate_drop: 0.5,
             average_half_life: None,
             student_dropout: true,

@@ -4,12 +4,12 @@
 #[derive(Clone, Debug)]
 pub struct InceptionScore {
     classes: usize,
-    parts: Vec<Part>,
+    parts: Vec<Tenth>,
 }
 
 /// The images of a part.
 #[derive(Clone, Debug)]
-struct Part {
+struct Tenth {
     images: u64,
     /// Sum over images of the sum over classes of p log p.
     certainty: f64,
@@ -24,7 +24,7 @@ impl InceptionScore {
     /// If there are no classes or parts.
     pub fn new(classes: usize, parts: usize) -> Self {
         assert!(classes * parts > 0, "classes and parts");
-        let part = Part {
+        let part = Tenth {
             images: 0,
             certainty: 0.0,
             sum: vec![0.0; classes],
@@ -58,7 +58,7 @@ impl InceptionScore {
     /// their standard deviation. NaN without any image.
     pub fn finish(&self) -> (f64, f64) {
         let parts = self.parts.iter().filter(|part| part.images > 0);
-        let scores: Vec<f64> = parts.map(Part::score).collect();
+        let scores: Vec<f64> = parts.map(Tenth::score).collect();
         let count = scores.len() as f64;
         let mean = scores.iter().sum::<f64>() / count;
         let squares: f64 = scores.iter().map(|score| (score - mean).powi(2)).sum();
@@ -66,7 +66,7 @@ impl InceptionScore {
     }
 }
 
-impl Part {
+impl Tenth {
     fn score(&self) -> f64 {
         let images = self.images as f64;
         let spread = self.sum.iter().map(|sum| {

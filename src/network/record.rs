@@ -23,7 +23,7 @@ impl Network {
     pub(crate) fn record(&self, images: Images, inputs: Inputs<'_>) -> (Images, Recorded) {
         let still = self.clone().no_grad();
         let walk = still.walk();
-        let mut takes = Vec::with_capacity(walk.parts.len());
+        let mut takes = Vec::with_capacity(walk.segments.len());
         let images = images.autodiff();
         let told = still.tell(&images, inputs);
         let answer = walk.run(images, &told, &mut |images| {
@@ -49,11 +49,11 @@ impl Network {
         let start = start.expect("a network has parts").clone();
         let still = self.clone().no_grad();
         let told = still.tell(&start.clone().autodiff(), inputs);
-        let mut wanted: Vec<Option<Images>> = vec![None; walk.parts.len() + 1];
-        wanted[walk.parts.len()] = Some(gradient);
-        let mut time = Vec::with_capacity(walk.parts.len());
-        let mut step = Vec::with_capacity(walk.parts.len());
-        for (i, part) in walk.parts.iter().enumerate().rev() {
+        let mut wanted: Vec<Option<Images>> = vec![None; walk.segments.len() + 1];
+        wanted[walk.segments.len()] = Some(gradient);
+        let mut time = Vec::with_capacity(walk.segments.len());
+        let mut step = Vec::with_capacity(walk.segments.len());
+        for (i, part) in walk.segments.iter().enumerate().rev() {
             let Some((images, at)) = takes.pop() else {
                 break;
             };

@@ -21,7 +21,7 @@ pub(super) fn chunks(text: &str) -> impl Iterator<Item = (usize, &str)> {
 
 /// A part of a clean chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part<'a> {
+pub(super) enum Piece<'a> {
     /// The start or end of a text, written out: index into [`SPECIAL`].
     Special(usize),
     /// A contraction, letters, one digit, or a run of anything else.
@@ -29,7 +29,7 @@ pub(super) enum Part<'a> {
 }
 
 /// Cuts a clean chunk; the parts together are the chunk.
-pub(super) fn parts(chunk: &str) -> Vec<Part<'_>> {
+pub(super) fn parts(chunk: &str) -> Vec<Piece<'_>> {
     let mut parts = Vec::new();
     let mut rest = chunk;
     loop {
@@ -39,7 +39,7 @@ pub(super) fn parts(chunk: &str) -> Vec<Part<'_>> {
             break;
         };
         words(&rest[..at], &mut parts);
-        parts.push(Part::Special(special));
+        parts.push(Piece::Special(special));
         rest = &rest[at + SPECIAL[special].len()..];
     }
     words(rest, &mut parts);
@@ -61,7 +61,7 @@ fn class(character: char) -> Class {
     }
 }
 
-fn words<'a>(mut rest: &'a str, parts: &mut Vec<Part<'a>>) {
+fn words<'a>(mut rest: &'a str, parts: &mut Vec<Piece<'a>>) {
     while let Some(first) = rest.chars().next() {
         let contraction = CONTRACTIONS.iter().find(|c| rest.starts_with(**c));
         let length = match (contraction, class(first)) {
@@ -70,7 +70,7 @@ fn words<'a>(mut rest: &'a str, parts: &mut Vec<Part<'a>>) {
             (None, kind) => rest.find(|c| class(c) != kind).unwrap_or(rest.len()),
         };
         let (word, after) = rest.split_at(length);
-        parts.push(Part::Word(word));
+        parts.push(Piece::Word(word));
         rest = after;
     }
 }
@@ -84,8 +84,8 @@ mod tests {
         for (_, chunk) in chunks(text) {
             let chunk = clean(chunk);
             found.extend(parts(&chunk).into_iter().map(|part| match part {
-                Part::Special(i) => format!("#{i}"),
-                Part::Word(word) => word.to_string(),
+                Piece::Special(i) => format!("#{i}"),
+                Piece::Word(word) => word.to_string(),
             }));
         }
         found

@@ -1,7 +1,7 @@
 //! From a text to ids.
 
 use super::bpe::Encoder;
-use super::split::{Part, chunks, clean, parts};
+use super::split::{Piece, chunks, clean, parts};
 use super::vocabulary::{SPECIAL, Vocabulary};
 use crate::Error;
 use crate::file::hexadecimal;
@@ -155,8 +155,8 @@ impl Tokenizer {
             let mut done = 0;
             for part in parts(&cleaned) {
                 let symbols = match part {
-                    Part::Special(i) => vec![(self.special[i], SPECIAL[i].len())],
-                    Part::Word(word) => self.encoder.encode(word),
+                    Piece::Special(i) => vec![(self.special[i], SPECIAL[i].len())],
+                    Piece::Word(word) => self.encoder.encode(word),
                 };
                 for (id, length) in symbols {
                     if ids.len() == room {

@@ -23,7 +23,7 @@ pub enum Kind {
 
 /// A recipe as typed: known to be TOML, nothing more.
 #[derive(Clone, Debug)]
-pub struct Source {
+pub struct RecipeText {
     /// The file or the bundled name, for messages.
     pub name: String,
     /// What it makes.
@@ -31,7 +31,7 @@ pub struct Source {
     table: Table,
 }
 
-impl Source {
+impl RecipeText {
     /// Reads a file, or a bundled recipe by its name.
     pub fn read(typed: &Path) -> anyhow::Result<Self> {
         let name = typed.display().to_string();
@@ -237,8 +237,8 @@ mod tests {
     use fewstep::solver::SolverConfig;
     use fewstep::teacher::TeacherRecipe;
 
-    fn source(text: &str) -> Source {
-        Source::parse("x.toml".into(), &format!("kind = 'distillation'\n{text}")).unwrap()
+    fn source(text: &str) -> RecipeText {
+        RecipeText::parse("x.toml".into(), &format!("kind = 'distillation'\n{text}")).unwrap()
     }
 
     fn resolve(text: &str, sets: &[&str]) -> Result<Recipe, String> {
@@ -252,10 +252,10 @@ mod tests {
 
     #[test]
     fn bundled_recipes_are_valid() {
-        let names = Source::bundled();
+        let names = RecipeText::bundled();
         assert!(names.contains(&"demo"), "{names:?}");
         for name in names {
-            let source = Source::read(Path::new(name)).unwrap();
+            let source = RecipeText::read(Path::new(name)).unwrap();
             match source.kind {
                 Kind::Teacher => source.resolve::<TeacherRecipe>(&[]).unwrap().check(),
                 Kind::Distillation => source.resolve::<Recipe>(&[]).unwrap().check(),
@@ -297,7 +297,7 @@ mod tests {
         assert_eq!(same.spacing, Spacing::Polynomial { rho: 5.0 });
         assert_eq!(resolve("", &["sigma-max=40"]).unwrap().sigma_max, 40.0);
         let text = to_toml(Kind::Distillation, &recipe).unwrap();
-        let again = Source::parse("again".into(), &text).unwrap();
+        let again = RecipeText::parse("again".into(), &text).unwrap();
         assert_eq!(again.resolve::<Recipe>(&[]).unwrap(), recipe);
     }
 
@@ -311,7 +311,7 @@ mod tests {
             let named = error.contains("trajectories") && error.contains("whole number");
             assert!(named, "{error}");
         }
-        let features = Source::read(Path::new("fashion-mnist-features")).unwrap();
+        let features = RecipeText::read(Path::new("fashion-mnist-features")).unwrap();
         let (_, recipe) = features::read(&features, &["epochs=1e2".into()]).unwrap();
         assert_eq!(recipe.epochs, 100);
     }
@@ -336,7 +336,7 @@ mod tests {
             ("a = 1", "kind"),
             ("kind = 'pupil'", "pupil"),
         ] {
-            let error = one_line(&Source::parse("x.toml".into(), text).unwrap_err());
+            let error = one_line(&RecipeText::parse("x.toml".into(), text).unwrap_err());
             assert!(error.contains(word), "{error}");
         }
     }

@@ -13,7 +13,7 @@ use crate::picture::sheet::{PREVIEW_SEEDS, sheet};
 use crate::run::distillation::{Conduct, PRODUCT, Start};
 use crate::run::drive::{Outcome, Tick};
 use crate::run::folder::Policy;
-use crate::run::recipe::Source;
+use crate::run::recipe::RecipeText;
 use crate::screen::progress::{duration, figure};
 use crate::screen::say::say;
 use crate::typed::whole;
@@ -99,7 +99,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     let mut outputs = Outputs::default();
     outputs.folder(&verb.out)?;
     let bench = Bench::open(verb, context)?;
-    let mut recipe: Recipe = Source::read(Path::new("demo"))?.resolve(&[])?;
+    let mut recipe: Recipe = RecipeText::read(Path::new("demo"))?.resolve(&[])?;
     recipe.trajectories = verb.trajectories.unwrap_or(recipe.trajectories);
     let asset = Asset::find(verb.teacher.as_deref(), TEACHER)?;
     let (teacher, hash) = open(asset.path(), &context.device)?;

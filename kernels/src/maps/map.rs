@@ -20,7 +20,7 @@ pub(super) enum Inner {
 }
 
 /// Some channels of maps.
-pub type Part<'a> = (&'a Maps, Range<usize>);
+pub type Channels<'a> = (&'a Maps, Range<usize>);
 
 impl Maps {
     /// Maps of `values`, row-major with the channels last.
@@ -65,7 +65,7 @@ impl Maps {
     ///
     /// # Panics
     /// If there is none, or their sizes or devices differ.
-    pub fn join(parts: &[Part<'_>]) -> Self {
+    pub fn join(parts: &[Channels<'_>]) -> Self {
         let [batch, height, width, _] = parts[0].0.dims;
         let channels: usize = parts.iter().map(|(_, range)| range.len()).sum();
         for (maps, range) in parts {

@@ -11,4 +11,4 @@ mod strip;
 mod wide;
 
 pub use convolution::{Convolution, Kernel};
-pub use map::{Maps, Part};
+pub use map::{Channels, Maps};

@@ -1,12 +1,12 @@
 use super::*;
 use crate::Error;
 use crate::container::source::Cursor;
-use crate::container::source::Source;
+use crate::container::source::LazyFile;
 use std::path::Path;
 
 /// Reads one pickle and looks at it.
 fn with<T>(bytes: &[u8], look: impl FnOnce(&Arena<'_>, Result<Id, Error>) -> T) -> T {
-    let source = Source::memory(bytes.to_vec(), Path::new("x.pkl"));
+    let source = LazyFile::memory(bytes.to_vec(), Path::new("x.pkl"));
     let mut arena = Arena::new(&source, Policy::Refuse);
     let mut cursor = Cursor::new(&source, source.whole());
     let result = read(&mut cursor, &mut arena, Persistent::None);

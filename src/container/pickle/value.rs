@@ -3,7 +3,7 @@
 
 use super::global::{Global, Role};
 use crate::Error;
-use crate::container::source::{Source, Span};
+use crate::container::source::{LazyFile, Span};
 use crate::container::tensor::{Storage, View};
 use std::collections::HashMap;
 
@@ -73,7 +73,7 @@ pub(in crate::container) enum Policy {
 /// Every value of a file.
 #[derive(Debug)]
 pub(in crate::container) struct Arena<'a> {
-    pub(in crate::container) source: &'a Source,
+    pub(in crate::container) source: &'a LazyFile,
     pub(in crate::container) policy: Policy,
     nodes: Vec<Node>,
     pub(in crate::container) globals: Vec<Global>,
@@ -97,7 +97,7 @@ const NODE: usize = 96;
 pub(super) const ENTRY: usize = 16;
 
 impl<'a> Arena<'a> {
-    pub(in crate::container) fn new(source: &'a Source, policy: Policy) -> Self {
+    pub(in crate::container) fn new(source: &'a LazyFile, policy: Policy) -> Self {
         Self {
             source,
             policy,

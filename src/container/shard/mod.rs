@@ -4,7 +4,7 @@
 mod read;
 
 use crate::Error;
-use crate::container::source::Source;
+use crate::container::source::LazyFile;
 use crate::file::hash_bytes;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,20 +17,20 @@ const LONGEST: u64 = 16 << 20;
 /// The files of a checkpoint that is not one file.
 #[derive(Debug, Default)]
 pub(crate) struct Shards {
-    files: Vec<Source>,
+    files: Vec<LazyFile>,
     /// Which of them each tensor is in.
     owners: BTreeMap<String, usize>,
 }
 
 impl Shards {
     /// The file with a tensor; `None` where there is but one file.
-    pub(crate) fn holder(&self, tensor: &str) -> Option<&Source> {
+    pub(crate) fn holder(&self, tensor: &str) -> Option<&LazyFile> {
         self.owners.get(tensor).map(|index| &self.files[*index])
     }
 
     /// Bytes of all of them; `None` where there is but one file.
     pub(crate) fn size(&self) -> Option<u64> {
-        let sizes = self.files.iter().map(Source::len);
+        let sizes = self.files.iter().map(LazyFile::len);
         (!self.files.is_empty()).then(|| sizes.fold(0, u64::saturating_add))
     }
 
@@ -39,7 +39,7 @@ impl Shards {
         if self.files.is_empty() {
             return None;
         }
-        let line = |file: &Source| -> Result<String, Error> {
+        let line = |file: &LazyFile| -> Result<String, Error> {
             let name = file.path().file_name().unwrap_or_default();
             Ok(format!("{} {}\n", name.to_string_lossy(), file.hash()?))
         };
@@ -143,13 +143,13 @@ fn index_names(stem: &str, end: &str) -> Vec<String> {
 
 /// The files that an index names, each once.
 pub(crate) fn files(path: &Path) -> Result<Vec<PathBuf>, Error> {
-    let map = weight_map(&Source::open(path)?)?;
+    let map = weight_map(&LazyFile::open(path)?)?;
     let names: BTreeSet<&str> = map.values().filter_map(Value::as_str).collect();
     let plain = names.into_iter().filter(|name| is_plain(name));
     Ok(plain.map(|name| path.with_file_name(name)).collect())
 }
 
-fn weight_map(source: &Source) -> Result<Map<String, Value>, Error> {
+fn weight_map(source: &LazyFile) -> Result<Map<String, Value>, Error> {
     if source.len() > LONGEST {
         let reason = format!("it is longer than {} MB", LONGEST >> 20);
         return Err(source.broken(WHAT, reason));

@@ -4,7 +4,7 @@ use super::{Shards, WHAT, index_of, is_plain, weight_map};
 use crate::Error;
 use crate::container::checkpoint::Checkpoint;
 use crate::container::format::Format;
-use crate::container::source::Source;
+use crate::container::source::LazyFile;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -20,7 +20,7 @@ impl Checkpoint {
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         match index_of(path)? {
             Some(index) => read(&index),
-            None => Self::parse(Source::open(path)?),
+            None => Self::parse(LazyFile::open(path)?),
         }
     }
 }
@@ -31,7 +31,7 @@ impl Checkpoint {
 /// [`Error::Malformed`] that names the shard that is missing or that does not hold what the index says, or the tensor that
 /// is in two of them; and as [`Checkpoint::open`].
 fn read(path: &Path) -> Result<Checkpoint, Error> {
-    let source = Source::open(path)?;
+    let source = LazyFile::open(path)?;
     let broken = |reason: String| source.broken(WHAT, reason);
     let map = weight_map(&source)?;
     let mut listed: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -69,10 +69,10 @@ fn read(path: &Path) -> Result<Checkpoint, Error> {
     let mut globals = Vec::new();
     let mut tensors = BTreeMap::new();
     for (index, (file, wanted)) in listed.iter().enumerate() {
-        let mut shard = Checkpoint::parse(Source::open(&path.with_file_name(file))?)?;
+        let mut shard = Checkpoint::parse(LazyFile::open(&path.with_file_name(file))?)?;
         for (name, info) in std::mem::take(&mut shard.tensors) {
             if let Some(other) = shards.owners.get(&name) {
-                let other: &Source = &shards.files[*other];
+                let other: &LazyFile = &shards.files[*other];
                 let reason = format!("{name} is in {file} and in {}", other.path().display());
                 return Err(broken(reason));
             }

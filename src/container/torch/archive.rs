@@ -5,7 +5,7 @@
 //! for, before anything is allocated.
 
 use crate::Error;
-use crate::container::source::{Cursor, Source, Span};
+use crate::container::source::{Cursor, LazyFile, Span};
 use std::collections::BTreeMap;
 
 /// The stored entries of an archive, by name.
@@ -33,7 +33,7 @@ struct Entry {
 }
 
 impl Archive {
-    pub(in crate::container) fn read(source: &Source) -> Result<Self, Error> {
+    pub(in crate::container) fn read(source: &LazyFile) -> Result<Self, Error> {
         let (directory, count) = directory(source)?;
         let mut cursor = Cursor::new(source, directory);
         let mut found = Vec::new();
@@ -68,7 +68,7 @@ impl Archive {
 }
 
 /// Where the directory is, and how many entries it has.
-fn directory(source: &Source) -> Result<(Span, u64), Error> {
+fn directory(source: &LazyFile) -> Result<(Span, u64), Error> {
     let len = (END_LEN + LONGEST_COMMENT).min(source.len());
     let tail = Span {
         start: source.len() - len,
@@ -110,7 +110,7 @@ fn directory(source: &Source) -> Result<(Span, u64), Error> {
 }
 
 /// As said by the 64-bit record before `end`: count, size, start, and where that record begins.
-fn directory_64(source: &Source, end: u64) -> Result<(u64, u64, u64, u64), Error> {
+fn directory_64(source: &LazyFile, end: u64) -> Result<(u64, u64, u64, u64), Error> {
     let missing = || wrong(source, "its 64-bit directory is missing".into());
     let locator = end.checked_sub(20).ok_or_else(missing)?;
     let mut cursor = Cursor::new(
@@ -199,7 +199,7 @@ fn extra_64(extra: &[u8]) -> impl Iterator<Item = u64> + use<> {
 }
 
 /// Where an entry's bytes are; the directory starts at `limit`.
-fn data(source: &Source, name: &str, header: u64, len: u64, limit: u64) -> Result<Span, Error> {
+fn data(source: &LazyFile, name: &str, header: u64, len: u64, limit: u64) -> Result<Span, Error> {
     let oversized = || {
         let reason = format!("entry {name} of {len} bytes does not lie inside the file");
         wrong(source, reason)
@@ -219,7 +219,7 @@ fn data(source: &Source, name: &str, header: u64, len: u64, limit: u64) -> Resul
     span.filter(|s| s.end() <= limit).ok_or_else(oversized)
 }
 
-fn wrong(source: &Source, reason: String) -> Error {
+fn wrong(source: &LazyFile, reason: String) -> Error {
     source.broken("torch zip archive", reason)
 }
 
@@ -246,7 +246,7 @@ mod tests {
     }
 
     fn read(bytes: Vec<u8>) -> Result<Archive, Error> {
-        Archive::read(&Source::memory(bytes, Path::new("x.pt")))
+        Archive::read(&LazyFile::memory(bytes, Path::new("x.pt")))
     }
 
     #[test]

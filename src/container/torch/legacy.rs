@@ -3,7 +3,7 @@
 
 use crate::Error;
 use crate::container::pickle::{self, Arena, FALSE, Id, Node, Persistent};
-use crate::container::source::{Cursor, Source, Span};
+use crate::container::source::{Cursor, LazyFile, Span};
 use std::collections::HashMap;
 
 /// The number that the first pickle is.
@@ -22,7 +22,7 @@ pub(in crate::container) fn is_magic(arena: &Arena<'_>, id: Id) -> bool {
 }
 
 /// Whether bytes start with the pickle of the magic number, as torch writes it.
-pub(in crate::container) fn starts(source: &Source, span: Span) -> Result<bool, Error> {
+pub(in crate::container) fn starts(source: &LazyFile, span: Span) -> Result<bool, Error> {
     let mut start = [0; 14];
     if span.len < start.len() as u64 {
         return Ok(false);

@@ -4,7 +4,7 @@ use super::archive::Archive;
 use crate::Error;
 use crate::container::format::Format;
 use crate::container::pickle::{self, Arena, Id, Persistent};
-use crate::container::source::{Cursor, Source, Span};
+use crate::container::source::{Cursor, LazyFile, Span};
 
 /// A torch zip archive.
 pub(in crate::container) fn read(arena: &mut Arena<'_>) -> Result<(Format, Id), Error> {
@@ -43,7 +43,7 @@ pub(in crate::container) fn read(arena: &mut Arena<'_>) -> Result<(Format, Id), 
 }
 
 /// The archive, its one folder (with a slash), and where its pickle is.
-pub(in crate::container) fn open(source: &Source) -> Result<(Archive, String, Span), Error> {
+pub(in crate::container) fn open(source: &LazyFile) -> Result<(Archive, String, Span), Error> {
     let archive = Archive::read(source)?;
     let found = archive
         .names()

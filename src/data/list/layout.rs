@@ -4,7 +4,7 @@
 use super::super::Split;
 use super::labels::Labels;
 use super::order::sort;
-use super::part::{Part, choose, has_part};
+use super::part::{NamedSplit, choose, has_part};
 use crate::Error;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -151,7 +151,7 @@ fn in_folders(
     if is_part
         && let Some(train) = beside
             .iter()
-            .find(|root| has_part(root, &taken, Part::Train))
+            .find(|root| has_part(root, &taken, NamedSplit::Train))
     {
         let mut known: Vec<String> = inside(train).filter_map(|(_, file)| class(file)).collect();
         sort(&mut known);

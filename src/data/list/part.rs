@@ -6,17 +6,17 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 /// The part that a folder's name stands for, if any.
-fn part(name: &str) -> Option<Part> {
+fn part(name: &str) -> Option<NamedSplit> {
     match name.to_ascii_lowercase().as_str() {
-        "train" | "training" => Some(Part::Train),
-        "test" | "testing" => Some(Part::Test),
-        "val" | "valid" | "validation" => Some(Part::Validation),
+        "train" | "training" => Some(NamedSplit::Train),
+        "test" | "testing" => Some(NamedSplit::Test),
+        "val" | "valid" | "validation" => Some(NamedSplit::Validation),
         _ => None,
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum NamedSplit {
     Train,
     Test,
     Validation,
@@ -29,8 +29,9 @@ pub(super) fn choose<'a>(
     tops: &BTreeSet<&'a str>,
     split: Split,
 ) -> Result<Option<&'a str>, Error> {
-    let of = |wanted: Part| tops.iter().find(|top| part(top) == Some(wanted)).copied();
-    let [train, test, validation] = [Part::Train, Part::Test, Part::Validation].map(of);
+    let of = |wanted: NamedSplit| tops.iter().find(|top| part(top) == Some(wanted)).copied();
+    let [train, test, validation] =
+        [NamedSplit::Train, NamedSplit::Test, NamedSplit::Validation].map(of);
     let place = path.join(taken);
     if let Some(odd) = tops.iter().find(|top| part(top).is_none()) {
         // `train` may be a class beside bus and tram; a test part beside it may not be trained on.
@@ -66,7 +67,7 @@ pub(super) fn choose<'a>(
 }
 
 /// Whether the part that `root` is below is this one. Both lie equally deep, and differ in the part's folder only.
-pub(super) fn has_part(root: &Path, taken: &Path, wanted: Part) -> bool {
+pub(super) fn has_part(root: &Path, taken: &Path, wanted: NamedSplit) -> bool {
     let pairs = root.components().zip(taken.components());
     let mut differing = pairs.filter(|(a, b)| a != b);
     differing

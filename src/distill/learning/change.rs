@@ -1,6 +1,6 @@
 //! What is changed in a run on its way.
 
-use super::schedule::Schedule;
+use super::schedule::RateSchedule;
 use crate::change;
 use crate::optimizer::AdamConfig;
 use crate::setting::is_default;
@@ -24,7 +24,7 @@ pub struct Change {
     pub learning_rate: Option<f64>,
     /// How the learning rate changes.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub learning_rate_schedule: Option<Schedule>,
+    pub learning_rate_schedule: Option<RateSchedule>,
     /// Part of the run after which the learning rate of the schedule `step` is a tenth, in (0, 1].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub learning_rate_drop: Option<f64>,

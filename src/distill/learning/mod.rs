@@ -5,4 +5,4 @@ mod schedule;
 mod settings;
 
 pub use change::Change;
-pub use schedule::Schedule;
+pub use schedule::RateSchedule;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum Schedule {
+pub enum RateSchedule {
     /// A tenth after the part `learning-rate-drop` of the run, as in the official code.
     #[default]
     Step,
@@ -30,7 +30,7 @@ pub(super) struct Place {
     pub(super) trajectories: f64,
 }
 
-impl Schedule {
+impl RateSchedule {
     /// The learning rate of a round, of the largest one. The official code looks at the count of the round *before* the last
     /// when it decides on the drop, and so do we. [SFD App. B]
     pub(super) fn rate(self, largest: f64, drop: f64, at: Place) -> f64 {

@@ -1,7 +1,7 @@
 //! The settings of the learning in each round, and what may be changed of them on the way.
 
 use super::change::Change;
-use super::schedule::{Place, Schedule};
+use super::schedule::{Place, RateSchedule};
 use crate::Error;
 use crate::change;
 use crate::distill::Recipe;
@@ -15,7 +15,7 @@ struct Learning {
     begun: u64,
     trajectories: u64,
     rate: f64,
-    schedule: Schedule,
+    schedule: RateSchedule,
     drop: f64,
     adam: AdamConfig,
 }
@@ -169,7 +169,7 @@ impl Change {
 mod tests {
     use super::*;
 
-    fn recipe(schedule: Schedule, reuse: u64) -> Recipe {
+    fn recipe(schedule: RateSchedule, reuse: u64) -> Recipe {
         Recipe {
             trajectories: 40,
             batch: 4,
@@ -195,14 +195,14 @@ mod tests {
     #[test]
     fn the_step_comes_one_round_after_half() {
         let expected = [[2.0; 6].as_slice(), &[0.2; 4]].concat();
-        assert_eq!(rates(&recipe(Schedule::Step, 1)), expected);
+        assert_eq!(rates(&recipe(RateSchedule::Step, 1)), expected);
         let expected = [[2.0; 11].as_slice(), &[0.2; 9]].concat();
-        assert_eq!(rates(&recipe(Schedule::Step, 2)), expected);
+        assert_eq!(rates(&recipe(RateSchedule::Step, 2)), expected);
     }
 
     #[test]
     fn a_cosine_falls_from_all_to_nothing() {
-        let rates = rates(&recipe(Schedule::Cosine, 1));
+        let rates = rates(&recipe(RateSchedule::Cosine, 1));
         assert_eq!((rates.len(), rates[0]), (10, 2.0));
         assert!((rates[5] - 1.0).abs() < 1e-12);
         assert!(rates.windows(2).all(|w| w[0] > w[1]) && rates[9] > 0.0);
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_constant_rate_stays() {
-        assert_eq!(rates(&recipe(Schedule::Constant, 1)), [2.0; 10]);
+        assert_eq!(rates(&recipe(RateSchedule::Constant, 1)), [2.0; 10]);
     }
 
     #[test]
@@ -225,7 +225,7 @@ mod tests {
             adam: Some(adam),
             ..Change::default()
         };
-        let before = recipe(Schedule::Constant, 1);
+        let before = recipe(RateSchedule::Constant, 1);
         let after = before.changed(4, &change).unwrap();
         assert_eq!(rates(&after), [[2.0; 4].as_slice(), &[1.0; 6]].concat());
         assert_eq!((after.adam_at(3), after.adam_at(4)), (before.adam, adam));
@@ -247,9 +247,9 @@ mod tests {
     #[test]
     fn a_run_is_lengthened_where_the_rates_so_far_are_the_same() {
         for (schedule, done) in [
-            (Schedule::Constant, 10),
-            (Schedule::Step, 6),
-            (Schedule::Cosine, 1),
+            (RateSchedule::Constant, 10),
+            (RateSchedule::Step, 6),
+            (RateSchedule::Cosine, 1),
         ] {
             let long = recipe(schedule, 1).changed(done, &longer(80)).unwrap();
             let from_the_start = Recipe {
@@ -258,11 +258,11 @@ mod tests {
             };
             assert_eq!(long, from_the_start, "{schedule:?}");
         }
-        for (schedule, done) in [(Schedule::Step, 7), (Schedule::Cosine, 2)] {
+        for (schedule, done) in [(RateSchedule::Step, 7), (RateSchedule::Cosine, 2)] {
             let refused = recipe(schedule, 1).changed(done, &longer(80)).unwrap_err();
             assert!(refused.to_string().contains("begin anew"), "{refused}");
         }
-        let short = recipe(Schedule::Constant, 1).changed(6, &longer(20));
+        let short = recipe(RateSchedule::Constant, 1).changed(6, &longer(20));
         assert!(short.unwrap_err().to_string().contains("the 24 that"));
     }
 
@@ -272,7 +272,7 @@ mod tests {
             restart_schedule: true,
             ..longer(80)
         };
-        for schedule in [Schedule::Step, Schedule::Cosine] {
+        for schedule in [RateSchedule::Step, RateSchedule::Cosine] {
             let whole = recipe(schedule, 1);
             let long = whole.changed(10, &restart).unwrap();
             assert_eq!(rates(&long), [rates(&whole), rates(&whole)].concat());
@@ -286,10 +286,12 @@ mod tests {
             assert_eq!(rates(&third)[20..], rates(&whole));
         }
         let constant = Change {
-            learning_rate_schedule: Some(Schedule::Constant),
+            learning_rate_schedule: Some(RateSchedule::Constant),
             ..longer(80)
         };
-        let rest = recipe(Schedule::Cosine, 1).changed(5, &constant).unwrap();
+        let rest = recipe(RateSchedule::Cosine, 1)
+            .changed(5, &constant)
+            .unwrap();
         assert_eq!(rates(&rest)[5..], [2.0; 15]);
     }
 
@@ -298,7 +300,7 @@ mod tests {
         let with = |changes: Vec<Change>| {
             let recipe = Recipe {
                 changes,
-                ..recipe(Schedule::Step, 1)
+                ..recipe(RateSchedule::Step, 1)
             };
             recipe.check().unwrap_err().to_string()
         };

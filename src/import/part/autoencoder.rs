@@ -1,6 +1,6 @@
 //! Autoencoders from CompVis and diffusers files.
 
-use super::sought::{Part, Settings, Sought};
+use super::sought::{PartTensors, Settings, Sought};
 use crate::Error;
 use crate::autoencoder::{Autoencoder, AutoencoderConfig, Bottleneck, SCALE_SD, SCALE_XL};
 use crate::container::Checkpoint;
@@ -40,7 +40,7 @@ const MODERN: usize = 16;
 /// An autoencoder in a file, checked but not loaded.
 #[derive(Debug)]
 pub struct AutoencoderFile {
-    part: Part,
+    part: PartTensors,
     config: AutoencoderConfig,
     /// Whether the files say the scale.
     scaled: bool,
@@ -96,7 +96,7 @@ impl AutoencoderFile {
             let reason = "two of its tensors stand for the same part of the autoencoder";
             return Err(checkpoint.source.broken("autoencoder", reason));
         }
-        let part = Part { checkpoint, names };
+        let part = PartTensors { checkpoint, names };
         let scale = scale(&part.checkpoint, values)?;
         let config = infer(&part.shapes(), scale);
         let config = config.ok_or_else(|| {

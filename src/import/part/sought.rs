@@ -102,13 +102,13 @@ impl Sought {
 
 /// The tensors of a part.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct PartTensors {
     pub(super) checkpoint: Checkpoint,
     /// The file's name of each tensor, by official name.
     pub(super) names: BTreeMap<String, String>,
 }
 
-impl Part {
+impl PartTensors {
     /// Dimensions by official name.
     pub(super) fn shapes(&self) -> BTreeMap<String, Vec<usize>> {
         let tensors = self.checkpoint.tensors();

@@ -1,7 +1,7 @@
 //! What both families of U-Nets are between the embedding and the answer: an encoder, a decoder, and one or more heads.
 
 use super::block::{BlockConfig, BlockStyle, UNetBlock};
-use super::outline::{Layer, Part};
+use super::outline::{Layer, Place};
 use super::plan::Plan;
 use super::variant::{Decoder, Encoder};
 use crate::Images;
@@ -79,12 +79,12 @@ impl UNetBody {
             },
         };
         for layer in layers {
-            match layer.part {
-                Part::Stem => {}
-                Part::Encoder(resample, count) => {
+            match layer.place {
+                Place::Stem => {}
+                Place::Encoder(resample, count) => {
                     body.encoder.push(block(&layer, resample, count));
                 }
-                Part::Side => {
+                Place::Side => {
                     let site = site.at(&layer.name);
                     let taps = if body.layout.kind == Encoder::Skip {
                         1
@@ -93,11 +93,11 @@ impl UNetBody {
                     };
                     body.sides.push(conv(&layer, taps, &site));
                 }
-                Part::Decoder(resample, count, joins) => {
+                Place::Decoder(resample, count, joins) => {
                     body.decoder.push(block(&layer, resample, count));
                     body.layout.joins.push((joins, false));
                 }
-                Part::Head => {
+                Place::Head => {
                     let end = |end: &str| site.at(format_args!("{}_{end}", layer.name));
                     body.heads.push(Head {
                         norm: GroupNorm::new(layer.input, style.epsilon, &end("norm")),
@@ -155,15 +155,15 @@ impl Layout {
     /// Notes the constants that official files hold for a layer, besides those of blocks.
     fn note_filter(&self, plan: &Plan<'_>, layer: &Layer, site: &Site<'_>) {
         let size = layer.resolution;
-        match (layer.part, self.kind) {
+        match (layer.place, self.kind) {
             // Images that are halved before they are added.
-            (Part::Side, Encoder::Skip) => {
+            (Place::Side, Encoder::Skip) => {
                 let site = site.at(format_args!("enc.{size}x{size}_aux_down"));
                 self.filter.note(&site);
             }
-            (Part::Side, _) => self.filter.note(&site.at(&layer.name)),
+            (Place::Side, _) => self.filter.note(&site.at(&layer.name)),
             // The answer of the level below is doubled.
-            (Part::Head, _)
+            (Place::Head, _)
                 if plan.decoder() == Decoder::Skip && size != plan.lowest_resolution() =>
             {
                 self.filter

@@ -1,6 +1,6 @@
 //! Whether the sizes of a U-Net fit together, and what it costs.
 
-use super::outline::{Layer, Part};
+use super::outline::{Layer, Place};
 use super::plan::Plan;
 use super::variant::Encoder;
 use crate::Error;
@@ -63,10 +63,10 @@ impl Plan<'_> {
         let widest = self.multipliers.iter().max().copied().unwrap_or(1);
         let widest = channels.saturating_mul(widest);
         let divides = |c: usize| c.is_multiple_of(groups(c));
-        let fits = |layer: Layer| match layer.part {
-            Part::Stem | Part::Side => true,
-            Part::Head => divides(layer.input),
-            Part::Encoder(_, heads) | Part::Decoder(_, heads, _) => {
+        let fits = |layer: Layer| match layer.place {
+            Place::Stem | Place::Side => true,
+            Place::Head => divides(layer.input),
+            Place::Encoder(_, heads) | Place::Decoder(_, heads, _) => {
                 let whole = heads == 0 || layer.output.is_multiple_of(heads);
                 divides(layer.input) && divides(layer.output) && whole
             }
@@ -90,12 +90,12 @@ impl Plan<'_> {
         let costs = layers.iter().map(|layer| {
             let pixels = (layer.resolution * layer.resolution) as u128;
             let (i, o) = (layer.input as u128, layer.output as u128);
-            match layer.part {
-                Part::Stem | Part::Head => pixels * 9 * i * o,
+            match layer.place {
+                Place::Stem | Place::Head => pixels * 9 * i * o,
                 // At the size before halving.
-                Part::Side if self.encoder() == Encoder::Residual => 4 * pixels * 9 * i * o,
-                Part::Side => pixels * i * o,
-                Part::Encoder(resample, heads) | Part::Decoder(resample, heads, _) => {
+                Place::Side if self.encoder() == Encoder::Residual => 4 * pixels * 9 * i * o,
+                Place::Side => pixels * i * o,
+                Place::Encoder(resample, heads) | Place::Decoder(resample, heads, _) => {
                     let has_skip = self.has_skip_weights(layer.input, layer.output, resample);
                     let skip = if has_skip { i * o } else { 0 };
                     let attention = match heads {

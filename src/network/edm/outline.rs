@@ -14,11 +14,11 @@ pub(crate) struct Layer {
     pub(crate) output: usize,
     /// Image size of the output.
     pub(crate) resolution: usize,
-    pub(crate) part: Part,
+    pub(crate) place: Place,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Part {
+pub(crate) enum Place {
     /// The first convolution.
     Stem,
     /// An encoder block with its attention heads; its output is kept for the decoder.
@@ -50,25 +50,25 @@ impl Plan<'_> {
         };
         for (level, multiplier) in self.multipliers.iter().enumerate() {
             let resolution = self.resolution >> level;
-            let mut push = |name: &str, input, output, part| {
+            let mut push = |name: &str, input, output, place| {
                 layers.push(Layer {
                     name: format!("enc.{resolution}x{resolution}_{name}"),
                     input,
                     output,
                     resolution,
-                    part,
+                    place,
                 });
             };
             if level == 0 {
-                push("conv", self.channels, width, Part::Stem);
+                push("conv", self.channels, width, Place::Stem);
             } else {
                 let down = Resample::Down(self.filter());
-                push("down", width, width, Part::Encoder(down, 0));
+                push("down", width, width, Place::Encoder(down, 0));
                 match self.encoder() {
                     Encoder::Standard => {}
-                    Encoder::Skip => push("aux_skip", side, width, Part::Side),
+                    Encoder::Skip => push("aux_skip", side, width, Place::Side),
                     Encoder::Residual => {
-                        push("aux_residual", side, width, Part::Side);
+                        push("aux_residual", side, width, Place::Side);
                         side = width;
                     }
                 }
@@ -77,8 +77,8 @@ impl Plan<'_> {
             let output = self.model_channels * multiplier;
             let heads = self.heads(self.attention.contains(&resolution), output);
             for block in 0..self.blocks {
-                let part = Part::Encoder(Resample::Keep, heads);
-                push(&format!("block{block}"), width, output, part);
+                let place = Place::Encoder(Resample::Keep, heads);
+                push(&format!("block{block}"), width, output, place);
                 width = output;
                 kept.push(width);
             }
@@ -91,22 +91,22 @@ impl Plan<'_> {
         let every_level_ends = self.decoder() == Decoder::Skip;
         for (level, multiplier) in self.multipliers.iter().enumerate().rev() {
             let resolution = self.resolution >> level;
-            let mut push = |name: &str, input, output, part| {
+            let mut push = |name: &str, input, output, place| {
                 layers.push(Layer {
                     name: format!("dec.{resolution}x{resolution}_{name}"),
                     input,
                     output,
                     resolution,
-                    part,
+                    place,
                 });
             };
             if level == self.multipliers.len() - 1 {
                 let (keep, heads) = (Resample::Keep, self.heads(true, width));
-                push("in0", width, width, Part::Decoder(keep, heads, false));
-                push("in1", width, width, Part::Decoder(keep, 0, false));
+                push("in0", width, width, Place::Decoder(keep, heads, false));
+                push("in1", width, width, Place::Decoder(keep, 0, false));
             } else {
                 let up = Resample::Up(self.filter());
-                push("up", width, width, Part::Decoder(up, 0, false));
+                push("up", width, width, Place::Decoder(up, 0, false));
             }
             let output = self.model_channels * multiplier;
             for block in 0..=self.blocks {
@@ -114,12 +114,12 @@ impl Plan<'_> {
                     && (every_block_attends || block == self.blocks);
                 let heads = self.heads(attends, output);
                 let input = width + kept.pop().unwrap_or(0);
-                let part = Part::Decoder(Resample::Keep, heads, true);
-                push(&format!("block{block}"), input, output, part);
+                let place = Place::Decoder(Resample::Keep, heads, true);
+                push(&format!("block{block}"), input, output, place);
                 width = output;
             }
             if every_level_ends || level == 0 {
-                push("aux", width, self.channels, Part::Head);
+                push("aux", width, self.channels, Place::Head);
             }
         }
         if let (Family::Dhariwal, Some(head)) = (self.family, layers.last_mut()) {

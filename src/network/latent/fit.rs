@@ -1,7 +1,7 @@
 //! Whether the sizes of a latent U-Net fit together, and what it costs.
 
 use super::config::{GROUPS, LatentAttention, LatentUNetConfig};
-use super::outline::Part;
+use super::outline::Place;
 use crate::Error;
 use crate::network::limit::{LARGEST, MOST_BLOCKS, MOST_LEVELS};
 
@@ -61,7 +61,7 @@ impl LatentUNetConfig {
     /// Attention needs whole heads.
     fn check_heads(&self) -> Result<(), Error> {
         let outline = self.outline();
-        let attention = outline.layers().filter(|l| l.part == Part::Attention);
+        let attention = outline.layers().filter(|l| l.place == Place::Attention);
         let widths: Vec<usize> = attention.map(|l| l.output).collect();
         let divides = |n: usize| n > 0 && widths.iter().all(|w| w.is_multiple_of(n));
         let (heads, width, depth) = match &self.attention {
@@ -78,7 +78,7 @@ impl LatentUNetConfig {
             } => (heads, *width, depth),
         };
         let levels = self.channel_multipliers.len();
-        let all = || outline.layers().filter(|l| l.part == Part::Attention);
+        let all = || outline.layers().filter(|l| l.place == Place::Attention);
         let own = |layer: &super::outline::Layer| {
             let n = heads.of(layer.level).unwrap_or(0);
             n > 0 && layer.output.is_multiple_of(n)
@@ -128,13 +128,13 @@ impl LatentUNetConfig {
         for layer in outline.layers() {
             let pixels = size(layer.factor);
             let (i, o) = (layer.input as u128, layer.output as u128);
-            sum += match layer.part {
-                Part::Stem | Part::Down | Part::Up => pixels * 9 * i * o,
-                Part::Residual => {
+            sum += match layer.place {
+                Place::Stem | Place::Down | Place::Up => pixels * 9 * i * o,
+                Place::Residual => {
                     let skip = if i == o { 0 } else { i * o };
                     pixels * (9 * i * o + 9 * o * o + skip)
                 }
-                Part::Attention => match &self.attention {
+                Place::Attention => match &self.attention {
                     LatentAttention::Pixels { .. } => pixels * (4 * o * o + 2 * pixels * o),
                     LatentAttention::Text { width, depth, .. } => {
                         let depth = depth.of(layer.level).unwrap_or(0);

@@ -3,7 +3,7 @@
 
 use super::config::LatentUNetConfig;
 
-/// A part of the network.
+/// A layer of the network.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Layer {
     pub(super) input: usize,
@@ -12,11 +12,11 @@ pub(super) struct Layer {
     pub(super) factor: usize,
     /// At which level it is, the one with the largest latents being 0.
     pub(super) level: usize,
-    pub(super) part: Part,
+    pub(super) place: Place,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Part {
+pub(super) enum Place {
     /// The first convolution.
     Stem,
     Residual,
@@ -44,7 +44,7 @@ impl LatentUNetConfig {
             output: width,
             factor: 1,
             level: 0,
-            part: Part::Stem,
+            place: Place::Stem,
         };
         let (mut input, mut output) = (vec![vec![stem]], Vec::new());
         let mut kept = vec![width];
@@ -56,16 +56,16 @@ impl LatentUNetConfig {
                 kept.push(width);
             }
             if level < last {
-                let down = same(width, level + 1, Part::Down);
+                let down = same(width, level + 1, Place::Down);
                 input.push(vec![down]);
                 kept.push(width);
             }
         }
-        let lowest = |part| same(width, last, part);
+        let lowest = |place| same(width, last, place);
         let middle = vec![
-            lowest(Part::Residual),
-            lowest(Part::Attention),
-            lowest(Part::Residual),
+            lowest(Place::Residual),
+            lowest(Place::Attention),
+            lowest(Place::Residual),
         ];
         for (level, multiplier) in self.channel_multipliers.iter().enumerate().rev() {
             let wide = self.model_channels * multiplier;
@@ -73,7 +73,7 @@ impl LatentUNetConfig {
                 let mut entry = self.block(width + kept.pop().unwrap_or(0), wide, level);
                 width = wide;
                 if level > 0 && index == self.blocks {
-                    entry.push(same(width, level - 1, Part::Up));
+                    entry.push(same(width, level - 1, Place::Up));
                 }
                 output.push(entry);
             }
@@ -93,10 +93,10 @@ impl LatentUNetConfig {
             output,
             factor,
             level,
-            part: Part::Residual,
+            place: Place::Residual,
         }];
         if self.attention_factors.contains(&factor) {
-            entry.push(same(output, level, Part::Attention));
+            entry.push(same(output, level, Place::Attention));
         }
         entry
     }
@@ -111,13 +111,13 @@ impl Outline {
     }
 }
 
-/// A part that keeps its width.
-fn same(width: usize, level: usize, part: Part) -> Layer {
+/// A layer that keeps its width.
+fn same(width: usize, level: usize, place: Place) -> Layer {
     Layer {
         input: width,
         output: width,
         factor: 1 << level,
         level,
-        part,
+        place,
     }
 }

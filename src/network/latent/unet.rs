@@ -4,7 +4,7 @@
 use super::attention::PixelAttention;
 use super::config::{EPSILON, GROUPS, LatentAttention, LatentUNetConfig};
 use super::level::PerLevel;
-use super::outline::{Layer, Part};
+use super::outline::{Layer, Place};
 use super::residual::{Downsample, Residual};
 use super::transformer::SpatialTransformer;
 use super::whole::Added;
@@ -226,18 +226,18 @@ impl Block {
     fn new(layer: &Layer, config: &LatentUNetConfig, site: &Site<'_>) -> Self {
         let &Layer { input, output, .. } = layer;
         let conv = |resample, site: &Site<'_>| Conv2d::new(input, output, 3, resample, site);
-        match (layer.part, &config.attention) {
-            (Part::Stem, _) => Self::Stem(conv(Resample::Keep, site)),
-            (Part::Down, _) => Self::Down(Downsample::new(output, site)),
-            (Part::Up, _) => Self::Up(Upsample {
+        match (layer.place, &config.attention) {
+            (Place::Stem, _) => Self::Stem(conv(Resample::Keep, site)),
+            (Place::Down, _) => Self::Down(Downsample::new(output, site)),
+            (Place::Up, _) => Self::Up(Upsample {
                 conv: conv(Resample::Up(ResampleFilter::Box), &site.at("conv")),
             }),
-            (Part::Residual, _) => Self::Residual(Residual::new(input, output, config, site)),
-            (Part::Attention, LatentAttention::Pixels { head_channels }) => {
+            (Place::Residual, _) => Self::Residual(Residual::new(input, output, config, site)),
+            (Place::Attention, LatentAttention::Pixels { head_channels }) => {
                 Self::Pixels(PixelAttention::new(output, output / head_channels, site))
             }
             (
-                Part::Attention,
+                Place::Attention,
                 LatentAttention::Text {
                     heads,
                     width,

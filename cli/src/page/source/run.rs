@@ -2,7 +2,7 @@
 
 use super::evaluation::Evaluation;
 use super::place::name;
-use crate::run::recipe::{Kind, Source as RecipeFile};
+use crate::run::recipe::{Kind, RecipeText as RecipeFile};
 use crate::screen::failure::wrong;
 use fewstep::distill::Recipe;
 use fewstep::import::Checkpoint;

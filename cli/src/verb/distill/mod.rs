@@ -14,7 +14,7 @@ use crate::run::distillation::{Conduct, PRODUCT, Start};
 use crate::run::drive::Outcome;
 use crate::run::estimate::{Need, Training};
 use crate::run::folder::default_folder;
-use crate::run::recipe::{Kind, Source};
+use crate::run::recipe::{Kind, RecipeText};
 use crate::screen::failure::wrong;
 use crate::screen::say::say;
 use dry_run::dry_run;
@@ -26,7 +26,7 @@ use std::process::ExitCode;
 
 /// Runs the verb.
 pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
-    let source = Source::read(verb.recipe.typed())?;
+    let source = RecipeText::read(verb.recipe.typed())?;
     if source.kind != Kind::Distillation {
         let name = &source.name;
         return Err(wrong(format!(

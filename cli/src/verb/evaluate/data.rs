@@ -74,12 +74,12 @@ fn taken(
 }
 
 /// Images of one size, or pictures at their own sizes for a network that takes those.
-enum Source {
+enum Opened {
     Fitted(Dataset),
     Plain(Pictures),
 }
 
-impl Source {
+impl Opened {
     fn len(&self) -> usize {
         match self {
             Self::Fitted(data) => data.len(),
@@ -140,11 +140,11 @@ fn open(
     split: Split,
     features: &Used,
     context: &Context,
-) -> anyhow::Result<Source> {
+) -> anyhow::Result<Opened> {
     let Some([channels, size, _]) = features.network().only() else {
         if !features.is_published() {
             let white = verb.read.background.unwrap_or([255; 3]);
-            return Ok(Source::Plain(
+            return Ok(Opened::Plain(
                 Pictures::open(path, split)?.background(white),
             ));
         }
@@ -154,7 +154,7 @@ fn open(
                  --features-resize says",
             ));
         }
-        return Ok(Source::Plain(exact(verb, path, split)?));
+        return Ok(Opened::Plain(exact(verb, path, split)?));
     };
     let data = DataArgs {
         data: path.into(),
@@ -170,7 +170,7 @@ fn open(
             data.len()
         )));
     }
-    Ok(Source::Fitted(data))
+    Ok(Opened::Fitted(data))
 }
 
 /// What can be done with pictures that are too large for the bundled features, which nobody named.

@@ -19,7 +19,7 @@ use clap::Args;
 use clap::builder::FalseyValueParser;
 use fewstep::Error;
 use manifest::{BUILT_IN, Entry, Manifest};
-use part::{Expected, Part, Place, measure};
+use part::{Expected, Partial, Place, measure};
 use record::Record;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -156,7 +156,7 @@ fn fetch(entry: &Entry, verb: &Verb, reporter: Reporter) -> anyhow::Result<PathB
         reporter.say(format!("{name}: licence: {}", entry.licence));
     }
     let client = Client::new(Duration::from_secs(verb.timeout), verb.retries, reporter)?;
-    let mut part = Part::open(&place)?;
+    let mut part = Partial::open(&place)?;
     let mut failures = Vec::new();
     for url in &entry.urls {
         reporter.say(format!("{name}: {url}"));
@@ -167,7 +167,7 @@ fn fetch(entry: &Entry, verb: &Verb, reporter: Reporter) -> anyhow::Result<PathB
                     return Ok(place.file);
                 }
                 Err(reason) => {
-                    part = Part::open(&place)?;
+                    part = Partial::open(&place)?;
                     format!("sent another file: {reason}")
                 }
             },

@@ -59,14 +59,14 @@ impl Place {
 
 /// What has come of a file, open for more.
 #[derive(Debug)]
-pub struct Part {
+pub struct Partial {
     place: Place,
     file: File,
     len: u64,
     origin: Origin,
 }
 
-impl Part {
+impl Partial {
     /// Opens it, or starts it. An unwritable folder shows here, before anything is asked of a server.
     pub fn open(place: &Place) -> anyhow::Result<Self> {
         if let Some(folder) = place.part.parent() {

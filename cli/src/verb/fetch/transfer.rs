@@ -2,7 +2,7 @@
 
 use super::address;
 use super::answer::Answer;
-use super::part::{Expected, Part};
+use super::part::{Expected, Partial};
 use super::record::Origin;
 use crate::screen::failure::wrong;
 use crate::screen::progress::{Progress, Reporter, bytes};
@@ -62,7 +62,12 @@ impl Client {
     }
 
     /// Brings what is missing of a part, in as many attempts as it takes while each brings something.
-    pub fn complete(&self, url: &str, part: &mut Part, expected: &Expected) -> Result<(), Failure> {
+    pub fn complete(
+        &self,
+        url: &str,
+        part: &mut Partial,
+        expected: &Expected,
+    ) -> Result<(), Failure> {
         let mut tries = 0;
         let mut furthest = part.len();
         loop {
@@ -87,7 +92,7 @@ impl Client {
     }
 
     /// One request, and one more if the server shows that the part is of no use.
-    fn attempt(&self, url: &str, part: &mut Part, expected: &Expected) -> Result<(), Failure> {
+    fn attempt(&self, url: &str, part: &mut Partial, expected: &Expected) -> Result<(), Failure> {
         let have = part.len();
         let same = part.origin().url == url;
         let known = expected.sha256.is_some();
@@ -131,7 +136,7 @@ impl Client {
     }
 
     /// Without the part, which is of another content.
-    fn anew(&self, url: &str, part: &mut Part, expected: &Expected) -> Result<(), Failure> {
+    fn anew(&self, url: &str, part: &mut Partial, expected: &Expected) -> Result<(), Failure> {
         let gone = bytes(part.len());
         self.reporter.say(format!(
             "the file has changed; {gone} of the old one are thrown away"
@@ -173,7 +178,7 @@ impl Client {
     fn copy(
         &self,
         response: Response<Body>,
-        part: &mut Part,
+        part: &mut Partial,
         size: Option<u64>,
     ) -> Result<(), Failure> {
         let mut progress: Progress =

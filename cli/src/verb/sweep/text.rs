@@ -2,7 +2,7 @@
 
 use super::trial::{Trial, Work};
 use crate::model::sampling::SamplingArgs;
-use crate::run::recipe::{Kind, Source};
+use crate::run::recipe::{Kind, RecipeText};
 use crate::screen::failure::wrong;
 use anyhow::Context as _;
 use fewstep::distill::Recipe;
@@ -134,7 +134,7 @@ impl Text {
                 run.name
             ))
         })?;
-        let source = Source::read(file)?;
+        let source = RecipeText::read(file)?;
         if source.kind != Kind::Distillation {
             return Err(wrong(format!("{} distils nothing", source.name)));
         }

@@ -6,7 +6,7 @@ use crate::run::args::RunArgs;
 use crate::run::dataset::{DataArgs, classes};
 use crate::run::drive::{Job, Measure, Outcome, drive};
 use crate::run::folder::{Folder, default_folder, recipe_json};
-use crate::run::recipe::{Kind, Source, settings, to_toml};
+use crate::run::recipe::{Kind, RecipeText, settings, to_toml};
 use crate::screen::failure::wrong;
 use crate::screen::say::say;
 use anyhow::Context as _;
@@ -47,7 +47,7 @@ fn is_none(share: &f64) -> bool {
 }
 
 /// Reads and checks a recipe.
-pub fn read(source: &Source, sets: &[String]) -> anyhow::Result<(Sized, ClassifierRecipe)> {
+pub fn read(source: &RecipeText, sets: &[String]) -> anyhow::Result<(Sized, ClassifierRecipe)> {
     let sized: Sized = source.resolve(sets)?;
     let recipe: ClassifierRecipe =
         settings(&sized.recipe).map_err(|e| wrong(format!("recipe {}: {e}", source.name)))?;
@@ -67,7 +67,7 @@ pub fn read(source: &Source, sets: &[String]) -> anyhow::Result<(Sized, Classifi
 
 /// Trains the network, or goes on with it.
 pub fn run(
-    source: &Source,
+    source: &RecipeText,
     data: &DataArgs,
     args: &RunArgs,
     context: &Context,

@@ -13,7 +13,7 @@ use crate::run::dataset::{DataArgs, classes};
 use crate::run::drive::{Job, Measure, Outcome, drive};
 use crate::run::estimate::{Calibration, Extent, Need, Training, print_estimate};
 use crate::run::folder::{Folder, STATE, default_folder, recipe_json};
-use crate::run::recipe::{Kind, Source, to_toml};
+use crate::run::recipe::{Kind, RecipeText, to_toml};
 use crate::screen::failure::wrong;
 use crate::screen::say::say;
 use anyhow::Context as _;
@@ -56,7 +56,7 @@ pub struct Verb {
 
 /// Runs the verb.
 pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
-    let source = Source::read(verb.recipe.typed())?;
+    let source = RecipeText::read(verb.recipe.typed())?;
     match source.kind {
         Kind::Teacher => teacher(verb, &source, context),
         Kind::Features if verb.from.is_some() => Err(wrong("--from is for teachers only")),
@@ -73,7 +73,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn teacher(verb: &Verb, source: &Source, context: &Context) -> anyhow::Result<ExitCode> {
+fn teacher(verb: &Verb, source: &RecipeText, context: &Context) -> anyhow::Result<ExitCode> {
     let recipe: TeacherRecipe = source.resolve(&verb.run.set)?;
     recipe.check()?;
     let path = verb

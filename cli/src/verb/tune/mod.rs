@@ -14,7 +14,7 @@ use crate::output::Outputs;
 use crate::page::{self, Wish};
 use crate::run::distillation::PRODUCT;
 use crate::run::lock::Lock;
-use crate::run::recipe::{Kind, Source};
+use crate::run::recipe::{Kind, RecipeText};
 use crate::screen::command_line::again;
 use crate::screen::failure::wrong;
 use crate::screen::say::say;
@@ -224,14 +224,14 @@ fn clear(verb: &Verb) -> anyhow::Result<()> {
 fn base(verb: &Verb) -> anyhow::Result<Recipe> {
     let mut recipe: Recipe = match &verb.recipe {
         Some(file) => {
-            let source = Source::read(file)?;
+            let source = RecipeText::read(file)?;
             if source.kind != Kind::Distillation {
                 let name = &source.name;
                 return Err(wrong(format!("{name} is no recipe for `fewstep distill`")));
             }
             source.resolve(&verb.set)?
         }
-        None => Source::parse("the paper's recipe".into(), PAPER)?.resolve(&verb.set)?,
+        None => RecipeText::parse("the paper's recipe".into(), PAPER)?.resolve(&verb.set)?,
     };
     for (wrong_here, what) in [
         (recipe.variable_steps.is_some(), "variable-steps"),

@@ -1,7 +1,7 @@
 //! What is searched: a few numbers, each with a range, that make a recipe of a given one.
 
 use fewstep::Error;
-use fewstep::distill::{Recipe, Schedule};
+use fewstep::distill::{RateSchedule, Recipe};
 use fewstep::grid::Spacing;
 use fewstep::noise::{Domain, Stream};
 use serde::{Deserialize, Serialize};
@@ -177,7 +177,7 @@ impl Space {
             analytic_first_step: candidate.analytic_first_step,
             learning_rate: candidate.learning_rate,
             step_weights: (candidate.growth != 1.0).then(|| weights.collect()),
-            learning_rate_schedule: Schedule::Constant,
+            learning_rate_schedule: RateSchedule::Constant,
             ..base.clone()
         };
         recipe.check()?;
