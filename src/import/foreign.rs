@@ -15,8 +15,8 @@ pub(super) fn folder(path: &Path) -> Option<String> {
     .any(|name| path.join(name).is_file())
     {
         return Some(
-            "it is the folder of an adapter (LoRA), changes to a model and no model; put it into its model first and give \
-             the result"
+            "it is the folder of an adapter (LoRA), changes to a model and no model; name the model, and the file in this folder \
+             with --lora"
                 .into(),
         );
     }
@@ -120,8 +120,8 @@ pub(super) fn weights(tensors: &BTreeMap<String, TensorInfo>) -> Option<String> 
     ];
     if names.part(&lora) {
         return Some(
-            "it is an adapter (LoRA or like it), changes to a model and no model; put it into its model first (diffusers: \
-             load_lora_weights, fuse_lora, save_pretrained) and give the result"
+            "it is an adapter (LoRA or like it), changes to a model and no model; name the model, and this with --lora, or make \
+             one of both (fewstep convert MODEL OUT --merge --lora FILE)"
                 .into(),
         );
     }

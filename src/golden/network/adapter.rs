@@ -7,13 +7,16 @@ use crate::golden::gradient::Gradients;
 use crate::golden::measure::{Measure, Named, Problem, Report, normalised, normalised_each};
 use crate::golden::model::{numbers, trainable};
 use crate::model::Model;
-use crate::network::{Inputs, NetworkConfig};
+use crate::network::{Added, Inputs, NetworkConfig, PictureSizes, attach_whole};
 use crate::{Error, Images};
 use burn::tensor::{DType, Device, Tensor};
 use std::collections::BTreeSet;
 
 /// Files that hold the same adapters, and the key of their name in the case.
 const FILES: [&str; 2] = ["diffusers", "kohya"];
+
+/// Names that the text as a whole may have.
+const WHOLE: [&str; 3] = ["in/pooled", "in/text_embeds", "out/pooled"];
 
 /// The images and all that the network is told.
 struct Batch {
@@ -41,7 +44,10 @@ impl Batch {
                         format!("in/context is not one text, {width} wide, for each image");
                     return Err(case.malformed(reason));
                 }
-                Some(context)
+                Some(match net.added() {
+                    Some(added) => with_whole(case, context, added, device)?,
+                    None => context,
+                })
             }
         };
         Ok(Self {
@@ -59,6 +65,34 @@ impl Batch {
         };
         model.network.forward(self.images.clone(), inputs)
     }
+}
+
+/// The tokens of texts with each text as a whole, and six sizes.
+fn with_whole(
+    case: &Case,
+    tokens: Tensor<3>,
+    added: Added,
+    device: &Device,
+) -> Result<Tensor<3>, Problem> {
+    let found = WHOLE.iter().find(|name| case.data(name).is_ok());
+    let name = found.copied().unwrap_or(WHOLE[0]);
+    let whole = case.tensor::<2>(name, device, DType::F32)?;
+    let context = attach_whole(tokens, whole)?;
+    let numbers = case.values("in/time_ids")?;
+    let mut sized = Vec::new();
+    for text in 0..context.dims()[0] {
+        let &[a, b, c, d, e, f] = numbers.get(6 * text..6 * text + 6).unwrap_or_default() else {
+            return Err(case.malformed("in/time_ids has not six numbers for each text"));
+        };
+        let pair = |a: f64, b: f64| [a as usize, b as usize];
+        let sizes = PictureSizes {
+            original: pair(a, b),
+            crop: pair(c, d),
+            target: pair(e, f),
+        };
+        sized.push(added.size(context.clone().narrow(0, text, 1), &sizes));
+    }
+    Ok(Tensor::cat(sized, 0))
 }
 
 /// For each file a row for its names, for each scale, for the weights multiplied out, and for the gradients.

@@ -18,9 +18,12 @@ use crate::run::recipe::{Kind, RecipeText};
 use crate::screen::failure::wrong;
 use crate::screen::say::say;
 use dry_run::dry_run;
+use fewstep::adapter::Lora;
 use fewstep::distill::{Distance, Perceptual, Recipe, Resolved};
 use fewstep::import::Checkpoint;
+use fewstep::model::Card;
 use fewstep::network::{NetworkConfig, Precision};
+use indicatif::HumanCount;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -69,6 +72,11 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
             context,
         );
     }
+    if let Some(lora) = &recipe.lora {
+        context
+            .reporter
+            .say(adapters(lora, &recipe, &teacher.card)?);
+    }
     context.reporter.say(distances(&recipe));
     if verb.live {
         page::watch(&path, context.reporter)?;
@@ -106,16 +114,31 @@ fn check_memory(recipe: &Recipe, network: &NetworkConfig, context: &Context) -> 
             _ => 2,
         }),
         adapters: match &recipe.lora {
-            Some(lora) => {
-                let network =
-                    network.with_step_branch(network.has_step_branch() || recipe.tells_steps());
-                Some(lora.parameter_count(&network)?)
-            }
+            Some(lora) => Some(lora.parameter_count(&network_of(recipe, network))?),
             None => None,
         },
     };
     let less = "lower micro-batch, or set gradient-checkpointing=true or teacher-precision=bf16 (--dry-run measures)";
     Need::training(network, training).check(less, context.ignore_memory, context.reporter)
+}
+
+/// The network of the student.
+fn network_of(recipe: &Recipe, teacher: &NetworkConfig) -> NetworkConfig {
+    teacher.with_step_branch(teacher.has_step_branch() || recipe.tells_steps())
+}
+
+/// What learns of a student of adapters.
+fn adapters(lora: &Lora, recipe: &Recipe, teacher: &Card) -> anyhow::Result<String> {
+    let network = network_of(recipe, &teacher.network);
+    let (layers, numbers) = (
+        lora.adapters(&network)?.len(),
+        lora.parameter_count(&network)?,
+    );
+    Ok(format!(
+        "adapters in {layers} layers: {} numbers learn, beside {} that stay the teacher's",
+        HumanCount(numbers),
+        HumanCount(teacher.network.parameter_count())
+    ))
 }
 
 /// What the numbers in the bar are.
