@@ -287,6 +287,8 @@ impl NetworkConfig {
 const MOST_FROZEN: usize = 400_000_000;
 
 /// A network with its weights.
+// There is one or two of them, and what they hold is elsewhere.
+#[allow(clippy::large_enum_variant)]
 #[derive(Module, Debug)]
 pub enum Network {
     /// DDPM++ or NCSN++.
