@@ -27,11 +27,18 @@ pub struct Factors(pub(super) BTreeMap<String, Factor>);
 const DOWN: &str = ".lora_A.weight";
 const UP: &str = ".lora_B.weight";
 
+/// Two factors of which one may not be found yet.
+#[derive(Default)]
+struct Pair {
+    rank: usize,
+    down: Option<Vec<f32>>,
+    up: Option<Vec<f32>>,
+}
+
 impl Factors {
     /// Those of a network that has adapters of this scale, if it has any.
     pub fn of(network: &Network, scale: f64) -> Self {
-        let mut found: BTreeMap<String, (Option<Vec<f32>>, Option<Vec<f32>>, usize)> =
-            BTreeMap::new();
+        let mut found: BTreeMap<String, Pair> = BTreeMap::new();
         let keys = network.keys().all();
         for (key, g) in keys.iter().zip(gather(network)) {
             let Some(tensor) = g.tensor.filter(|_| key.adapter) else {
@@ -40,16 +47,16 @@ impl Factors {
             let values = || tensor.into_data_dtype(DType::F32).iter::<f32>().collect();
             if let Some(layer) = key.name.strip_suffix(DOWN) {
                 let entry = found.entry(layer.to_string()).or_default();
-                (entry.0, entry.2) = (Some(values()), key.shape[0]);
+                (entry.down, entry.rank) = (Some(values()), key.shape[0]);
             } else if let Some(layer) = key.name.strip_suffix(UP) {
-                found.entry(layer.to_string()).or_default().1 = Some(values());
+                found.entry(layer.to_string()).or_default().up = Some(values());
             }
         }
-        let factors = found.into_iter().filter_map(|(layer, (down, up, rank))| {
+        let factors = found.into_iter().filter_map(|(layer, pair)| {
             let factor = Factor {
-                rank,
-                down: down?,
-                up: up?,
+                rank: pair.rank,
+                down: pair.down?,
+                up: pair.up?,
                 scale,
             };
             Some((layer, factor))

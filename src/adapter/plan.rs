@@ -70,7 +70,7 @@ impl Lora {
             for pattern in patterns {
                 if !known.all().iter().any(|layer| fits(pattern, layer)) {
                     let some = known.all().iter().rev().take(3);
-                    let some: Vec<&str> = some.map(|layer| shown(layer)).collect();
+                    let some: Vec<&str> = some.map(shown).collect();
                     let expected = format!(
                         "the name, or its end, of a layer that the network has, such as {}",
                         some.join(", ")

@@ -175,8 +175,8 @@ fn adapters_of_no_layer_are_refused() {
             network.with_adapters(&config, &all.into_iter().collect(), 0)
         };
         let step = config.keys().into_iter();
-        let step = step.filter(|key| key.step && key.name.ends_with(".weight"));
-        let step = step.last().unwrap().name;
+        let mut step = step.filter(|key| key.step && key.name.ends_with(".weight"));
+        let step = step.next_back().unwrap().name;
         for name in ["nothing", step.trim_end_matches(".weight")] {
             let error = with(name, 1).unwrap_err().to_string();
             assert!(error.contains(name), "{error}");
