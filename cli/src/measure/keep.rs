@@ -31,14 +31,16 @@ pub struct Keep {
     resume: bool,
     /// Whether the folder was named.
     named: bool,
+    /// What is evaluated, so that two evaluations with a part in common do not wait for each other.
+    of: Value,
     reporter: Reporter,
     finished: RefCell<Vec<Journal>>,
     _outputs: Outputs,
 }
 
 impl Keep {
-    /// Tries the folder, if it was named.
-    pub fn new(args: &KeepArgs, reporter: Reporter) -> anyhow::Result<Self> {
+    /// Of one evaluation, which `of` tells from others. Tries the folder, if it was named.
+    pub fn new(args: &KeepArgs, of: Value, reporter: Reporter) -> anyhow::Result<Self> {
         let mut outputs = Outputs::default();
         if let Some(folder) = &args.state {
             outputs.folder(folder)?;
@@ -47,6 +49,7 @@ impl Keep {
             folder: args.state.clone().unwrap_or(PathBuf::from(FOLDER)),
             resume: args.resume,
             named: args.state.is_some(),
+            of,
             reporter,
             finished: RefCell::default(),
             _outputs: outputs,
@@ -56,6 +59,7 @@ impl Keep {
     /// One kind of images; `origin` is all that their figures depend on.
     pub fn stage(&self, what: &'static str, mut origin: Value) -> anyhow::Result<Stage<'_>> {
         origin["what"] = json!(what);
+        origin["of"] = self.of.clone();
         origin["version"] = json!(env!("CARGO_PKG_VERSION"));
         let header = origin.to_string();
         let hash = hash_bytes(header.as_bytes());

@@ -12,6 +12,7 @@ use crate::screen::failure::wrong;
 use crate::typed::whole;
 use clap::{Args, ValueEnum};
 use fewstep::data::Split;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
@@ -129,6 +130,22 @@ impl Verb {
     /// Whether pictures are compared with texts.
     pub fn eye(&self) -> bool {
         self.metrics.iter().flatten().any(|m| *m == Metric::Clip)
+    }
+
+    /// What tells this evaluation from others that may be under way.
+    pub fn identity(&self) -> Value {
+        let metrics = self
+            .metrics
+            .as_ref()
+            .map(|all| all.iter().map(|m| m.name()));
+        json!({
+            "file": self.file,
+            "reference": self.reference,
+            "paired": self.paired,
+            "metrics": metrics.map(Iterator::collect::<Vec<_>>),
+            "protocol": self.protocol.is_some(),
+            "seeds": [self.seeds, self.images.unwrap_or(0)],
+        })
     }
 
     /// The seeds to draw.

@@ -42,7 +42,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     if let Some(folder) = &verb.prompts.embeddings {
         outputs.folder(folder)?;
     }
-    let keep = Keep::new(&verb.keep, context.reporter)?;
+    let keep = Keep::new(&verb.keep, verb.identity(), context.reporter)?;
     let subject = match is_model(&verb.file) {
         true => Some(Subject::open(verb)?),
         false => None,
@@ -143,7 +143,7 @@ fn by_protocol(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     let mut outputs = Outputs::default();
     outputs.file_if(verb.write_statistics.as_deref())?;
     outputs.file_if(verb.report.as_deref())?;
-    let keep = Keep::new(&verb.keep, context.reporter)?;
+    let keep = Keep::new(&verb.keep, verb.identity(), context.reporter)?;
     let mut facts = Map::new();
     facts.insert("file".into(), json!(verb.file.display().to_string()));
     let found = protocol::measure(verb, &keep, &mut facts, context)?;
