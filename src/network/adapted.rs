@@ -78,10 +78,10 @@ impl Network {
         let device = device(&self);
         let mut old = by_name(&self);
         drop(self);
-        let new = draw(config.blank_adapted(adapters, &device)?, seed, &|key| {
-            key.adapter
-        });
-        Ok(replace(new, &mut |_, name, _| old.remove(name)))
+        // The base first: what is drawn before would take memory for all of it.
+        let new = config.blank_adapted(adapters, &device)?;
+        let new = replace(new, &mut |_, name, _| old.remove(name));
+        Ok(draw(new, seed, &|key| key.adapter))
     }
 
     /// Whether it has adapters.

@@ -79,7 +79,8 @@ pub(crate) fn build<M: Module>(
     build_adapted(name, draw, (&Adapters::default(), device), make)
 }
 
-/// As [`build`], with low-rank adapters in some layers.
+/// As [`build`], with low-rank adapters in some layers. With adapters the other numbers are to come from a base: no memory is
+/// taken for them before one is looked at.
 pub(crate) fn build_adapted<M: Module>(
     name: &str,
     draw: Draw,
@@ -92,7 +93,8 @@ pub(crate) fn build_adapted<M: Module>(
             self.0.push(param.id);
         }
     }
-    let (module, found) = make_at(name, draw, (adapters, device), false, make);
+    let bare = !adapters.is_empty();
+    let (module, found) = make_at(name, draw, (adapters, device), bare, make);
     let mut order = Order(Vec::new());
     module.visit(&mut order);
     let (mut buffers, mut all) = (Vec::new(), Vec::new());
@@ -324,7 +326,7 @@ impl Site<'_> {
         };
         let id = ParamId::new();
         let param = match self.list.bare {
-            // Never looked at, and so never filled.
+            // Filled when it is looked at, if ever.
             true => Param::uninitialized(
                 id,
                 move |device: &Device, _| fill(device),

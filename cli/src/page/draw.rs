@@ -3,7 +3,7 @@
 use crate::bundle::asset::{Asset, TEACHER};
 use crate::context::Context;
 use crate::model::generate::Generator;
-use crate::page::source::{Product, Run, Source};
+use crate::page::source::{Product, Run, Shown};
 use crate::picture::sheet::PREVIEW_SEEDS;
 use crate::screen::failure::wrong;
 use anyhow::Context as _;
@@ -53,7 +53,7 @@ pub struct Row {
 
 /// Draws for every student whose teacher is known.
 pub fn sheets(
-    sources: &[Source],
+    sources: &[Shown],
     wish: &Wish<'_>,
     context: &Context,
 ) -> anyhow::Result<Vec<Sheets>> {
@@ -97,12 +97,12 @@ fn student(run: &Run) -> Option<&Product> {
 
 /// Files that may be a teacher, and their hashes: the one that was named, the bundled one, what the runs have made.
 fn teachers(
-    sources: &[Source],
+    sources: &[Shown],
     wish: &Wish<'_>,
     bundled: Option<&Path>,
 ) -> anyhow::Result<Vec<(PathBuf, String)>> {
     let mut found = Vec::new();
-    let runs = || sources.iter().filter_map(Source::run);
+    let runs = || sources.iter().filter_map(Shown::run);
     if let Some(path) = wish.teacher {
         let hash = hash_file(path)?;
         if !runs().any(|run| run.parent() == Some(&hash)) {

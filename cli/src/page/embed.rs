@@ -1,6 +1,6 @@
 //! Pictures inside a page, none larger than there is room for.
 
-use crate::page::source::Source;
+use crate::page::source::Shown;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use image::codecs::jpeg::JpegEncoder;
@@ -28,8 +28,8 @@ pub struct Embed {
 
 impl Embed {
     /// Into the page itself.
-    pub fn inline(sources: &[Source]) -> Self {
-        let runs = sources.iter().filter_map(Source::run);
+    pub fn inline(sources: &[Shown]) -> Self {
+        let runs = sources.iter().filter_map(Shown::run);
         // The demo has a picture besides.
         let runs = runs.filter(|run| !run.previews.is_empty()).count().max(1);
         let previews = (PREVIEWS / runs / LEAST).clamp(1, MOST);

@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::page::draw::{self, Wish};
 use crate::page::embed::Embed;
-use crate::page::source::{Depth, Evaluation, Source, all};
+use crate::page::source::{Depth, Evaluation, Shown, all};
 use crate::page::view;
 use crate::screen::failure::wrong;
 use fewstep::model::write_atomically;
@@ -32,10 +32,10 @@ pub fn write(
 /// # Errors
 /// A page that cannot be written.
 pub fn write_evaluation(found: Evaluation, to: &Path) -> anyhow::Result<()> {
-    finish(&[Source::Evaluation(found)], Vec::new(), to)
+    finish(&[Shown::Evaluation(found)], Vec::new(), to)
 }
 
-fn finish(sources: &[Source], sheets: Vec<draw::Sheets>, to: &Path) -> anyhow::Result<()> {
+fn finish(sources: &[Shown], sheets: Vec<draw::Sheets>, to: &Path) -> anyhow::Result<()> {
     let embed = Embed::inline(sources);
     let page = view::report(sources, &sheets, &embed)?;
     Ok(write_atomically(to, page.as_bytes())?)
@@ -48,7 +48,7 @@ fn finish(sources: &[Source], sheets: Vec<draw::Sheets>, to: &Path) -> anyhow::R
 pub fn live(run: &Path) -> anyhow::Result<String> {
     let runs = [run.to_path_buf()];
     let sources = all(&runs, Depth::Glance)?;
-    if !matches!(sources.as_slice(), [Source::Run(_)]) {
+    if !matches!(sources.as_slice(), [Shown::Run(_)]) {
         return Err(wrong(format!(
             "{} is no folder of one run, which is what there is to watch; `fewstep report` shows the others",
             run.display()

@@ -9,14 +9,14 @@ use crate::screen::failure::wrong;
 use std::path::{Path, PathBuf};
 
 /// One of the things that a page shows.
-pub enum Source {
+pub enum Shown {
     Run(Box<Run>),
     Sweep(Sweep),
     Search(Search),
     Evaluation(Evaluation),
 }
 
-impl Source {
+impl Shown {
     /// What it is called on the page.
     pub fn name(&self) -> &str {
         match self {
@@ -49,28 +49,28 @@ impl Source {
 ///
 /// # Errors
 /// Something named is nothing of ours, or holds a file that is broken.
-pub fn all(paths: &[PathBuf], depth: Depth) -> anyhow::Result<Vec<Source>> {
+pub fn all(paths: &[PathBuf], depth: Depth) -> anyhow::Result<Vec<Shown>> {
     let mut sources = Vec::new();
     for path in paths {
         sources.extend(read(path, depth)?);
     }
     let mut loose = Vec::new();
-    let mut kept: Vec<Source> = Vec::new();
+    let mut kept: Vec<Shown> = Vec::new();
     for source in sources {
         match source {
-            Source::Evaluation(found) => loose.push(found),
+            Shown::Evaluation(found) => loose.push(found),
             other => kept.push(other),
         }
     }
     for found in loose {
         let own = kept.iter_mut().find_map(|source| match source {
-            Source::Run(run) if run.holds(found.hash.as_deref()) => Some(run),
+            Shown::Run(run) if run.holds(found.hash.as_deref()) => Some(run),
             _ => None,
         });
         match own {
             Some(run) if !run.evaluations.contains(&found) => run.evaluations.push(found),
             Some(_) => {}
-            None => kept.push(Source::Evaluation(found)),
+            None => kept.push(Shown::Evaluation(found)),
         }
     }
     tell_apart(&mut kept, paths);
@@ -78,15 +78,15 @@ pub fn all(paths: &[PathBuf], depth: Depth) -> anyhow::Result<Vec<Source>> {
 }
 
 /// Names that are there twice get their folders' paths.
-fn tell_apart(sources: &mut [Source], paths: &[PathBuf]) {
+fn tell_apart(sources: &mut [Shown], paths: &[PathBuf]) {
     let names: Vec<String> = sources.iter().map(|s| s.name().to_string()).collect();
     for source in sources.iter_mut() {
         let twice = names.iter().filter(|name| *name == source.name()).count() > 1;
         let path = paths.iter().find(|path| match &*source {
-            Source::Run(run) => run.folder == **path,
-            Source::Sweep(sweep) => sweep.folder == **path,
-            Source::Search(search) => search.folder == **path,
-            Source::Evaluation(found) => found.from.as_ref() == Some(*path),
+            Shown::Run(run) => run.folder == **path,
+            Shown::Sweep(sweep) => sweep.folder == **path,
+            Shown::Search(search) => search.folder == **path,
+            Shown::Evaluation(found) => found.from.as_ref() == Some(*path),
         });
         if let Some(path) = path.filter(|_| twice) {
             source.rename(path.display().to_string());
@@ -102,11 +102,11 @@ pub fn nothing_there(path: &Path) -> anyhow::Error {
     ))
 }
 
-fn read(path: &Path, depth: Depth) -> anyhow::Result<Vec<Source>> {
+fn read(path: &Path, depth: Depth) -> anyhow::Result<Vec<Shown>> {
     let shown = path.display();
     if path.is_file() {
         return match Evaluation::read(path)? {
-            Some(found) => Ok(vec![Source::Evaluation(found)]),
+            Some(found) => Ok(vec![Shown::Evaluation(found)]),
             None => Err(wrong(format!(
                 "{shown} is no result of `fewstep evaluate --json`; name such a file, or the folder of a run"
             ))),
@@ -116,18 +116,18 @@ fn read(path: &Path, depth: Depth) -> anyhow::Result<Vec<Source>> {
         return Err(nothing_there(path));
     }
     if path.join(search::FILE).is_file() {
-        return Ok(vec![Source::Search(Search::read(path)?)]);
+        return Ok(vec![Shown::Search(Search::read(path)?)]);
     }
     if path.join(sweep::TABLE).is_file() {
-        return Ok(vec![Source::Sweep(Sweep::read(path)?)]);
+        return Ok(vec![Shown::Sweep(Sweep::read(path)?)]);
     }
     if path.join(run::RECIPE).is_file() {
-        return Ok(vec![Source::Run(Box::new(Run::read(path, depth)?))]);
+        return Ok(vec![Shown::Run(Box::new(Run::read(path, depth)?))]);
     }
     let mut found = Vec::new();
     for folder in folders(path)? {
         if folder.join(sweep::TABLE).is_file() {
-            found.push(Source::Sweep(Sweep::read(&folder)?));
+            found.push(Shown::Sweep(Sweep::read(&folder)?));
         }
     }
     match found.is_empty() {

@@ -8,7 +8,7 @@ mod search;
 mod sweep;
 
 pub use evaluation::Evaluation;
-pub use list::{Source, all, nothing_there};
+pub use list::{Shown, all, nothing_there};
 pub use run::{Depth, Product, RECIPE, Run, Summary, Tick, preview_round};
 pub use search::{Entry, Search};
 pub use sweep::{Row, Sweep};

@@ -1,16 +1,16 @@
 //! Several sources beside each other.
 
 use super::measure::{Distance, distances};
-use super::part::{Part, Tile};
+use super::section::{Section, Tile};
 use super::word;
 use crate::page::chart::{COLOURS, Chart, Line};
-use crate::page::source::{Run, Source};
+use crate::page::source::{Run, Shown};
 use crate::run::recipe::Kind;
 use crate::screen::progress::duration;
 use maud::{Markup, PreEscaped, html};
 
 /// What stands above the parts.
-pub fn part(sources: &[Source]) -> anyhow::Result<Part> {
+pub fn part(sources: &[Shown]) -> anyhow::Result<Section> {
     let ranked = ranked(sources);
     let mut sections = Vec::new();
     if !ranked.is_empty() {
@@ -34,9 +34,9 @@ pub fn part(sources: &[Source]) -> anyhow::Result<Part> {
     if !curves.is_empty() {
         sections.push(("Training", html! { @for chart in &curves { (chart) } }));
     }
-    let names: Vec<&str> = sources.iter().map(Source::name).collect();
+    let names: Vec<&str> = sources.iter().map(Shown::name).collect();
     let best = best(sources);
-    Ok(Part {
+    Ok(Section {
         title: match names.len() {
             0..=3 => names.join(", "),
             n => format!("{n} results"),
@@ -64,10 +64,10 @@ struct Point {
     error: Option<f64>,
 }
 
-fn points(source: &Source) -> Vec<Point> {
+fn points(source: &Shown) -> Vec<Point> {
     match source {
-        Source::Run(run) => of_run(run).into_iter().collect(),
-        Source::Evaluation(found) => found
+        Shown::Run(run) => of_run(run).into_iter().collect(),
+        Shown::Evaluation(found) => found
             .score("frechet")
             .map(|score| Point {
                 name: found.name.clone(),
@@ -79,7 +79,7 @@ fn points(source: &Source) -> Vec<Point> {
             })
             .into_iter()
             .collect(),
-        Source::Sweep(sweep) => sweep
+        Shown::Sweep(sweep) => sweep
             .rows
             .iter()
             .map(|row| Point {
@@ -91,7 +91,7 @@ fn points(source: &Source) -> Vec<Point> {
                 error: row.deviation,
             })
             .collect(),
-        Source::Search(search) => search
+        Shown::Search(search) => search
             .best()
             .filter(|_| search.frechet)
             .and_then(|best| {
@@ -122,13 +122,13 @@ fn of_run(run: &Run) -> Option<Point> {
     })
 }
 
-fn sorted(sources: &[Source]) -> Vec<Point> {
+fn sorted(sources: &[Shown]) -> Vec<Point> {
     let mut all: Vec<Point> = sources.iter().flat_map(points).collect();
     all.sort_by(|a, b| a.frechet.total_cmp(&b.frechet));
     all
 }
 
-fn ranked(sources: &[Source]) -> Vec<Distance> {
+fn ranked(sources: &[Shown]) -> Vec<Distance> {
     const ROWS: usize = 30;
     let dash = || "–".to_string();
     let row = |point: Point| Distance {
@@ -144,23 +144,23 @@ fn ranked(sources: &[Source]) -> Vec<Distance> {
     sorted(sources).into_iter().take(ROWS).map(row).collect()
 }
 
-fn best(sources: &[Source]) -> Option<(String, String)> {
+fn best(sources: &[Shown]) -> Option<(String, String)> {
     let best = sorted(sources).into_iter().next()?;
     Some((best.name, word::spread(best.frechet, best.error)))
 }
 
-fn tiles(sources: &[Source]) -> Vec<Tile> {
-    let count = |what: fn(&&Source) -> bool| sources.iter().filter(what).count();
+fn tiles(sources: &[Shown]) -> Vec<Tile> {
+    let count = |what: fn(&&Shown) -> bool| sources.iter().filter(what).count();
     let kinds = [
-        (count(|s| matches!(s, Source::Run(_))), "run", "runs"),
-        (count(|s| matches!(s, Source::Sweep(_))), "sweep", "sweeps"),
+        (count(|s| matches!(s, Shown::Run(_))), "run", "runs"),
+        (count(|s| matches!(s, Shown::Sweep(_))), "sweep", "sweeps"),
         (
-            count(|s| matches!(s, Source::Search(_))),
+            count(|s| matches!(s, Shown::Search(_))),
             "search",
             "searches",
         ),
         (
-            count(|s| matches!(s, Source::Evaluation(_))),
+            count(|s| matches!(s, Shown::Evaluation(_))),
             "measurement",
             "measurements",
         ),
@@ -173,7 +173,7 @@ fn tiles(sources: &[Source]) -> Vec<Tile> {
 }
 
 /// Distance by what the training cost, and by what an image costs.
-fn cost(sources: &[Source]) -> anyhow::Result<Option<Markup>> {
+fn cost(sources: &[Shown]) -> anyhow::Result<Option<Markup>> {
     type By = fn(&Point) -> Option<u64>;
     let choices: [(&str, &str, By); 2] = [
         (
@@ -189,7 +189,7 @@ fn cost(sources: &[Source]) -> anyhow::Result<Option<Markup>> {
     ];
     let mut charts = Vec::new();
     for (title, x, by) in choices {
-        let line = |source: &Source| {
+        let line = |source: &Shown| {
             let mut points: Vec<[f64; 3]> = points(source)
                 .iter()
                 .filter_map(|p| Some([by(p)? as f64, p.frechet, p.error.unwrap_or(0.0)]))
@@ -230,7 +230,7 @@ fn cost(sources: &[Source]) -> anyhow::Result<Option<Markup>> {
 }
 
 /// Losses of all teachers in one chart, last distances of all students in another.
-fn curves(sources: &[Source]) -> anyhow::Result<Vec<Markup>> {
+fn curves(sources: &[Shown]) -> anyhow::Result<Vec<Markup>> {
     let mut charts = Vec::new();
     for (kind, title, x) in [
         (
@@ -242,7 +242,7 @@ fn curves(sources: &[Source]) -> anyhow::Result<Vec<Markup>> {
     ] {
         let runs = sources
             .iter()
-            .filter_map(Source::run)
+            .filter_map(Shown::run)
             .filter(|run| run.kind == kind);
         let line = |run: &Run| {
             let points = run.ticks.iter();

@@ -1,6 +1,6 @@
 //! Distances with their error bars, and the page of one measurement.
 
-use super::part::{Part, Tile, table};
+use super::section::{Section, Tile, table};
 use super::word;
 use crate::page::source::Evaluation;
 use crate::screen::progress::figure;
@@ -82,7 +82,7 @@ pub fn scores(all: &[Evaluation]) -> Markup {
 }
 
 /// The page of one measurement.
-pub fn part(found: &Evaluation) -> Part {
+pub fn part(found: &Evaluation) -> Section {
     let tiles = found.scores.iter().take(6).map(|score| {
         let note = score.error.map(|error| format!("± {}", figure(error)));
         Tile::new(figure(score.value), score.title(), note.unwrap_or_default())
@@ -103,7 +103,7 @@ pub fn part(found: &Evaluation) -> Part {
     if let Some(from) = &found.from {
         facts.push(("read from", html! { code { (from.display()) } }));
     }
-    Part {
+    Section {
         title: found.name.clone(),
         lead,
         tiles: tiles.collect(),

@@ -2,9 +2,9 @@
 
 mod compare;
 mod measure;
-mod part;
 mod run;
 mod search;
+mod section;
 mod shell;
 mod sweep;
 mod whole;

@@ -1,7 +1,7 @@
 //! The part of one training: sentence, numbers, pictures, curves, recipe and where all of it comes from.
 
 use super::measure::{Distance, distances, scores};
-use super::part::{Part, Tile, table};
+use super::section::{Section, Tile, table};
 use super::word;
 use crate::page::chart::{Chart, Line};
 use crate::page::draw::{Sheets, calls};
@@ -12,7 +12,12 @@ use crate::screen::progress::{bytes, duration, figure};
 use maud::{Markup, PreEscaped, html};
 
 /// What one run says. `rows` is how many drawn rows are on the whole page.
-pub fn part(run: &Run, drawn: Option<&Sheets>, rows: usize, embed: &Embed) -> anyhow::Result<Part> {
+pub fn part(
+    run: &Run,
+    drawn: Option<&Sheets>,
+    rows: usize,
+    embed: &Embed,
+) -> anyhow::Result<Section> {
     let previews = previews(run, embed)?;
     let demo = run.picture.as_deref().filter(|_| drawn.is_none());
     let demo = demo.map(|picture| embed.preview(picture, 4)).transpose()?;
@@ -44,7 +49,7 @@ pub fn part(run: &Run, drawn: Option<&Sheets>, rows: usize, embed: &Embed) -> an
         },
     ));
     sections.push(("Provenance", provenance(run)));
-    Ok(Part {
+    Ok(Section {
         title: run.name.clone(),
         lead: lead(run),
         tiles: tiles(run),

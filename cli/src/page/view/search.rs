@@ -2,7 +2,7 @@
 
 use super::compare::chart;
 use super::measure::{Distance, distances};
-use super::part::{Part, Tile};
+use super::section::{Section, Tile};
 use super::word;
 use crate::page::chart::Line;
 use crate::page::draw::calls;
@@ -11,7 +11,7 @@ use crate::screen::progress::{duration, figure};
 use maud::{Markup, html};
 
 /// What one search says.
-pub fn part(search: &Search) -> anyhow::Result<Part> {
+pub fn part(search: &Search) -> anyhow::Result<Section> {
     let best = search.best();
     let target = search.target();
     let mut entries: Vec<&Entry> = search.entries.iter().collect();
@@ -79,7 +79,7 @@ pub fn part(search: &Search) -> anyhow::Result<Part> {
         ]),
     ));
     let seconds: f64 = search.entries.iter().map(|e| e.seconds).sum();
-    Ok(Part {
+    Ok(Section {
         title: search.name.clone(),
         lead: lead(search, best),
         tiles: vec![

@@ -1,6 +1,6 @@
 //! The frame of every page: one file, with its style and the few lines of script in it.
 
-use super::part::{Part, Tile};
+use super::section::{Section, Tile};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 const STYLE: &str = include_str!("page.css");
@@ -12,19 +12,19 @@ const PAUSE: &str = "10";
 
 /// What a page shows.
 pub struct Page {
-    head: Part,
-    parts: Vec<Part>,
+    head: Section,
+    parts: Vec<Section>,
 }
 
 impl Page {
     /// Of one source, which is the page.
-    pub fn of(mut parts: Vec<Part>) -> Self {
+    pub fn of(mut parts: Vec<Section>) -> Self {
         let head = parts.remove(0);
         Self { head, parts }
     }
 
     /// Of several, with what compares them at the top.
-    pub fn several(parts: Vec<Part>, head: Part) -> Self {
+    pub fn several(parts: Vec<Section>, head: Section) -> Self {
         Self { head, parts }
     }
 
@@ -68,13 +68,13 @@ impl Page {
     }
 }
 
-fn contents(parts: &[Part]) -> Markup {
+fn contents(parts: &[Section]) -> Markup {
     html! { nav aria-label="Parts of this page" {
         @for (at, part) in parts.iter().enumerate() { a href={ "#part-" (at + 1) } { (part.title) } }
     } }
 }
 
-fn article(at: usize, part: &Part) -> Markup {
+fn article(at: usize, part: &Section) -> Markup {
     html! { article id={ "part-" (at + 1) } {
         h2 { (part.title) }
         p.lead { (part.lead) }

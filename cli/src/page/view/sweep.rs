@@ -2,7 +2,7 @@
 
 use super::compare::chart;
 use super::measure::{Distance, distances};
-use super::part::{Part, Tile};
+use super::section::{Section, Tile};
 use super::word;
 use crate::page::chart::{Chart, Line};
 use crate::page::source::{Row, Sweep};
@@ -11,7 +11,7 @@ use maud::{PreEscaped, html};
 use std::collections::BTreeMap;
 
 /// What one sweep says.
-pub fn part(sweep: &Sweep) -> anyhow::Result<Part> {
+pub fn part(sweep: &Sweep) -> anyhow::Result<Section> {
     let rows = &sweep.rows;
     let best = rows.iter().min_by(|a, b| a.frechet.total_cmp(&b.frechet));
     let mut by_calls: BTreeMap<u64, Vec<&Row>> = BTreeMap::new();
@@ -140,7 +140,7 @@ pub fn part(sweep: &Sweep) -> anyhow::Result<Part> {
         ]),
     ));
     let trained: u64 = rows.iter().map(|row| row.forwards * row.seeds).sum();
-    Ok(Part {
+    Ok(Section {
         title: sweep.title.clone(),
         lead: html! {
             @if let Some(best) = best {

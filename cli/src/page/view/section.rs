@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 /// What one source says: the page's own, if it is the only one, or a part of it.
-pub struct Part {
+pub struct Section {
     pub title: String,
     /// The one sentence.
     pub lead: Markup,
