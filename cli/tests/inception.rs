@@ -82,7 +82,7 @@ fn pictures_of_any_size_are_measured_as_published() {
             "fewstep fetch inception",
         ),
         (
-            "a --reference b --metrics inception-score --resize",
+            "a --metrics inception-score --resize",
             "--features inception",
         ),
         (
