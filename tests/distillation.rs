@@ -378,29 +378,3 @@ fn a_teacher_in_parts_is_the_teacher() {
         }
     }
 }
-
-#[test]
-fn a_recipe_trains_with_the_teacher_that_it_was_checked_with() {
-    let device = Device::flex();
-    let (one, other) = (teacher(0), teacher(3));
-    let recipe = short().for_teacher(&one.card).unwrap();
-    assert_eq!(recipe.teacher_card(), &one.card);
-    // What the teacher settles is said, and the rest is as typed.
-    assert_eq!(recipe.step_condition, Some(false));
-    assert_eq!(recipe.batch, short().batch);
-    let refused = [
-        TrajectorySource::new(&recipe, &other, &device).err(),
-        Distiller::new(recipe.clone(), &other, "p".into(), &device).err(),
-        recipe.searched(&other, &device, &mut |_| ()).err(),
-    ];
-    for error in refused {
-        let error = error.unwrap().to_string();
-        assert!(error.contains("another teacher"), "{error}");
-    }
-    let wild = Recipe {
-        batch: 0,
-        ..short()
-    };
-    let error = wild.for_teacher(&one.card).unwrap_err().to_string();
-    assert!(error.contains("batch"), "{error}");
-}

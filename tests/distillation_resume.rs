@@ -170,3 +170,29 @@ fn a_card_that_asks_for_a_branch_that_is_not_there_is_refused() {
     let error = Model::read(&path, &Device::flex()).unwrap_err().to_string();
     assert!(error.contains("no step branch"), "{error}");
 }
+
+#[test]
+fn a_recipe_trains_with_the_teacher_that_it_was_checked_with() {
+    let device = Device::flex();
+    let (one, other) = (teacher(0), teacher(3));
+    let recipe = short().for_teacher(&one.card).unwrap();
+    assert_eq!(recipe.teacher_card(), &one.card);
+    // What the teacher settles is said, and the rest is as typed.
+    assert_eq!(recipe.step_condition, Some(false));
+    assert_eq!(recipe.batch, short().batch);
+    let refused = [
+        TrajectorySource::new(&recipe, &other, &device).err(),
+        Distiller::new(recipe.clone(), &other, "p".into(), &device).err(),
+        recipe.searched(&other, &device, &mut |_| ()).err(),
+    ];
+    for error in refused {
+        let error = error.unwrap().to_string();
+        assert!(error.contains("another teacher"), "{error}");
+    }
+    let wild = Recipe {
+        batch: 0,
+        ..short()
+    };
+    let error = wild.for_teacher(&one.card).unwrap_err().to_string();
+    assert!(error.contains("batch"), "{error}");
+}

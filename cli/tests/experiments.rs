@@ -31,10 +31,10 @@ fn documented_tables_are_those_of_the_results() {
         let name = sweep.file_stem().unwrap().to_str().unwrap();
         let found = fs::read_to_string(tables.path().join(name).join("sweep.md")).unwrap();
         let documented =
-            fs::read_to_string(top.join(format!("docs/experiments/{name}.md"))).unwrap();
+            fs::read_to_string(top.join(format!("docs/experiments/{name}/sweep.md"))).unwrap();
         assert!(
             found == documented,
-            "docs/experiments/{name}.md is not what `fewstep sweep --tables` makes:\n{found}"
+            "docs/experiments/{name}/sweep.md is not what `fewstep sweep --tables` makes:\n{found}"
         );
     }
 }
