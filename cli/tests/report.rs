@@ -310,3 +310,38 @@ fn a_browser_shows_the_page_and_finds_nothing_wrong() {
         assert!(colours.len() > 50, "{name}: {} colours", colours.len());
     }
 }
+
+#[test]
+fn the_page_of_the_demo_opens_in_a_browser() {
+    let world = World::with_teacher();
+    world.prints("train features.toml --data data --out net");
+    let features = "--features net/features.safetensors";
+    world.prints(&format!(
+        "evaluate data {features} --write-statistics statistics.safetensors"
+    ));
+    world.prints(&format!(
+        "demo --teacher teacher.safetensors {features} --reference statistics.safetensors --images 60 --trajectories 64"
+    ));
+    let text = page(&world, "runs/demo/report.html");
+    asks_for_nothing(&text);
+    for said in [
+        "A student of",
+        "not distilled",
+        "Frechet distance",
+        "recipe.toml",
+    ] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    let Some(browser) = browser() else {
+        return;
+    };
+    let address = format!("file://{}", world.path("runs/demo/report.html").display());
+    let picture = world.path("demo.png");
+    let shot = format!("--screenshot={}", picture.display());
+    let arguments = ["--window-size=1280,1600", &shot];
+    let (_, said) = opened(&browser, &address, &arguments, &world.path(""));
+    assert!(!said.contains("CONSOLE"), "{said}");
+    let shown = image::open(&picture).unwrap().to_rgb8();
+    let colours: std::collections::BTreeSet<_> = shown.pixels().map(|pixel| pixel.0).collect();
+    assert!(colours.len() > 50, "{} colours", colours.len());
+}
