@@ -1,6 +1,7 @@
 //! The factors of adapters, for the layers of one network.
 
 use crate::Error;
+use crate::layer::{DOWN, UP};
 use crate::network::{Adapter, Adapters, Named, Network, NetworkConfig, gather, replace};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use std::collections::BTreeMap;
@@ -23,9 +24,10 @@ pub struct Factor {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Factors(pub(super) BTreeMap<String, Factor>);
 
-/// Ends of the official names of factors.
-const DOWN: &str = ".lora_A.weight";
-const UP: &str = ".lora_B.weight";
+/// The layer of a factor, by the factor's official name.
+fn layer_of<'a>(name: &'a str, factor: &str) -> Option<&'a str> {
+    name.strip_suffix(factor)?.strip_suffix('.')
+}
 
 /// Two factors of which one may not be found yet.
 #[derive(Default)]
@@ -45,10 +47,10 @@ impl Factors {
                 continue;
             };
             let values = || tensor.into_data_dtype(DType::F32).iter::<f32>().collect();
-            if let Some(layer) = key.name.strip_suffix(DOWN) {
+            if let Some(layer) = layer_of(&key.name, DOWN) {
                 let entry = found.entry(layer.to_string()).or_default();
                 (entry.down, entry.rank) = (Some(values()), key.shape[0]);
-            } else if let Some(layer) = key.name.strip_suffix(UP) {
+            } else if let Some(layer) = layer_of(&key.name, UP) {
                 found.entry(layer.to_string()).or_default().up = Some(values());
             }
         }
@@ -112,9 +114,9 @@ impl Factors {
         let device = crate::network::device(&network);
         let network = network.with_adapters(config, &self.adapters(), 0)?;
         Ok(replace(network, &mut |_, name, _| {
-            let values = match name.strip_suffix(DOWN) {
+            let values = match layer_of(name, DOWN) {
                 Some(layer) => &self.0.get(layer)?.down,
-                None => &self.0.get(name.strip_suffix(UP)?)?.up,
+                None => &self.0.get(layer_of(name, UP)?)?.up,
             };
             Some(tensor(values, [values.len()], &device))
         }))

@@ -141,13 +141,13 @@ impl AdapterFile {
         layer: &Layer,
         said: Option<f64>,
     ) -> Result<Factor, Error> {
-        let shape = |name: &Option<String>| -> Result<(String, Vec<usize>), Error> {
+        let shape = |name: &Option<String>| -> (String, Vec<usize>) {
             let name = name.clone().unwrap_or_default();
             let info = self.checkpoint.tensors().get(&name);
             let shape = info.map(|info| info.shape.clone()).unwrap_or_default();
-            Ok((name, shape))
+            (name, shape)
         };
-        let ((down, down_shape), (up, up_shape)) = (shape(&entry.down)?, shape(&entry.up)?);
+        let ((down, down_shape), (up, up_shape)) = (shape(&entry.down), shape(&entry.up));
         let own = &layer.own.shape;
         let rank = down_shape.first().copied().unwrap_or(0);
         // A 1x1 convolution may be written as a matrix, and the reverse; taps stand in A alone.

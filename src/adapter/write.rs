@@ -59,7 +59,7 @@ impl Factors {
         }
         let mut header = HashMap::new();
         if let Some(card) = card {
-            header.insert(CARD.to_string(), text(card)?);
+            header.insert(CARD.to_string(), card.json()?);
         }
         match layout {
             AdapterLayout::Diffusers => {
@@ -99,10 +99,6 @@ impl Factors {
             .map_err(|e| Error::invalid("tensors", e, "serialisable tensors"))?;
         write_atomically(path, &file)
     }
-}
-
-fn text(card: &Card) -> Result<String, Error> {
-    serde_json::to_string(card).map_err(|e| Error::invalid("card", e, "representable as JSON"))
 }
 
 fn unnamed(network: &NetworkConfig) -> Error {

@@ -28,6 +28,7 @@ pub use resolved::Resolved;
 pub use target::{Cached, TrajectorySource};
 
 use crate::denoiser::{Condition, Preconditioned};
+use crate::file::short;
 use crate::learner::{Learner, Trained};
 use crate::model::{Adaptation, Card, Kind, Model, Progress, State, recipe_json};
 use crate::network::{Gathered, add_step_branch};
@@ -334,11 +335,8 @@ impl Distiller {
     ) -> Result<Self, Error> {
         if let Some(before) = state.progress.parent.as_ref().filter(|p| **p != parent) {
             return Err(Error::Incompatible {
-                first: format!(
-                    "the run's teacher (SHA-256 {})",
-                    &before[..before.len().min(12)]
-                ),
-                second: format!("the given one ({})", &parent[..parent.len().min(12)]),
+                first: format!("the run's teacher (SHA-256 {})", short(before)),
+                second: format!("the given one ({})", short(&parent)),
                 remedy: "give the file that the run was started with".into(),
             });
         }

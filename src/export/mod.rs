@@ -76,8 +76,7 @@ impl Export {
                 if layout == (Layout::StateDict { step_branch: true }) {
                     card.network = card.network.with_step_branch(true);
                 }
-                let json = serde_json::to_string(&card);
-                Some(json.map_err(|e| Error::invalid("card", e, "representable as JSON"))?)
+                Some(card.json()?)
             }
         };
         let pytorch = self.layout == Layout::Diffusers;
@@ -123,7 +122,7 @@ impl Export {
         for (Key { name, shape, .. }, from) in checkpoint.matched(network)? {
             let stored = checkpoint.info(&from)?.scalar;
             if !stored.is_float() {
-                let reason = format!("{from} is {stored}; weights are f16, bf16, f32 or f64");
+                let reason = format!("{from} is {stored}; weights are f8, f16, bf16, f32 or f64");
                 return Err(checkpoint.source.broken("EDM or SFD model", reason));
             }
             let scalar = self.scalar.unwrap_or(match stored {

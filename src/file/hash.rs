@@ -27,6 +27,11 @@ pub fn hash_bytes(bytes: &[u8]) -> String {
     hexadecimal(&Sha256::digest(bytes))
 }
 
+/// As much of a hash as tells it from others, for messages.
+pub(crate) fn short(hash: &str) -> String {
+    hash.chars().take(12).collect()
+}
+
 /// Two lower-case digits for each byte.
 pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()

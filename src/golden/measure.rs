@@ -189,6 +189,17 @@ impl KeyBias {
     }
 }
 
+/// The relative error of values, or the absolute one below 1: a time may be 0.
+pub(crate) fn times_error(got: &[f64], want: &[f64]) -> f64 {
+    if got.len() != want.len() {
+        return f64::INFINITY;
+    }
+    let pairs = got.iter().zip(want);
+    pairs
+        .map(|(g, w)| (g - w).abs() / w.abs().max(1.0))
+        .fold(0.0, worse)
+}
+
 /// Square root of the sum of squares.
 pub(crate) fn norm(values: &[f64]) -> f64 {
     values.iter().map(|v| v * v).sum::<f64>().sqrt()

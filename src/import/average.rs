@@ -1,9 +1,8 @@
 //! Which weights are taken where a file or folder has two kinds of them.
 
+use super::compvis;
 use crate::container::Checkpoint;
 
-/// Start of the names of averaged weights in files of CompVis.
-const AVERAGED: &str = "model_ema.";
 /// What diffusers calls the weights that training ended with, where they lie beside the averaged ones.
 const LAST: &str = ".non_ema.";
 
@@ -11,7 +10,7 @@ impl Checkpoint {
     /// Which weights are taken, of a file or folder that has averaged ones and those that training ended with; `None` where there
     /// are only the ones.
     pub fn taken(&self) -> Option<String> {
-        if self.tensors().keys().any(|name| name.starts_with(AVERAGED)) {
+        if compvis::has_averaged(self) {
             let taken = match self.raw {
                 false => "the averaged ones (model_ema), not those that training ended with",
                 true => "those that training ended with, not the averaged ones (model_ema)",

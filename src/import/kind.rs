@@ -7,7 +7,7 @@ use crate::network::NetworkConfig;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-/// Tensor shapes by official name, with the prefix that a file may put before all of them.
+/// Tensor shapes by official name.
 pub(super) struct Named<'a> {
     /// Official name to the file's name and its shape.
     pub(super) tensors: BTreeMap<String, (&'a str, &'a [usize])>,

@@ -4,6 +4,7 @@
 //! every weight, and of its gradient, which is what adapters are there to save. (Burn's own adapters compose the weight, and
 //! have none for convolutions.) Factors are cast to the activation's type, as all parameters are.
 
+use super::fork::fork;
 use crate::parameter::{Site, Start};
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
@@ -12,8 +13,8 @@ use burn::tensor::ops::ConvOptions;
 use fewstep_kernels as kernels;
 
 /// The names of the factors, after the layer's. As in PEFT and diffusers.
-const DOWN: &str = "lora_A.weight";
-const UP: &str = "lora_B.weight";
+pub(crate) const DOWN: &str = "lora_A.weight";
+pub(crate) const UP: &str = "lora_B.weight";
 
 /// scale B A x of a linear layer.
 #[derive(Module, Debug)]
@@ -128,16 +129,6 @@ impl LowRankConv {
         let up = up.cast(few.dtype());
         kernels::conv2d_1x1(few.mul_scalar(self.scale), up, None)
     }
-}
-
-/// What a layer and its adapter both see. Their gradients of it come together here before they join any other's, so that
-/// sums are taken in one order whether a backward pass is at once or part by part.
-fn fork<const D: usize>(input: Tensor<D>) -> Tensor<D> {
-    if !input.is_autodiff() {
-        return input;
-    }
-    let shape = input.dims();
-    input.reshape(shape)
 }
 
 /// What a layer sees, and what its adapter adds to the answer, if it has one.

@@ -2,6 +2,7 @@
 
 use crate::Error;
 use crate::error::positive;
+use crate::file::short;
 use serde::{Deserialize, Serialize};
 
 /// What a file of low-rank adapters says of them in its card.
@@ -35,7 +36,6 @@ impl Adaptation {
         if self.base == given {
             return Ok(());
         }
-        let short = |hash: &str| hash.chars().take(12).collect::<String>();
         Err(Error::Incompatible {
             first: format!("adapters of a base with SHA-256 {}", short(&self.base)),
             second: format!("the given one ({})", short(given)),

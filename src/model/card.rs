@@ -5,6 +5,7 @@ use super::answer::Answer;
 use super::kind::{Kind, kind_name};
 use super::sampling::Sampling;
 use crate::Error;
+use crate::file::short;
 use crate::network::NetworkConfig;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -42,6 +43,14 @@ pub struct Card {
 }
 
 impl Card {
+    /// The card as files hold it.
+    ///
+    /// # Errors
+    /// [`Error::InvalidValue`] for a number that JSON does not have.
+    pub(crate) fn json(&self) -> Result<String, Error> {
+        serde_json::to_string(self).map_err(|e| Error::invalid("card", e, "representable as JSON"))
+    }
+
     /// Refuses a file that holds adapters only where a whole model is wanted; `path` is for messages.
     ///
     /// # Errors
@@ -50,7 +59,7 @@ impl Card {
         let Some(adapter) = &self.adapter else {
             return Ok(());
         };
-        let hash: String = adapter.base.chars().take(12).collect();
+        let hash = short(&adapter.base);
         Err(Error::MissingPart {
             path: path.to_path_buf(),
             part: "base model",

@@ -5,6 +5,7 @@
 use super::card::Card;
 use super::file::{File, Value, write_values};
 use crate::Error;
+use crate::file::short;
 use crate::network::{Named, Network, gather, load};
 use crate::optimizer::{Adam, Average, Moments};
 use burn::tensor::{Tensor, TensorData};
@@ -44,7 +45,6 @@ pub(crate) fn card_of_state(json: &str) -> Option<Card> {
 
 /// Whether a run that was begun with some images goes on with the same; a state of old does not say.
 pub(crate) fn same_data(begun: Option<&str>, given: &str) -> Result<(), Error> {
-    let short = |digest: &str| digest.chars().take(12).collect::<String>();
     match begun {
         Some(begun) if begun != given => Err(Error::Incompatible {
             first: format!("the run's images (SHA-256 {})", short(begun)),

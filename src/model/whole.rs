@@ -111,8 +111,7 @@ impl Model {
         let own = network.own();
         let tensors = parameters(network).into_iter().zip(own);
         let tensors = tensors.filter(|(_, own)| *own);
-        let json = serde_json::to_string(&self.card)
-            .map_err(|e| Error::invalid("card", e, "representable as JSON"))?;
+        let json = self.card.json()?;
         Ok(File {
             tensors: tensors.map(|(p, _)| (p.name, p.data)).collect(),
             json: Some(json),
@@ -125,8 +124,7 @@ impl Model {
     /// # Errors
     /// As [`File::write`].
     pub fn write(&self, path: &Path) -> Result<(), Error> {
-        let json = serde_json::to_string(&self.card)
-            .map_err(|e| Error::invalid("card", e, "representable as JSON"))?;
+        let json = self.card.json()?;
         let network = &self.network;
         let values = gather(network).into_iter().zip(network.own());
         let values = values.filter(|(_, own)| *own);

@@ -2,9 +2,8 @@
 
 use super::{Adapters, Network, NetworkConfig};
 use crate::Error;
-use crate::parameter::{Key, Named, device, draw, freeze, gather, replace, update};
+use crate::parameter::{Key, Named, by_name, device, draw, freeze, replace, update};
 use burn::tensor::{DType, Tensor};
-use std::collections::BTreeMap;
 
 /// A layer that may have an adapter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,9 +132,4 @@ impl Network {
 /// Whether a parameter of a network with adapters learns: their factors, and the step branch.
 pub(crate) fn learns(key: &Key) -> bool {
     (key.adapter || key.step) && !key.fixed
-}
-
-fn by_name(network: &Network) -> BTreeMap<String, Tensor<1>> {
-    let all = gather(network).into_iter();
-    all.filter_map(|g| Some((g.name, g.tensor?))).collect()
 }

@@ -7,7 +7,7 @@ use super::step::StepUse;
 use super::walk::Walk;
 use crate::parameter::{Key, Keys};
 use crate::{Error, Images};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 
 /// Sizes of a network; all but `check` and the two that change something want them checked.
 pub(crate) trait Sizes {
@@ -51,5 +51,6 @@ pub(crate) trait Parts {
     fn walk(&self) -> Walk<'_>;
     /// What the blocks are told for a number of timestamps, `[1, embedding]`; `None` without a step branch.
     /// [SFD Sec. 3.3]
-    fn step_embedding(&self, timestamps: usize, device: &Device) -> Option<Tensor<2>>;
+    fn step_embedding(&self, timestamps: usize, dtype: DType, device: &Device)
+    -> Option<Tensor<2>>;
 }

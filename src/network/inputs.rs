@@ -1,6 +1,6 @@
 //! What a network is told besides the images.
 
-use crate::layer::Dropout;
+use crate::layer::{Dropout, fork};
 use burn::tensor::Tensor;
 
 /// What goes into a network besides the images.
@@ -41,17 +41,27 @@ pub(crate) struct Told<'a> {
     pub(crate) dropout: Option<&'a Dropout>,
 }
 
+impl<'a> Told<'a> {
+    /// What a network without a text is told: `time`, and the embedding that `step` makes of a number of timestamps.
+    pub(crate) fn of(
+        time: Tensor<2>,
+        inputs: Inputs<'a>,
+        step: impl FnOnce(usize) -> Option<Tensor<2>>,
+    ) -> Self {
+        Self {
+            time,
+            each: inputs.each(),
+            step: inputs.steps.and_then(step),
+            context: None,
+            dropout: inputs.dropout,
+        }
+    }
+}
+
 impl Told<'_> {
     /// The same for each of `count` parts, the first part's last. Each is a fork of that of the part behind it, so that
     /// the gradients that the parts find are added up from the first part on.
     pub(super) fn chained(&self, count: usize) -> Vec<Self> {
-        let fork = |rows: Tensor<2>| {
-            let shape = rows.dims();
-            match rows.is_autodiff() {
-                true => rows.reshape(shape),
-                false => rows,
-            }
-        };
         let mut all: Vec<Self> = Vec::with_capacity(count);
         for _ in 0..count {
             let behind = all.last().unwrap_or(self);

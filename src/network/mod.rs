@@ -42,7 +42,7 @@ pub use transformer::{DiffusionTransformer, TransformerConfig};
 use crate::parameter::{draw, kernels};
 use crate::{Error, Images};
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use edm::Planned;
 use family::{Parts, Sizes};
 use fewstep_kernels::Frozen;
@@ -336,7 +336,7 @@ impl Network {
     /// What the blocks are told for a number of timestamps, `[1, embedding]`; `None` without a step branch.
     /// [SFD Sec. 3.3]
     pub(crate) fn step_embedding(&self, timestamps: usize, device: &Device) -> Option<Tensor<2>> {
-        self.parts().step_embedding(timestamps, device)
+        self.parts().step_embedding(timestamps, DType::F32, device)
     }
 
     /// Keeps what the CPU's convolutions make of the weights while the result lives: for networks that are called many

@@ -6,6 +6,7 @@
 
 use super::inputs::Told;
 use crate::Images;
+use crate::layer::fork;
 
 /// Makes the answer of a segment.
 type Run<'a> = Box<dyn Fn(Vec<Images>, &Told<'_>) -> Images + 'a>;
@@ -93,16 +94,6 @@ impl<'a> Walk<'a> {
         }
         found.pop().flatten().expect("a network has segments")
     }
-}
-
-/// The same images. Gradients of all that a segment makes of them come together here before they join those of other segments,
-/// so that sums are taken in the order in which they are taken segment by segment.
-fn fork(images: Images) -> Images {
-    if !images.is_autodiff() {
-        return images;
-    }
-    let shape = images.dims();
-    images.reshape(shape)
 }
 
 /// All channels, of the first images first.

@@ -4,6 +4,7 @@ use super::key::Key;
 use super::site::Keys;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
+use std::collections::BTreeMap;
 
 /// A module that knows what its parameters are called.
 pub trait Named: Module {
@@ -110,6 +111,12 @@ pub(crate) fn gradients<M: Named>(network: &M, gradients: &Gradients) -> Vec<Gat
     let mut reader = Reader(gradients, Vec::new());
     network.visit(&mut reader);
     named(network, reader.1)
+}
+
+/// The value of each parameter that has one, by name.
+pub(crate) fn by_name<M: Named>(network: &M) -> BTreeMap<String, Tensor<1>> {
+    let all = gather(network).into_iter();
+    all.filter_map(|g| Some((g.name, g.tensor?))).collect()
 }
 
 /// The value of each parameter.

@@ -22,7 +22,6 @@ pub struct Collector<'a> {
     rows: Option<Vec<f32>>,
     /// Class scores, if asked for, and of how many images.
     score: Option<(InceptionScore, usize)>,
-    seen: usize,
 }
 
 /// What came of it.
@@ -50,7 +49,6 @@ impl<'a> Collector<'a> {
             block_of,
             rows: keep.then(Vec::new),
             score: None,
-            seen: 0,
         }
     }
 
@@ -68,21 +66,22 @@ impl<'a> Collector<'a> {
 
     /// Adds the features of the next images.
     pub fn push(&mut self, features: &[f32]) -> Result<(), fewstep::Error> {
+        let mut seen = self.total.count() as usize;
         self.total.push(features)?;
         if let Some((score, images)) = &mut self.score
             && let Some(all) = self.features.scores(features)
         {
             let parts = PARTS.min(*images);
             for (i, scores) in all.chunks(LOGITS).enumerate() {
-                let part = (self.seen + i) * parts / (*images).max(1);
+                let part = (seen + i) * parts / (*images).max(1);
                 score.push(part.min(parts.saturating_sub(1)), scores);
             }
         }
         for row in features.chunks(self.features.size()) {
-            if let Some(block) = self.block_of.get(self.seen) {
+            if let Some(block) = self.block_of.get(seen) {
                 self.blocks[*block].push(row)?;
             }
-            self.seen += 1;
+            seen += 1;
         }
         if let Some(rows) = &mut self.rows {
             rows.extend_from_slice(features);

@@ -9,7 +9,7 @@ use clap::Args;
 use fewstep::model::hash_bytes;
 use serde_json::{Value, json};
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Where it is kept unless one says otherwise.
 const FOLDER: &str = "runs/evaluate";
@@ -73,11 +73,7 @@ impl Keep {
         self.finished.take().into_iter().for_each(Journal::remove);
         // One that holds something stays; that of the outputs was perhaps there before.
         if !self.named && std::fs::remove_dir(&self.folder).is_ok() {
-            let _ = self
-                .folder
-                .parent()
-                .map(Path::to_path_buf)
-                .map(std::fs::remove_dir);
+            let _ = self.folder.parent().map(std::fs::remove_dir);
         }
     }
 }

@@ -87,6 +87,7 @@ impl RunArgs {
             stop_after: self.stop_after,
             snapshots: self.snapshots,
             keep: self.keep.map(usize::from),
+            previews: true,
         }
     }
 }

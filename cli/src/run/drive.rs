@@ -99,6 +99,8 @@ pub struct Options {
     pub snapshots: Option<u64>,
     /// Keep so many of them; all if not given.
     pub keep: Option<usize>,
+    /// Draw previews.
+    pub previews: bool,
 }
 
 /// How a run ended.
@@ -234,7 +236,7 @@ pub fn drive(
             let line = checkpoint(job, folder, &window, seconds)?;
             let last = job.rounds() == job.total();
             // Who presses Ctrl-C wants to leave, and a scheduler does not wait.
-            if !interrupted && (last || previews.due(started.elapsed())) {
+            if options.previews && !interrupted && (last || previews.due(started.elapsed())) {
                 let begun = Instant::now();
                 preview(job, folder, &progress);
                 folder.append_preview(&line)?;

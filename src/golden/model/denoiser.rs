@@ -5,8 +5,8 @@ use crate::Images;
 use crate::denoiser::{Condition, Preconditioned, Preconditioning};
 use crate::golden::case::{Case, LARGEST};
 use crate::golden::measure::Problem;
-use crate::network::{Network, NetworkConfig, load};
-use burn::tensor::{DType, Device};
+use crate::network::{Added, Network, NetworkConfig, PictureSizes, attach_whole, load};
+use burn::tensor::{DType, Device, Tensor};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -97,6 +97,33 @@ pub(crate) fn trainable(model: &Preconditioned, device: &Device) -> Precondition
         network: model.network.clone().to_device(device).train(),
         ..model.clone()
     }
+}
+
+/// The tokens of texts with each text as a whole, which is the tensor `whole` of the case, and six sizes.
+pub(crate) fn with_whole(
+    case: &Case,
+    tokens: Tensor<3>,
+    whole: &str,
+    added: Added,
+    device: &Device,
+) -> Result<Tensor<3>, Problem> {
+    let whole = case.tensor::<2>(whole, device, DType::F32)?;
+    let context = attach_whole(tokens, whole)?;
+    let numbers = case.values("in/time_ids")?;
+    let mut sized = Vec::new();
+    for text in 0..context.dims()[0] {
+        let &[a, b, c, d, e, f] = numbers.get(6 * text..6 * text + 6).unwrap_or_default() else {
+            return Err(case.malformed("in/time_ids has not six numbers for each text"));
+        };
+        let pair = |a: f64, b: f64| [a as usize, b as usize];
+        let sizes = PictureSizes {
+            original: pair(a, b),
+            crop: pair(c, d),
+            target: pair(e, f),
+        };
+        sized.push(added.size(context.clone().narrow(0, text, 1), &sizes));
+    }
+    Ok(Tensor::cat(sized, 0))
 }
 
 /// All numbers of images, row-major.

@@ -5,9 +5,9 @@ use crate::container::Checkpoint;
 use crate::golden::case::Case;
 use crate::golden::gradient::Gradients;
 use crate::golden::measure::{Measure, Named, Problem, Report, normalised, normalised_each};
-use crate::golden::model::{numbers, trainable};
+use crate::golden::model::{numbers, trainable, with_whole};
 use crate::model::Model;
-use crate::network::{Added, Inputs, NetworkConfig, PictureSizes, attach_whole};
+use crate::network::{Inputs, NetworkConfig};
 use crate::{Error, Images};
 use burn::tensor::{DType, Device, Tensor};
 use std::collections::BTreeSet;
@@ -45,7 +45,11 @@ impl Batch {
                     return Err(case.malformed(reason));
                 }
                 Some(match net.added() {
-                    Some(added) => with_whole(case, context, added, device)?,
+                    Some(added) => {
+                        let found = WHOLE.iter().find(|name| case.data(name).is_ok());
+                        let whole = found.copied().unwrap_or(WHOLE[0]);
+                        with_whole(case, context, whole, added, device)?
+                    }
                     None => context,
                 })
             }
@@ -65,34 +69,6 @@ impl Batch {
         };
         model.network.forward(self.images.clone(), inputs)
     }
-}
-
-/// The tokens of texts with each text as a whole, and six sizes.
-fn with_whole(
-    case: &Case,
-    tokens: Tensor<3>,
-    added: Added,
-    device: &Device,
-) -> Result<Tensor<3>, Problem> {
-    let found = WHOLE.iter().find(|name| case.data(name).is_ok());
-    let name = found.copied().unwrap_or(WHOLE[0]);
-    let whole = case.tensor::<2>(name, device, DType::F32)?;
-    let context = attach_whole(tokens, whole)?;
-    let numbers = case.values("in/time_ids")?;
-    let mut sized = Vec::new();
-    for text in 0..context.dims()[0] {
-        let &[a, b, c, d, e, f] = numbers.get(6 * text..6 * text + 6).unwrap_or_default() else {
-            return Err(case.malformed("in/time_ids has not six numbers for each text"));
-        };
-        let pair = |a: f64, b: f64| [a as usize, b as usize];
-        let sizes = PictureSizes {
-            original: pair(a, b),
-            crop: pair(c, d),
-            target: pair(e, f),
-        };
-        sized.push(added.size(context.clone().narrow(0, text, 1), &sizes));
-    }
-    Ok(Tensor::cat(sized, 0))
 }
 
 /// For each file a row for its names, for each scale, for the weights multiplied out, and for the gradients.

@@ -1,15 +1,13 @@
 //! Latent networks: what they answer, their gradients, and their denoisers.
 
+use super::gradients::gradients;
 use crate::denoiser::{Condition, Denoiser, Guided, Preconditioned, Preconditioning};
 use crate::golden::case::Case;
-use crate::golden::gradient::{Gradients, error};
 use crate::golden::measure::Report;
-use crate::golden::measure::{
-    EXACT, Measure, Problem, normalised, normalised_each, relative, worse,
-};
-use crate::golden::model::{condition, denoiser, guidance, levels, numbers, trainable};
-use crate::network::{Inputs, NetworkConfig};
-use burn::tensor::{DType, Device, Tensor};
+use crate::golden::measure::{EXACT, Measure, Problem, normalised_each, relative, times_error};
+use crate::golden::model::{condition, denoiser, guidance, levels, numbers};
+use crate::network::Inputs;
+use burn::tensor::{Device, Tensor};
 use serde_json::Value;
 
 /// A row for each evaluation of the raw network, and one for its gradients.
@@ -30,7 +28,13 @@ pub(crate) fn run_network(case: &Case, device: &Device, report: Report<'_>) -> R
         report(case.text(eval, "id")?, own());
     }
     if !config["grad"].is_null() {
-        report("gradients", gradients(case, &net, &model, device));
+        let predicted =
+            |model: &Preconditioned, latents: Tensor<4>, told: &Condition, of: &Value| {
+                let times = times(case, of, latents.dims()[0])?;
+                Ok(answer(model, latents, &times, told))
+            };
+        let found = gradients(case, &net, &model, device, &predicted);
+        report("gradients", found);
     }
     Ok(())
 }
@@ -53,49 +57,6 @@ fn answer(model: &Preconditioned, images: Tensor<4>, times: &[f64], told: &Condi
         ..Inputs::default()
     };
     model.network.forward(images, inputs)
-}
-
-/// The gradients of sum |eps - target| / B in parameters, latents and text.
-fn gradients(
-    case: &Case,
-    net: &NetworkConfig,
-    model: &Preconditioned,
-    device: &Device,
-) -> Result<Measure, Problem> {
-    let of = &case.config()["grad"];
-    let device = device.clone().autodiff();
-    let images = case
-        .images(case.text(of, "x")?, net, &device)?
-        .require_grad();
-    let target = case.images(case.text(of, "target")?, net, &device)?;
-    let batch = images.dims()[0];
-    if target.dims() != images.dims() {
-        return Err(case.malformed("`grad` has latents and target of different shapes"));
-    }
-    let times = times(case, of, batch)?;
-    let mut told = condition(case, of, net, batch, &device)?;
-    told.context = told.context.map(Tensor::require_grad);
-    let model = trainable(model, &device);
-    let eps = answer(&model, images.clone(), &times, &told);
-    let loss = (eps - target).abs().sum().div_scalar(batch as f64);
-    let value = loss.clone().into_scalar::<f64>();
-    let want = case.values(case.text(of, "loss")?)?;
-    let mut worst = Measure::new(relative(&[value], &want), case.tolerance("loss_rel")?);
-    let tape = loss.backward();
-
-    let tolerance = case.tolerance("grad")?;
-    let of_input = images.grad(&tape).map(|g| numbers(&g)).unwrap_or_default();
-    let want = case.values(case.text(of, "grad_x")?)?;
-    worst = worst.or_worse(Measure::new(normalised(&of_input, &want), tolerance));
-    if let (Some(context), false) = (&told.context, of["grad_context"].is_null()) {
-        let got = context.grad(&tape).map(|g| g.into_data_dtype(DType::F32));
-        let got: Vec<f64> = got.iter().flat_map(|g| g.iter::<f64>()).collect();
-        let want = case.values(case.text(of, "grad_context")?)?;
-        worst = worst.or_worse(Measure::new(normalised(&got, &want), tolerance));
-    }
-    let found = Gradients::read(&model.network, &tape).of_heads(net);
-    let parameters = error(case, &found, &case.texts(of, "no_grad")?)?;
-    Ok(worst.or_worse(Measure::new(parameters, tolerance)))
 }
 
 /// A row for each evaluation of the denoiser, with or without guidance, and for each part of the map between noise levels
@@ -155,17 +116,6 @@ pub(crate) fn run_denoiser(
     report("ends", fixed("sigma_max", &ends));
     report("alphas", fixed("alphas_cumprod", &table.alphas_cumprod()));
     Ok(())
-}
-
-/// The relative error of values, or the absolute one below 1: a time may be 0.
-fn times_error(got: &[f64], want: &[f64]) -> f64 {
-    if got.len() != want.len() {
-        return f64::INFINITY;
-    }
-    let pairs = got.iter().zip(want);
-    pairs
-        .map(|(g, w)| (g - w).abs() / w.abs().max(1.0))
-        .fold(0.0, worse)
 }
 
 /// A denoiser with a noise level for each image of a batch, whichever it is asked for.

@@ -3,13 +3,14 @@
 use crate::denoiser::{Condition, Denoiser, Preconditioned, Preconditioning};
 use crate::golden::case::Case;
 use crate::golden::gradient::Gradients;
-use crate::golden::measure::{Measure, Named, Problem, Report, normalised_each, relative, worse};
-use crate::golden::model::numbers;
+use crate::golden::measure::{
+    EXACT, Measure, Named, Problem, Report, normalised_each, times_error, worse,
+};
+use crate::golden::model::{numbers, trainable, with_whole};
 use crate::golden::part::text_encoder::rows;
 use crate::import::{Checkpoint, Predicts, TextEncoderFile, diffusers};
-use crate::network::{Added, Inputs, LatentAttention, NetworkConfig, PictureSizes};
+use crate::network::{Added, Inputs, LatentAttention, NetworkConfig};
 use crate::text::{TextReader, Tokenizer};
-use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -64,9 +65,10 @@ fn form(
         None => file,
     };
     let mut card = file.card()?;
+    let rescaled = rescaled(case)?;
     if let Some((_, folder)) = told {
         card.network = with_what_is_not_told(card.network, folder);
-        if rescaled(case)? {
+        if rescaled {
             card.answer.preconditioning = rescale(card.answer.preconditioning);
         }
     }
@@ -82,10 +84,7 @@ fn form(
             | (Preconditioning::Velocity(_), Predicts::Velocity)
     );
     let table = card.answer.preconditioning.table();
-    if !right
-        || table
-            .is_some_and(|table| rescaled(case).is_ok_and(|r| r != table.has_zero_terminal_snr()))
-    {
+    if !right || table.is_some_and(|table| rescaled != table.has_zero_terminal_snr()) {
         return Err(case.malformed("its files say of what is predicted another than it does"));
     }
     Ok(Form {
@@ -163,7 +162,7 @@ fn rows_of(
     for eval in case.list(config, "evals")? {
         let own = || {
             let images = case.images(case.text(eval, "x")?, &form.network, device)?;
-            let got = raw(form, images, case.number(eval, "t")?, &told);
+            let got = raw(&form.model, images, case.number(eval, "t")?, &told);
             compare(case, case.text(eval, "raw")?, &got, "raw")
         };
         report(&format!("{name} at {}", eval["t"]), own());
@@ -178,11 +177,12 @@ fn rows_of(
             };
             let got = form.model.denoise(noisy, sigma, &condition);
             let answer = compare(case, case.text(eval, "out")?, &got, "denoised")?;
-            let table = form.model.preconditioning.table();
-            let position = table.map_or(f64::NAN, |table| table.position_of_sigma(sigma));
-            let off = relative(&[position], &[case.number(eval, "t")?]);
-            // What the network is told may be off by as much as its answer.
-            Ok(answer.or_worse(Measure::new(off, case.tolerance("denoised")?)))
+            let Some(table) = form.model.preconditioning.table() else {
+                return Err(case.malformed("its network has no table of noise levels"));
+            };
+            let told = [table.position_of_sigma(sigma)];
+            let off = times_error(&told, &[case.number(eval, "t")?]);
+            Ok(answer.or_worse(Measure::new(off, EXACT)))
         };
         report(&format!("{name} from {}", eval["sigma"]), own());
     }
@@ -238,33 +238,16 @@ fn told(
     let (Some(added), true) = (added, form.whole.is_some()) else {
         return Ok(tokens);
     };
-    let whole = case.tensor::<2>("out/pooled", device, DType::F32)?;
-    let context = crate::network::attach_whole(tokens, whole)?;
-    let [texts, ..] = context.dims();
-    let numbers = case.values("in/time_ids")?;
-    let mut sized = Vec::new();
-    for text in 0..texts {
-        let &[a, b, c, d, e, f] = numbers.get(6 * text..6 * text + 6).unwrap_or_default() else {
-            return Err(case.malformed("in/time_ids has not six numbers for each text"));
-        };
-        let pair = |a: f64, b: f64| [a as usize, b as usize];
-        let sizes = PictureSizes {
-            original: pair(a, b),
-            crop: pair(c, d),
-            target: pair(e, f),
-        };
-        sized.push(added.size(context.clone().narrow(0, text, 1), &sizes));
-    }
-    Ok(Tensor::cat(sized, 0))
+    with_whole(case, tokens, "out/pooled", added, device)
 }
 
-fn raw(form: &Form, images: Tensor<4>, time: f64, told: &Tensor<3>) -> Tensor<4> {
+fn raw(model: &Preconditioned, images: Tensor<4>, time: f64, told: &Tensor<3>) -> Tensor<4> {
     let inputs = Inputs {
         noise: &[time],
         context: Some(told),
         ..Inputs::default()
     };
-    form.model.network.forward(images, inputs)
+    model.network.forward(images, inputs)
 }
 
 /// Norms of the gradients of sum |raw - target| / B, under the names of diffusers.
@@ -283,19 +266,11 @@ fn gradients(
         return Err(case.malformed("`grad` has latents and target of different shapes"));
     }
     let told = told(case, form, added, &device)?;
-    let trained = Form {
-        network: form.network.clone(),
-        model: Preconditioned {
-            network: form.model.network.clone().to_device(&device).train(),
-            ..form.model.clone()
-        },
-        reader: form.reader.clone(),
-        ..*form
-    };
-    let answer = raw(&trained, images, case.number(of, "t")?, &told);
+    let model = trainable(&form.model, &device);
+    let answer = raw(&model, images, case.number(of, "t")?, &told);
     let loss = (answer - target).abs().sum().div_scalar(batch as f64);
     let tape = loss.backward();
-    let found = Gradients::read(&trained.model.network, &tape);
+    let found = Gradients::read(&model.network, &tape);
     let NetworkConfig::LatentUnet(config) = &form.network else {
         return Err(case.malformed("its network is none of latents"));
     };

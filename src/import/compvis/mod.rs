@@ -20,6 +20,11 @@ const LANDMARK: &str = "time_embed.0.weight";
 /// Start of the names of averaged weights.
 const AVERAGED: &str = "model_ema.";
 
+/// Whether a file has averaged weights, beside those that training ended with.
+pub(super) fn has_averaged(file: &Checkpoint) -> bool {
+    file.tensors().keys().any(|name| name.starts_with(AVERAGED))
+}
+
 /// Files with the official names, whatever is before them.
 #[derive(Debug)]
 pub(super) struct Compvis;
@@ -54,7 +59,7 @@ impl Kind for Compvis {
 
 /// The tensors that start so. Where the file has averaged weights they stand for the others.
 fn named_after<'a>(file: &'a Checkpoint, prefix: &str) -> Named<'a> {
-    let averaged = !file.raw && file.tensors().keys().any(|name| name.starts_with(AVERAGED));
+    let averaged = !file.raw && has_averaged(file);
     let mut tensors = BTreeMap::new();
     for (name, info) in file.tensors() {
         let Some(rest) = name.strip_prefix(prefix) else {

@@ -4,6 +4,7 @@ use super::sought::{PartTensors, Settings, Sought};
 use crate::Error;
 use crate::autoencoder::{Autoencoder, AutoencoderConfig, Bottleneck, SCALE_SD, SCALE_XL};
 use crate::container::Checkpoint;
+use crate::import::diffusers::FILES;
 use crate::import::foreign;
 use crate::import::setting::{self, key};
 use crate::network::NetworkConfig;
@@ -15,12 +16,7 @@ use std::path::Path;
 const AUTOENCODER: Sought = Sought {
     part: "autoencoder",
     folder: "vae",
-    files: &[
-        "diffusion_pytorch_model.safetensors",
-        "diffusion_pytorch_model.fp16.safetensors",
-        "diffusion_pytorch_model.bin",
-        "diffusion_pytorch_model.fp16.bin",
-    ],
+    files: &FILES,
     landmark: "decoder.conv_in.weight",
     prefix: "first_stage_model.",
 };

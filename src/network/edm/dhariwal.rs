@@ -179,12 +179,6 @@ impl DhariwalUNet {
         }
         activation::silu(embedding)
     }
-
-    /// The embedding of the number of timestamps, `[1, embedding]`; `None` without a step branch. [SFD Sec. 3.3]
-    fn embed_steps(&self, timestamps: usize, dtype: DType, device: &Device) -> Option<Tensor<2>> {
-        let layers = self.step.as_ref()?;
-        Some(layers.forward(timestamps, Endpoint::Excluded, dtype, device))
-    }
 }
 
 impl Parts for DhariwalUNet {
@@ -195,22 +189,21 @@ impl Parts for DhariwalUNet {
     /// [EDM App. F]
     fn tell<'a>(&self, images: &Images, inputs: Inputs<'a>) -> Told<'a> {
         let (dtype, device) = (images.dtype(), images.device());
-        Told {
-            time: self.embed(inputs, dtype, &device),
-            each: inputs.each(),
-            step: inputs
-                .steps
-                .and_then(|n| self.embed_steps(n, dtype, &device)),
-            context: None,
-            dropout: inputs.dropout,
-        }
+        let time = self.embed(inputs, dtype, &device);
+        Told::of(time, inputs, |n| self.step_embedding(n, dtype, &device))
     }
 
     fn walk(&self) -> Walk<'_> {
         self.body.walk()
     }
 
-    fn step_embedding(&self, timestamps: usize, device: &Device) -> Option<Tensor<2>> {
-        self.embed_steps(timestamps, DType::F32, device)
+    fn step_embedding(
+        &self,
+        timestamps: usize,
+        dtype: DType,
+        device: &Device,
+    ) -> Option<Tensor<2>> {
+        let layers = self.step.as_ref()?;
+        Some(layers.forward(timestamps, Endpoint::Excluded, dtype, device))
     }
 }

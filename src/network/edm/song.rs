@@ -219,12 +219,6 @@ impl SongUNet {
         let embedding = activation::silu(self.map_layer0.forward_rows(embedding, each));
         activation::silu(self.map_layer1.forward_rows(embedding, each))
     }
-
-    /// The embedding of the number of timestamps, `[1, embedding]`; `None` without a step branch. [SFD Sec. 3.3]
-    fn embed_steps(&self, timestamps: usize, dtype: DType, device: &Device) -> Option<Tensor<2>> {
-        let layers = self.step.as_ref()?;
-        Some(layers.forward(timestamps, Endpoint::Included, dtype, device))
-    }
 }
 
 impl Parts for SongUNet {
@@ -235,22 +229,21 @@ impl Parts for SongUNet {
     /// [EDM App. F]
     fn tell<'a>(&self, images: &Images, inputs: Inputs<'a>) -> Told<'a> {
         let (dtype, device) = (images.dtype(), images.device());
-        Told {
-            time: self.embed(inputs, dtype, &device),
-            each: inputs.each(),
-            step: inputs
-                .steps
-                .and_then(|n| self.embed_steps(n, dtype, &device)),
-            context: None,
-            dropout: inputs.dropout,
-        }
+        let time = self.embed(inputs, dtype, &device);
+        Told::of(time, inputs, |n| self.step_embedding(n, dtype, &device))
     }
 
     fn walk(&self) -> Walk<'_> {
         self.body.walk()
     }
 
-    fn step_embedding(&self, timestamps: usize, device: &Device) -> Option<Tensor<2>> {
-        self.embed_steps(timestamps, DType::F32, device)
+    fn step_embedding(
+        &self,
+        timestamps: usize,
+        dtype: DType,
+        device: &Device,
+    ) -> Option<Tensor<2>> {
+        let layers = self.step.as_ref()?;
+        Some(layers.forward(timestamps, Endpoint::Included, dtype, device))
     }
 }

@@ -123,12 +123,6 @@ impl LatentUNet {
             keys: Keys::default(),
         }
     }
-
-    /// The embedding of the number of timestamps, `[1, embedding]`; `None` without a step branch. [SFD Sec. 3.3]
-    fn embed_steps(&self, timestamps: usize, dtype: DType, device: &Device) -> Option<Tensor<2>> {
-        let layers = self.nfe_embed.as_ref()?;
-        Some(layers.forward(timestamps, Endpoint::Excluded, dtype, device))
-    }
 }
 
 impl Parts for LatentUNet {
@@ -176,13 +170,9 @@ impl Parts for LatentUNet {
             context.cast(dtype).expand([batch, tokens, width])
         });
         Told {
-            time,
             each,
-            step: inputs
-                .steps
-                .and_then(|n| self.embed_steps(n, dtype, &device)),
             context,
-            dropout: inputs.dropout,
+            ..Told::of(time, inputs, |n| self.step_embedding(n, dtype, &device))
         }
     }
 
@@ -217,8 +207,14 @@ impl Parts for LatentUNet {
         walk
     }
 
-    fn step_embedding(&self, timestamps: usize, device: &Device) -> Option<Tensor<2>> {
-        self.embed_steps(timestamps, DType::F32, device)
+    fn step_embedding(
+        &self,
+        timestamps: usize,
+        dtype: DType,
+        device: &Device,
+    ) -> Option<Tensor<2>> {
+        let layers = self.nfe_embed.as_ref()?;
+        Some(layers.forward(timestamps, Endpoint::Excluded, dtype, device))
     }
 }
 

@@ -3,8 +3,7 @@
 use super::kind::StepInit;
 use crate::Error;
 use crate::network::{Network, NetworkConfig};
-use crate::parameter::{device, draw, gather, replace};
-use std::collections::BTreeMap;
+use crate::parameter::{by_name, device, draw, replace};
 
 /// Parts of the official names of all parameters that belong to a step branch: for names without their
 /// [`Key`](crate::network::Key), which says so itself.
@@ -37,10 +36,9 @@ pub fn add_step_branch(
         return Ok((config.clone(), network));
     }
     let config = config.with_step_branch(true);
-    let old = gather(&network).into_iter();
-    let mut old: BTreeMap<_, _> = old.map(|g| (g.name, g.tensor)).collect();
+    let mut old = by_name(&network);
     let new = config.blank(&device(&network))?;
     let new = draw(new, seed, &|key| key.step && init.draws(key));
-    let new = replace(new, &mut |_, name, _| old.remove(name).flatten());
+    let new = replace(new, &mut |_, name, _| old.remove(name));
     Ok((config, new))
 }

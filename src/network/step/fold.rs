@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::network::{Network, NetworkConfig};
-use crate::parameter::{Named, device, gather, replace};
+use crate::parameter::{Named, by_name, device, replace};
 use burn::tensor::{DType, Tensor, TensorData};
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ pub fn fold_step_branch(
         });
     };
     let embedding = numbers(embedding.reshape([-1]));
-    let values = values(network);
+    let values = by_name(network);
     let mut folded = BTreeMap::new();
     for key in network.keys().all() {
         let (Some(beside), [_, _]) = (&key.beside, key.shape.as_slice()) else {
@@ -59,12 +59,6 @@ pub fn fold_step_branch(
         None => values.get(name).cloned(),
     });
     Ok((config, plain))
-}
-
-/// All parameters by name, flattened.
-fn values(network: &Network) -> BTreeMap<String, Tensor<1>> {
-    let named = gather(network).into_iter();
-    named.filter_map(|g| Some((g.name, g.tensor?))).collect()
 }
 
 fn numbers(tensor: Tensor<1>) -> Vec<f64> {

@@ -114,13 +114,6 @@ impl DiffusionTransformer {
         }
     }
 
-    /// The embedding of the number of timestamps, `[1, width]`, through SiLU. [SFD Sec. 3.3]
-    fn embed_steps(&self, timestamps: usize, dtype: DType, device: &Device) -> Option<Tensor<2>> {
-        let layers = self.step_embedder.as_ref()?;
-        let embedding = layers.forward(&[timestamps as f64], dtype, device);
-        Some(activation::silu(embedding))
-    }
-
     /// `[b, channels, h, w]` to `[b, 1, tokens, width]`, with their places.
     fn enter(&self, images: Images) -> Images {
         let (side, width) = (self.config.side(), self.config.width);
@@ -151,15 +144,8 @@ impl Parts for DiffusionTransformer {
         if let Some(classes) = &self.y_embedder {
             time = time + classes.forward(inputs.labels.cloned(), dtype);
         }
-        Told {
-            time: activation::silu(time),
-            each: inputs.each(),
-            step: inputs
-                .steps
-                .and_then(|n| self.embed_steps(n, dtype, &device)),
-            context: None,
-            dropout: inputs.dropout,
-        }
+        let time = activation::silu(time);
+        Told::of(time, inputs, |n| self.step_embedding(n, dtype, &device))
     }
 
     fn walk(&self) -> Walk<'_> {
@@ -177,7 +163,14 @@ impl Parts for DiffusionTransformer {
         walk
     }
 
-    fn step_embedding(&self, timestamps: usize, device: &Device) -> Option<Tensor<2>> {
-        self.embed_steps(timestamps, DType::F32, device)
+    fn step_embedding(
+        &self,
+        timestamps: usize,
+        dtype: DType,
+        device: &Device,
+    ) -> Option<Tensor<2>> {
+        let layers = self.step_embedder.as_ref()?;
+        let embedding = layers.forward(&[timestamps as f64], dtype, device);
+        Some(activation::silu(embedding))
     }
 }

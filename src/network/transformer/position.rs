@@ -8,11 +8,16 @@ pub(super) fn positions(side: usize, width: usize) -> Vec<f32> {
     let quarter = width / 4;
     let wave = |place: usize, i: usize| place as f64 * 1e-4f64.powf(i as f64 / quarter as f64);
     let mut all = Vec::with_capacity(side * side * width);
+    // Once for each place on a side, not for each token: this is a part of every call of the network.
+    let line = |place: usize| -> Vec<f32> {
+        let sines = (0..quarter).map(|i| wave(place, i).sin() as f32);
+        let cosines = (0..quarter).map(|i| wave(place, i).cos() as f32);
+        sines.chain(cosines).collect()
+    };
+    let lines: Vec<_> = (0..side).map(line).collect();
     for (row, column) in (0..side * side).map(|token| (token / side, token % side)) {
-        for place in [column, row] {
-            all.extend((0..quarter).map(|i| wave(place, i).sin() as f32));
-            all.extend((0..quarter).map(|i| wave(place, i).cos() as f32));
-        }
+        all.extend_from_slice(&lines[column]);
+        all.extend_from_slice(&lines[row]);
     }
     all
 }

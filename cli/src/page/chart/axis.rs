@@ -74,7 +74,6 @@ impl Axis {
                 &[1.0],
             ];
             let found = choices.iter().map(|steps| whole(steps));
-            let found = found.map(|ticks| ticks.into_iter().collect::<Vec<_>>());
             let mut found = found.filter(|ticks| ticks.len() <= most);
             if let Some(ticks) = found.next() {
                 return ticks;

@@ -108,7 +108,7 @@ impl Search {
     pub fn target(&self) -> &'static str {
         match self.frechet {
             true => "Frechet distance",
-            false => "distance to the teacher's images (rms)",
+            false => "distance to the teacher (rms)",
         }
     }
 }

@@ -71,7 +71,7 @@ pub fn scores(all: &[Evaluation]) -> Markup {
                 @if let Some(n) = found.evaluations { ", " (n) " network calls" }
                 @if let Some(n) = found.images { ", " (word::count(n)) " images" }
                 @if let Some((name, hash)) = &found.features { "; features " (name) " " (word::hash(hash)) }
-                @if let Some(n) = found.blocks { "; ± is the standard error, from " (n) " parts of the images" }
+                @if let Some(n) = found.blocks { "; ± of distances is the standard error, from " (n) " parts of the images" }
             }
             (table(&["", "value"], &found.scores.iter().map(|score| vec![
                 html! { (score.title()) },
@@ -109,7 +109,7 @@ pub fn part(found: &Evaluation) -> Section {
         tiles: tiles.collect(),
         hero: html! {},
         sections: vec![
-            ("Distances", scores(std::slice::from_ref(found))),
+            ("Measurements", scores(std::slice::from_ref(found))),
             ("Provenance", word::facts(&facts)),
         ],
     }

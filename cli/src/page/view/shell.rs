@@ -57,7 +57,7 @@ impl Page {
                         @if self.parts.len() > 1 { (contents(&self.parts)) }
                         @for (title, section) in &head.sections { section { h2 { (title) } (section) } }
                         @for (at, part) in self.parts.iter().enumerate() { (article(at, part)) }
-                        footer { "Made by fewstep " (env!("CARGO_PKG_VERSION")) ". This page is one file and asks for nothing else." }
+                        footer { "Made by fewstep " (env!("CARGO_PKG_VERSION")) "." @if !live { " This page is one file and asks for nothing else." } }
                     }
                     script { (PreEscaped(SCRIPT)) }
                     @if live { script { (PreEscaped(LIVE)) } }

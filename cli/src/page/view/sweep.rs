@@ -8,7 +8,7 @@ use crate::page::chart::{Chart, Line};
 use crate::page::source::{Row, Sweep};
 use crate::screen::progress::figure;
 use maud::{PreEscaped, html};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What one sweep says.
 pub fn part(sweep: &Sweep) -> anyhow::Result<Section> {
@@ -62,7 +62,7 @@ pub fn part(sweep: &Sweep) -> anyhow::Result<Section> {
         })
         .filter(|line| !line.points.is_empty())
         .collect();
-    let places: std::collections::BTreeSet<u64> = rows.iter().map(|row| row.forwards).collect();
+    let places: BTreeSet<u64> = rows.iter().map(|row| row.forwards).collect();
     if places.len() > 1 && !cost.is_empty() {
         charts.push(chart(
             "Frechet distance by cost of training",
@@ -139,18 +139,23 @@ pub fn part(sweep: &Sweep) -> anyhow::Result<Section> {
             ),
         ]),
     ));
-    let trained: u64 = rows.iter().map(|row| row.forwards * row.seeds).sum();
+    // A student of several numbers of calls has a row for each, and was trained once.
+    let settings = rows
+        .iter()
+        .map(|row| (row.name.as_str(), row.forwards * row.seeds));
+    let settings: BTreeMap<&str, u64> = settings.collect();
+    let trained: u64 = settings.values().sum();
     Ok(Section {
         title: sweep.title.clone(),
         lead: html! {
             @if let Some(best) = best {
-                "The best of " (rows.len()) " is " b { (best.name) } " at " (crate::page::draw::calls(best.evaluations as usize))
+                "The best of " (rows.len()) " rows is " b { (best.name) } " at " (crate::page::draw::calls(best.evaluations as usize))
                 ", with a Frechet distance of " b { (word::spread(best.frechet, best.deviation)) } ". "
             }
             @for about in &sweep.about { (about) " " }
         },
         tiles: vec![
-            Tile::new(rows.len().to_string(), "settings measured", ""),
+            Tile::new(settings.len().to_string(), "settings measured", ""),
             Tile::new(
                 best.map_or("–".into(), |row| figure(row.frechet)),
                 "least Frechet distance",

@@ -65,6 +65,7 @@ impl Conduct<'_> {
                 stop_after: None,
                 snapshots: None,
                 keep: None,
+                previews: true,
             },
         }
     }

@@ -121,15 +121,16 @@ const MOST_IMAGES: u64 = 10_000_000;
 impl Verb {
     /// Whether the inception score is asked for.
     pub fn scored(&self) -> bool {
-        let metrics = self.metrics.iter().flatten();
-        metrics
-            .into_iter()
-            .any(|metric| *metric == Metric::InceptionScore)
+        self.asks(Metric::InceptionScore)
     }
 
     /// Whether pictures are compared with texts.
     pub fn eye(&self) -> bool {
-        self.metrics.iter().flatten().any(|m| *m == Metric::Clip)
+        self.asks(Metric::Clip)
+    }
+
+    fn asks(&self, metric: Metric) -> bool {
+        self.metrics.iter().flatten().any(|m| *m == metric)
     }
 
     /// What tells this evaluation from others that may be under way.

@@ -203,10 +203,12 @@ impl Search<'_> {
             restart: false,
             keys: DISTILLATION,
         };
-        let conduct = Conduct {
+        let mut conduct = Conduct {
             wish,
             ..Conduct::plain(policy, Tick::Rounds(recipe.rounds()))
         };
+        // Nobody looks at those of candidates, and drawing them would take a good part of a short run.
+        conduct.options.previews = false;
         let start = Start {
             recipe,
             teacher: self.teacher.clone(),

@@ -2,6 +2,7 @@
 
 use super::record::{Entry, Record};
 use super::space::Space;
+use super::target::FIRST_SEED;
 use crate::run::recipe::{Kind, to_toml};
 use crate::screen::progress::figure;
 use fewstep::grid::SigmaGrid;
@@ -87,7 +88,7 @@ pub fn recipe(
     let forwards: u64 = spent(record);
     let seconds: f64 = record.entries().iter().map(|e| e.seconds).sum();
     let mut text = format!(
-        "# {target} {} at {} evaluations after {} trajectories ({images} images of seeds from 1000000 on).\n# Found by\n#   \
+        "# {target} {} at {} evaluations after {} trajectories ({images} images of seeds from {FIRST_SEED} on).\n# Found by\n#   \
          {command}\n# The search: {} measurements, {forwards} network forwards of training, {:.0} minutes.\n",
         said(best),
         space.evaluations,

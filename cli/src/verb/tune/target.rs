@@ -10,7 +10,7 @@ use fewstep::model::Model;
 
 /// The first seed that students are measured with: not those that figures are measured with later, so that these do not
 /// come out better than they are.
-const FIRST_SEED: u64 = 1_000_000;
+pub(super) const FIRST_SEED: u64 = 1_000_000;
 
 /// What is made small.
 pub enum Target {

@@ -71,7 +71,11 @@ impl TextEncoderFile {
                     padding::told(&whole.join("tokenizer_2"))?,
                 ),
             ];
-            return Self::of(halves, empty_is_zeros(whole)?);
+            let empty_is_zeros = empty_is_zeros(whole)?;
+            return Ok(Self {
+                halves,
+                empty_is_zeros,
+            });
         }
         let (checkpoint, settings) = FIRST.open(path)?;
         let has = |start: &str| {
@@ -93,7 +97,10 @@ impl TextEncoderFile {
                     .with_projection(&SECOND)?
                     .used(Taken::LastButOne, Some(Padding::Exclamation)),
             ];
-            return Self::of(halves, true);
+            return Ok(Self {
+                halves,
+                empty_is_zeros: true,
+            });
         }
         let start = HalfFile::start(&FIRST, &checkpoint, "")?;
         let half = HalfFile::of(checkpoint, &settings, &start, heads)?;
@@ -101,13 +108,9 @@ impl TextEncoderFile {
             Some(whole) => padding::told(&whole.join("tokenizer"))?,
             None => None,
         };
-        Self::of(vec![half.used(Taken::Last, told)], false)
-    }
-
-    fn of(halves: Vec<HalfFile>, empty_is_zeros: bool) -> Result<Self, Error> {
         Ok(Self {
-            halves,
-            empty_is_zeros,
+            halves: vec![half.used(Taken::Last, told)],
+            empty_is_zeros: false,
         })
     }
 
