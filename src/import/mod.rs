@@ -20,7 +20,6 @@ mod latent;
 mod matched;
 mod open;
 pub(crate) mod part;
-mod parts;
 mod provenance;
 mod setting;
 
@@ -32,5 +31,4 @@ pub use crate::export::{Export, Layout, diffusers_settings};
 pub use diffusers::{FILE as DIFFUSERS_FILE, SETTINGS as DIFFUSERS_SETTINGS};
 pub use latent::Predicts;
 pub use open::{open, open_bytes};
-pub use part::{AutoencoderFile, TextEncoderFile};
-pub use parts::{NOTE, Note, Parts, places};
+pub use part::{AutoencoderFile, NOTE, Note, Parts, TextEncoderFile, places};

@@ -1,6 +1,6 @@
 //! Denoising networks: what they answer, and their gradients.
 
-use super::gradients::gradients;
+use super::loss::gradients;
 use crate::Images;
 use crate::denoiser::{Condition, Preconditioned};
 use crate::golden::case::Case;

@@ -1,6 +1,6 @@
 //! Latent networks: what they answer, their gradients, and their denoisers.
 
-use super::gradients::gradients;
+use super::loss::gradients;
 use crate::denoiser::{Condition, Denoiser, Guided, Preconditioned, Preconditioning};
 use crate::golden::case::Case;
 use crate::golden::measure::Report;

@@ -2,5 +2,5 @@
 
 pub(super) mod adapter;
 pub(super) mod edm;
-mod gradients;
 pub(super) mod latent;
+mod loss;

@@ -1,9 +1,10 @@
 //! Where the parts of a model are looked for.
 
+use super::autoencoder::AutoencoderFile;
 use super::note::Note;
 use super::place::places;
+use super::text::TextEncoderFile;
 use crate::Error;
-use crate::import::part::{AutoencoderFile, TextEncoderFile};
 use crate::text::Tokenizer;
 use std::path::{Path, PathBuf};
 
