@@ -46,7 +46,17 @@ fn the_protocol_is_followed_and_the_papers_figure_stands_beside_ours() {
     let world = world();
     let euler = "--solver euler --steps 10";
     let evaluate = format!("evaluate {TEACHER} --protocol edm --images 3 {euler}");
-    let facts = json(&world.prints(&format!("{evaluate} --json --write-statistics least.npz")));
+    let outputs = "--json --write-statistics least.npz --report page.html";
+    let facts = json(&world.prints(&format!("{evaluate} {outputs}")));
+    let page = fs::read_to_string(world.path("page.html")).unwrap();
+    for words in [
+        "seeds 6 to 8",
+        "published: Euler",
+        "15.69",
+        "3 images a repeat, not 50000",
+    ] {
+        assert!(page.contains(words), "{words}");
+    }
     let repeats = facts["protocol"]["repeats"].as_array().unwrap();
     let seeds: Vec<&Value> = repeats.iter().map(|repeat| &repeat["seeds"]).collect();
     assert_eq!(

@@ -1,6 +1,7 @@
 //! What `fewstep evaluate --json` printed.
 
 use super::place::name;
+use super::protocol::Protocol;
 use crate::screen::failure::wrong;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
@@ -50,6 +51,7 @@ pub struct Evaluation {
     /// Parts of the images that error bars come from.
     pub blocks: Option<u64>,
     pub scores: Vec<Score>,
+    pub protocol: Option<Protocol>,
 }
 
 /// Numbers that stand at the top and are measurements.
@@ -137,6 +139,7 @@ impl Evaluation {
             features,
             blocks: count,
             scores,
+            protocol: Protocol::of(facts),
         })
     }
 

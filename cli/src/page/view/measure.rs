@@ -2,7 +2,7 @@
 
 use super::section::{Section, Tile, table};
 use super::word;
-use crate::page::source::Evaluation;
+use crate::page::source::{Evaluation, Protocol};
 use crate::screen::progress::figure;
 use maud::{Markup, PreEscaped, html};
 
@@ -77,8 +77,32 @@ pub fn scores(all: &[Evaluation]) -> Markup {
                 html! { (score.title()) },
                 html! { b { (word::spread(score.value, score.error)) } },
             ]).collect::<Vec<_>>()))
+            @if let Some(found) = &found.protocol { (protocol(found)) }
         }
     } }
+}
+
+/// How a published protocol was followed, and what was published.
+fn protocol(found: &Protocol) -> Markup {
+    let repeats = found.repeats.iter().map(|(first, last, distance)| {
+        vec![
+            html! { "seeds " (first) " to " (last) },
+            html! { (format!("{distance:.2}")) },
+        ]
+    });
+    let published = found.published.iter().map(|(figure, method, source)| {
+        vec![
+            html! { "published: " (method) " (" (source) ")" },
+            html! { (figure) },
+        ]
+    });
+    let rows: Vec<Vec<Markup>> = repeats.chain(published).collect();
+    html! {
+        p.note { "The least distance of the repeats counts, as EDM states it." }
+        (table(&["", "Frechet distance"], &rows))
+        @if found.published.is_none() { p.note { "No published figure is known for this method and number of calls." } }
+        @for deviation in &found.deviations { p.note { "Not the protocol: " (deviation) "." } }
+    }
 }
 
 /// The page of one measurement.
