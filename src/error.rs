@@ -98,6 +98,9 @@ pub enum Error {
         /// What may be the reason.
         remedy: String,
     },
+    /// Who [asked](crate::Request::stop) for images wants them no more.
+    #[error("stopped")]
+    Stopped,
     /// A loss became NaN or infinite.
     #[error(
         "the loss is not finite at round {round}, step {step}; go on from a state before it with a smaller learning rate"

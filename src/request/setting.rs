@@ -36,4 +36,6 @@ pub struct Request<'a> {
     pub batch: Option<NonZeroUsize>,
     /// Told after each call of the network how many are done of how many, where a call for n images counts n times.
     pub progress: Option<&'a dyn Fn(usize, usize)>,
+    /// Asked before each call of the network whether to leave off, with [`Error::Stopped`](crate::Error::Stopped).
+    pub stop: Option<&'a dyn Fn() -> bool>,
 }

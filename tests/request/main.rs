@@ -18,10 +18,10 @@ use fewstep::model::{Card, Kind, Model};
 use fewstep::network::{NetworkConfig, load, parameters};
 use fewstep::noise::{Domain, Source, Stream, labels, latents};
 use fewstep::sampler::Sampler;
-use fewstep::{Images, Request};
+use fewstep::{Error, Images, Request};
 use latent::teacher_of;
 use serde_json::json;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::num::NonZeroUsize;
 use std::path::Path;
 
@@ -147,6 +147,31 @@ fn a_model_of_pixels_needs_nothing_but_seeds() {
             assert_eq!(images, values(by_hand(&model, 1.0, told)));
         }
     }
+}
+
+/// Who wants no more need not wait for the rest of a path, or of the seeds.
+#[test]
+fn it_is_left_off_between_two_calls() {
+    let model = pixels(0);
+    for (after, calls) in [(0, vec![]), (1, vec![2]), (3, vec![2, 4, 6])] {
+        let (asked, seen) = (Cell::new(0), RefCell::new(Vec::new()));
+        let request = Request {
+            batch: NonZeroUsize::new(2),
+            progress: Some(&|done, _| seen.borrow_mut().push(done)),
+            stop: Some(&|| asked.replace(asked.get() + 1) >= after),
+            ..Request::default()
+        };
+        let error = model.sample(&SEEDS, &request).unwrap_err();
+        assert!(matches!(error, Error::Stopped), "{error}");
+        assert_eq!(seen.into_inner(), calls);
+    }
+    let never = Request {
+        stop: Some(&|| false),
+        ..Request::default()
+    };
+    let images = model.sample(&SEEDS, &never).unwrap();
+    let plain = model.sample(&SEEDS, &Request::default()).unwrap();
+    assert_eq!(values(images), values(plain));
 }
 
 #[test]
