@@ -5,15 +5,27 @@ use std::path::Path;
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
-    let root = Path::new(&env::var("CARGO_MANIFEST_DIR").map_err(io::Error::other)?).join("..");
+    let package = env::var("CARGO_MANIFEST_DIR").map_err(io::Error::other)?;
+    let package = Path::new(&package);
     let mut code = String::new();
-    for (constant, folder) in [
-        ("RECIPES", "recipes"),
-        ("ASSETS", "assets"),
-        ("GOLDEN", "tests/golden"),
+    for (constant, name, folder) in [
+        ("RECIPES", "recipes", "recipes"),
+        ("ASSETS", "assets", "assets"),
+        ("GOLDEN", "golden", "tests/golden"),
     ] {
-        println!("cargo::rerun-if-changed=../{folder}");
-        let entries = match fs::read_dir(root.join(folder)) {
+        // What is published has them in this folder. In a clone there are links, which are files on a system without such.
+        let (bundled, beside) = (
+            package.join("bundled").join(name),
+            package.join("..").join(folder),
+        );
+        let root = match bundled.is_dir() {
+            true => bundled,
+            false => beside,
+        };
+        if let Ok(root) = root.canonicalize() {
+            println!("cargo::rerun-if-changed={}", root.display());
+        }
+        let entries = match fs::read_dir(&root) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let _ = writeln!(code, "pub const {constant}: &[(&str, &[u8])] = &[];");
@@ -35,7 +47,7 @@ fn main() -> io::Result<()> {
         let _ = writeln!(code, "/// The files of `{folder}`.");
         let _ = writeln!(code, "pub const {constant}: &[(&str, &[u8])] = &[");
         for name in names {
-            let path = root.join(folder).join(&name).canonicalize()?;
+            let path = root.join(&name).canonicalize()?;
             let _ = writeln!(code, "    ({name:?}, include_bytes!({path:?})),");
         }
         code.push_str("];\n");

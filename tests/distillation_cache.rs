@@ -5,7 +5,7 @@ mod student;
 
 use burn::tensor::Device;
 use fewstep::distill::{
-    Distiller, Recipe, TrajectoryCache, TrajectorySource, TrajectoryType, Usage,
+    Claimed, Distiller, Recipe, TrajectoryCache, TrajectorySource, TrajectoryType, Usage,
 };
 use fewstep::solver::SolverConfig;
 use std::fs;
@@ -258,4 +258,45 @@ fn a_cache_that_cannot_be_written_is_no_reason_to_stop() {
     assert!(plain == student);
     assert_eq!((used.read, used.written), (0, 0));
     assert!(used.trouble.unwrap().contains("0123456789abcdef"));
+}
+
+/// What one makes beforehand, piece by piece, is what another would have made.
+#[test]
+fn a_cache_is_filled_by_claims() {
+    let folder = tempfile::tempdir().unwrap();
+    let (device, teacher) = (Device::flex(), teacher(3));
+    let plain = bytes(&distilled(&several(), &teacher));
+    let recipe = several().for_teacher(&teacher.card).unwrap();
+    let source = || TrajectorySource::new(&recipe, &teacher, &device).unwrap();
+    let cached = || {
+        let cache = TrajectoryCache::open(folder.path(), "0123456789abcdef").unwrap();
+        source().with_cache(cache)
+    };
+    let (one, other) = (cached(), cached());
+    for round in (0..recipe.rounds()).rev() {
+        assert!(!one.is_kept(round).unwrap());
+        let Claimed::Mine(claim) = one.claim(round, "one").unwrap() else {
+            panic!("nobody has round {round}");
+        };
+        let refused = other.claim(round, "other").unwrap();
+        assert!(matches!(refused, Claimed::Theirs(who) if who == "one"));
+        assert_eq!(other.at_work(round).unwrap().as_deref(), Some("one"));
+        one.fill(round).unwrap();
+        drop(claim);
+        assert!(other.is_kept(round).unwrap());
+        assert_eq!(other.at_work(round).unwrap(), None);
+    }
+    let all = files(folder.path());
+    assert_eq!(all.len(), 6);
+    #[cfg(unix)]
+    for path in &all {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::metadata(path).unwrap().permissions().mode();
+        assert_ne!(mode & 0o044, 0, "others of a shared folder cannot read it");
+    }
+    let (student, used) = with_cache(&several(), folder.path());
+    assert_eq!(used, usage(6, 0, 0));
+    assert!(plain == student);
+    let refused = source().fill(0).unwrap_err();
+    assert!(refused.to_string().contains("with_cache"), "{refused}");
 }

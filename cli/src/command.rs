@@ -3,9 +3,11 @@
 use crate::context::Global;
 use crate::screen::say::say;
 use crate::typed::{matches, prepared};
+#[cfg(feature = "fetch")]
+use crate::verb::fetch;
 use crate::verb::{
-    bench, convert, demo, devices, distill, evaluate, fetch, inspect, report, sample, schedule,
-    sweep, train, tune, verify, watch,
+    bench, convert, demo, devices, distill, evaluate, inspect, report, sample, schedule, sweep,
+    train, trajectories, tune, verify, watch,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
@@ -58,11 +60,14 @@ pub enum Command {
     /// Distil the bundled teacher to 2 evaluations and show the result; needs no data
     Demo(demo::Verb),
     /// Download pre-trained weights
+    #[cfg(feature = "fetch")]
     Fetch(fetch::Verb),
     /// Train a teacher, or a feature network, from images
     Train(train::Verb),
     /// Distil a teacher into a few-step student
     Distill(distill::Verb),
+    /// Make the teacher's trajectories for `distill --cache`, on any number of machines
+    Trajectories(trajectories::Verb),
     /// Draw images from a model file
     Sample(sample::Verb),
     /// Search for the noise levels that suit a model
@@ -115,6 +120,9 @@ impl Command {
             }
             Self::Evaluate(_) => {
                 "take fewer --images, or --metrics frechet, which keeps no features; another machine may have more memory"
+            }
+            Self::Trajectories(_) => {
+                "lower micro-batch, here and in the distillation (--set micro-batch=1 takes least), or set teacher-precision=bf16"
             }
             Self::Schedule(_) => "take fewer --trajectories, or fewer --candidates",
             _ => "another machine may have more memory",

@@ -3,6 +3,11 @@
 //! Exit status: 0 done, 1 the run failed, 2 the command or recipe was wrong, 130 interrupted, 143 terminated,
 //! 129 hung up (and resumable).
 
+#![cfg_attr(
+    not(feature = "fetch"),
+    allow(dead_code, reason = "what only downloads need")
+)]
+
 mod bundle;
 mod command;
 mod context;
@@ -20,9 +25,11 @@ use command::{Cli, Command};
 use screen::say::tell;
 use screen::{command_line, failure, say, signal};
 use std::process::ExitCode;
+#[cfg(feature = "fetch")]
+use verb::fetch::{self, hint};
 use verb::{
-    bench, convert, demo, devices, distill, evaluate, fetch, inspect, report, sample, schedule,
-    sweep, train, tune, verify, watch,
+    bench, convert, demo, devices, distill, evaluate, inspect, report, sample, schedule, sweep,
+    train, trajectories, tune, verify, watch,
 };
 
 /// Without memory, a line and status 1 instead of an abort.
@@ -48,9 +55,15 @@ fn failed(command: &Command, error: &anyhow::Error) -> ExitCode {
         tell!("{}", go_on(command));
         return ExitCode::from(signal::status());
     }
-    let hint = fetch::hint(error).map_or(String::new(), |hint| format!("; {hint}"));
+    let hint = hint(error).map_or(String::new(), |hint| format!("; {hint}"));
     tell!("error: {}{hint}", failure::one_line(error));
     ExitCode::from(failure::exit_code(error))
+}
+
+/// What would get a file that is not there: nothing in this build.
+#[cfg(not(feature = "fetch"))]
+fn hint(_: &anyhow::Error) -> Option<String> {
+    None
 }
 
 /// How to go on with what was stopped between two batches.
@@ -61,6 +74,7 @@ fn go_on(command: &Command) -> String {
             command_line::resuming(),
         ),
         Command::Sweep(_) | Command::Tune(_) => ("go on with", command_line::again()),
+        Command::Trajectories(_) => ("what is made is kept; go on with", command_line::again()),
         Command::Sample(_) => ("what is drawn is kept; go on with", command_line::again()),
         Command::Evaluate(_) if measure::journal::kept() => (
             "what is measured is kept; go on with",
@@ -76,9 +90,11 @@ fn execute(cli: &Cli) -> anyhow::Result<ExitCode> {
     let context = context::Context::new(&cli.global)?;
     match &cli.command {
         Command::Demo(verb) => demo::run(verb, &context),
+        #[cfg(feature = "fetch")]
         Command::Fetch(verb) => fetch::run(verb, &context),
         Command::Train(verb) => train::run(verb, &context),
         Command::Distill(verb) => distill::run(verb, &context),
+        Command::Trajectories(verb) => trajectories::run(verb, &context),
         Command::Sample(verb) => sample::run(verb, &context),
         Command::Schedule(verb) => schedule::run(verb, &context),
         Command::Sweep(verb) => sweep::run(verb, &context),

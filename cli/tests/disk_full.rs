@@ -148,6 +148,36 @@ fn runs_go_on_where_the_disk_was_full() {
 }
 
 #[test]
+fn trajectories_go_on_where_the_disk_was_full() {
+    let world = world();
+    let fill = "trajectories student.toml --teacher teacher.safetensors --set substeps=40 --cache";
+    world.prints(&format!("{fill} whole"));
+    let batches = |cache: &Path| {
+        let entries = fs::read_dir(cache).unwrap();
+        let folder = entries.map(|entry| entry.unwrap().path());
+        let folder = folder.into_iter().find(|path| path.is_dir());
+        let mut found = folder.map_or_else(BTreeMap::new, |folder| files(&folder));
+        found.retain(|name, _| name.ends_with(".safetensors"));
+        found
+    };
+    let said = blocked(&world, &format!("{fill} out"), &|folder| {
+        batches(folder).len() >= 2
+    });
+    let said = said.expect("it was faster");
+    for word in [
+        "error: stopped with ",
+        " of 20 batches there",
+        "the same command goes on",
+        "out",
+    ] {
+        assert!(said.contains(word), "{said}");
+    }
+    world.prints(&format!("{fill} out"));
+    let whole = batches(&world.path("whole"));
+    assert!(whole.len() == 20 && batches(&world.path("real")) == whole);
+}
+
+#[test]
 fn sweeps_and_the_demo_go_on_where_the_disk_was_full() {
     let world = world();
     let measured = "--features net.safetensors";

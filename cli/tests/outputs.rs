@@ -67,6 +67,7 @@ const WORK: &[&str] = &[
     "distill student.toml --teacher teacher.safetensors --set trajectories=900000000 --out good --cache OUT",
     "distill sd.toml --teacher sd --prompts prompts.txt --set trajectories=900000000 --out OUT",
     "distill sd.toml --teacher sd --prompts prompts.txt --set trajectories=900000000 --out good --embeddings OUT",
+    "trajectories student.toml --teacher teacher.safetensors --set trajectories=900000000 --cache OUT",
     "sample teacher.safetensors --seeds 0-9999999 --out OUT",
     "sample ldm.safetensors --seeds 0-9999 --out OUT",
     "sample ldm.safetensors --seeds 0-9999 --latents --out OUT",

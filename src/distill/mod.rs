@@ -7,6 +7,7 @@ mod checkpointed;
 mod cost;
 mod direction;
 mod distance;
+mod fill;
 mod learning;
 mod part;
 mod recipe;
@@ -16,7 +17,7 @@ mod search;
 mod target;
 
 pub use crate::feature::vgg::{InputRange, Perceptual, PerceptualConfig};
-pub use cache::{TrajectoryCache, TrajectoryType, Usage};
+pub use cache::{Claim, Claimed, TrajectoryCache, TrajectoryType, Usage};
 pub use cost::Cost;
 pub use direction::direction_cosines;
 pub use distance::Distance;
@@ -38,12 +39,7 @@ use crate::{Error, Images};
 use burn::module::Module;
 use burn::tensor::{DType, Device};
 use distance::Criterion;
-
-/// Whether every number is.
-fn is_finite(images: &Images) -> bool {
-    let sum = images.clone().abs().sum().into_scalar::<f64>();
-    sum.is_finite()
-}
+use target::is_finite;
 
 /// A distillation run: the caller loops over [`Distiller::advance`].
 #[derive(Debug)]

@@ -110,8 +110,13 @@ impl TrajectorySource {
         Ok(cached)
     }
 
+    /// The settings.
+    pub fn recipe(&self) -> &Resolved {
+        &self.recipe
+    }
+
     /// What the trajectories of a draw depend on.
-    fn key(&self, draw: u64, steps: usize) -> Result<Key, Error> {
+    pub(super) fn key(&self, draw: u64, steps: usize) -> Result<Key, Error> {
         let recipe = &self.recipe;
         let sampling = recipe.teacher_sampling_of(steps);
         let [c, h, w] = self.recipe.teacher_card().network.image_shape();
@@ -205,8 +210,19 @@ impl TrajectorySource {
     }
 
     fn draw(&self, round: u64) -> Result<Draw, Error> {
+        let number = self.recipe.trajectory_round(round);
+        let (start, condition) = self.start(number)?;
+        let target = self.kept(start, &condition, number, self.recipe.steps_at(round))?;
+        Ok(Draw {
+            number,
+            target,
+            condition,
+        })
+    }
+
+    /// Noise at the largest level, classes and texts of a draw.
+    pub(super) fn start(&self, number: u64) -> Result<(Images, Condition), Error> {
         let recipe = &self.recipe;
-        let number = recipe.trajectory_round(round);
         let samples = 0..recipe.batch as u64;
         let network = &self.recipe.teacher_card().network;
         let (shape, classes) = (network.image_shape(), network.classes());
@@ -231,13 +247,7 @@ impl TrajectorySource {
                 });
             }
         };
-        let start = noise.mul_scalar(recipe.sigma_max);
-        let target = self.kept(start, &condition, number, recipe.steps_at(round))?;
-        Ok(Draw {
-            number,
-            target,
-            condition,
-        })
+        Ok((noise.mul_scalar(recipe.sigma_max), condition))
     }
 
     /// The trajectories of a draw, from the cache if they are there.
@@ -340,4 +350,10 @@ fn join(mut parts: Vec<Trajectory>, grid: crate::grid::SigmaGrid) -> Trajectory 
 pub(super) fn slice(images: &Images, samples: &Range<usize>) -> Images {
     let [_, c, h, w] = images.dims();
     images.clone().slice([samples.clone(), 0..c, 0..h, 0..w])
+}
+
+/// Whether every number is.
+pub(super) fn is_finite(images: &Images) -> bool {
+    let sum = images.clone().abs().sum().into_scalar::<f64>();
+    sum.is_finite()
 }

@@ -47,6 +47,10 @@ pub trait Job {
     fn rounds(&self) -> u64;
     /// Rounds in the whole run.
     fn total(&self) -> u64;
+    /// Whether the next round can begin; asked again until it can. It says itself what it waits for.
+    fn ready(&mut self, _progress: &mut Progress) -> Result<bool, Error> {
+        Ok(true)
+    }
     /// One round.
     fn round(&mut self) -> Result<Measure, Error>;
     /// Everything that the next round depends on.
@@ -184,6 +188,9 @@ impl Previews {
     }
 }
 
+/// Between two questions whether a round can begin.
+const POLL: Duration = Duration::from_millis(500);
+
 /// Runs a job from where it is to its end, to `stop_after`, or until a signal asks it to stop.
 pub fn drive(
     job: &mut dyn Job,
@@ -218,6 +225,24 @@ pub fn drive(
     let mut window = Window::new();
     let mut previews = Previews::default();
     while job.rounds() < job.total() {
+        while !job
+            .ready(&mut progress)
+            .map_err(|error| failed(job, folder, saved, error))?
+        {
+            // It may be long, and what is done is not lost meanwhile.
+            let due = signal::asked() || window.is_due(options.tick);
+            if due && window.rounds > 0 {
+                let seconds = folder.seconds_before + started.elapsed().as_secs_f64();
+                checkpoint(job, folder, &window, seconds)?;
+                saved = job.rounds();
+                window = Window::new();
+            }
+            if signal::asked() {
+                progress.finish();
+                return Ok(stopped(job, Outcome::Interrupted, reporter));
+            }
+            signal::pause(POLL);
+        }
         let measure = job
             .round()
             .map_err(|error| failed(job, folder, saved, error))?;

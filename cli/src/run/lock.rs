@@ -77,9 +77,13 @@ fn in_use(folder: &Path, holder: &str) -> anyhow::Error {
 
 /// Who holds the lock.
 fn holder() -> String {
-    let (process, command) = (std::process::id(), typed());
+    format!("{} ({})\n", this_process(), typed())
+}
+
+/// What this process is called, among those of all machines that share a folder.
+pub fn this_process() -> String {
     let host = host().map_or(String::new(), |host| format!(" on {host}"));
-    format!("process {process}{host} ({command})\n")
+    format!("process {}{host}", std::process::id())
 }
 
 /// The name of this machine, if it has one.

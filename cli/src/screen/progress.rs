@@ -121,6 +121,15 @@ impl Progress {
         }
     }
 
+    /// Shows what is waited for, in place of a rate; where there is no bar, as a line of its own now and then.
+    pub fn wait(&mut self, note: &str, line: bool) {
+        self.bar.set_message(note.to_string());
+        if self.plain && line {
+            tell!("{note}");
+            self.last_line = Instant::now();
+        }
+    }
+
     /// Takes the bar away.
     pub fn finish(self) {
         self.bar.finish_and_clear();

@@ -73,6 +73,15 @@ pub fn check() -> Result<(), Stopped> {
     if asked() { Err(Stopped) } else { Ok(()) }
 }
 
+/// Sleeps, unless it is time to stop.
+pub fn pause(time: Duration) {
+    let slice = Duration::from_millis(100);
+    let started = Instant::now();
+    while !asked() && started.elapsed() < time {
+        std::thread::sleep(slice.min(time.saturating_sub(started.elapsed())));
+    }
+}
+
 /// The exit status of what was stopped: 128 and the number of the signal, as shells have it.
 pub fn status() -> u8 {
     status_of(ASKED.load(Ordering::Relaxed))

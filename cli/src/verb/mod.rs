@@ -6,6 +6,7 @@ pub mod demo;
 pub mod devices;
 pub mod distill;
 pub mod evaluate;
+#[cfg(feature = "fetch")]
 pub mod fetch;
 pub mod inspect;
 pub mod report;
@@ -13,6 +14,7 @@ pub mod sample;
 pub mod schedule;
 pub mod sweep;
 pub mod train;
+pub mod trajectories;
 pub mod tune;
 pub mod verify;
 pub mod watch;

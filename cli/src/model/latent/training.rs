@@ -1,6 +1,6 @@
 //! The texts of a distillation.
 
-use super::{Finder, Negative, PartArgs, Parts, ToldArgs, Wanted};
+use super::{Finder, Negative, PartArgs, Parts, Texts, ToldArgs, Wanted};
 use crate::context::Context;
 use crate::screen::failure::wrong;
 use crate::screen::progress::bytes;
@@ -62,28 +62,8 @@ impl TrainingArgs {
     ) -> anyhow::Result<Parts> {
         let mut finder = Finder::new(teacher, &self.parts)?;
         finder.check_args(card.is_latent(), card.takes_text())?;
-        let texts = match self.prompts(teacher, card)? {
-            Some(prompts) => {
-                let guided = recipe.teacher_guidance != 1.0 || recipe.guidance != 1.0;
-                if self.negative.is_some() && !guided {
-                    return Err(wrong(
-                        "--negative does nothing without guidance; set `guidance` or `teacher-guidance`, or leave it out",
-                    ));
-                }
-                let wanted = Wanted {
-                    prompts,
-                    negative: Negative::of(guided, self.negative.as_ref()),
-                    sizes: self.told.sizes(card, card.network.image_shape(), teacher)?,
-                    folder: Some(self.folder_in(run)),
-                    kind: match self.embedding_type {
-                        Rounding::F32 => EmbeddingType::F32,
-                        Rounding::F16 => EmbeddingType::F16,
-                    },
-                };
-                Some(wanted.embed(&mut finder, card, context)?)
-            }
-            None => None,
-        };
+        let guided = recipe.teacher_guidance != 1.0 || recipe.guidance != 1.0;
+        let texts = self.texts(&mut finder, (teacher, run), guided, card, context)?;
         let latent = card.is_latent();
         let autoencoder = match latent {
             true => finder.autoencoder_if_any(card)?,
@@ -100,6 +80,51 @@ impl TrainingArgs {
             autoencoder,
             note: finder.note(),
         })
+    }
+
+    /// The texts alone, for who makes the teacher's trajectories and no previews; they are kept in `folder` unless another one
+    /// was named.
+    pub fn embed(
+        &self,
+        (teacher, folder): (&Path, &Path),
+        recipe: &Recipe,
+        card: &Card,
+        context: &Context,
+    ) -> anyhow::Result<Option<Texts>> {
+        let mut finder = Finder::new(teacher, &self.parts)?;
+        finder.check_args(card.is_latent(), card.takes_text())?;
+        // As the distillation: what its texts are called depends on whether there is one to move away from.
+        let guided = recipe.teacher_guidance != 1.0 || recipe.guidance != 1.0;
+        self.texts(&mut finder, (teacher, folder), guided, card, context)
+    }
+
+    fn texts(
+        &self,
+        finder: &mut Finder,
+        (teacher, run): (&Path, &Path),
+        guided: bool,
+        card: &Card,
+        context: &Context,
+    ) -> anyhow::Result<Option<Texts>> {
+        let Some(prompts) = self.prompts(teacher, card)? else {
+            return Ok(None);
+        };
+        if self.negative.is_some() && !guided {
+            return Err(wrong(
+                "--negative does nothing without guidance; set `guidance` or `teacher-guidance`, or leave it out",
+            ));
+        }
+        let wanted = Wanted {
+            prompts,
+            negative: Negative::of(guided, self.negative.as_ref()),
+            sizes: self.told.sizes(card, card.network.image_shape(), teacher)?,
+            folder: Some(self.folder_in(run)),
+            kind: match self.embedding_type {
+                Rounding::F32 => EmbeddingType::F32,
+                Rounding::F16 => EmbeddingType::F16,
+            },
+        };
+        wanted.embed(finder, card, context).map(Some)
     }
 
     /// The folder of embeddings that was named.

@@ -1,5 +1,6 @@
 //! An axis that is linear or logarithmic, with round numbers beside it.
 
+use super::label::label;
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 use std::ops::Range;
 
@@ -100,29 +101,6 @@ fn round_step(least: f64) -> f64 {
     step.next().unwrap_or(10.0 * decade)
 }
 
-/// A number beside an axis.
-pub fn label(value: f64) -> String {
-    match value.abs() {
-        0.0 => "0".into(),
-        v if v >= 1e6 => format!("{}M", trimmed(value / 1e6)),
-        v if v >= 1e4 => format!("{}k", trimmed(value / 1e3)),
-        v if v >= 1e-3 => trimmed(value),
-        // Of 2.5e-4, the 5 says something; of 3.0e-4, the 0 does not.
-        _ => format!("{value:.1e}").replace(".0e", "e"),
-    }
-}
-
-/// With at most three digits that say something, or four of a small number: quarters of a hundredth are places on an axis.
-fn trimmed(value: f64) -> String {
-    let most = if value.abs() < 1.0 { 3 } else { 2 };
-    let digits = most - value.abs().log10().floor() as i32;
-    let text = format!("{value:.*}", digits.clamp(0, 6) as usize);
-    match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.').into(),
-        false => text,
-    }
-}
-
 impl Ranged for Axis {
     type FormatOption = NoDefaultFormatting;
     type ValueType = f64;
@@ -175,8 +153,6 @@ mod tests {
         assert_eq!(ticks(&[3.0, 30.0], true), ["3", "5", "10", "20", "30"]);
         assert_eq!(ticks(&[2.0, 3.0], false), ["2", "3"]);
         assert_eq!(ticks(&[2.5], false).len(), 5);
-        let labels = [123_456.0, 2_500_000.0, 0.0003, 0.25, -4.0, 12_345.0].map(label);
-        assert_eq!(labels, ["123k", "2.5M", "3e-4", "0.25", "-4", "12.3k"]);
     }
 
     #[test]

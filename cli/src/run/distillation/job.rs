@@ -1,7 +1,9 @@
 //! A distillation as the loop of every training sees it.
 
 use super::preview::Preview;
+use super::wait::Waiting;
 use crate::run::drive::{Job, Measure};
+use crate::screen::progress::Progress;
 use fewstep::Error;
 use fewstep::distill::{Distiller, TrajectorySource};
 use fewstep::model::State;
@@ -15,6 +17,8 @@ pub(super) struct DistillJob<'a> {
     pub(super) distiller: Distiller,
     pub(super) source: TrajectorySource,
     pub(super) preview: Preview<'a>,
+    /// For trajectories that others make.
+    pub(super) waiting: Option<Waiting>,
 }
 
 impl Job for DistillJob<'_> {
@@ -55,8 +59,24 @@ impl Job for DistillJob<'_> {
         self.distiller.recipe().rounds()
     }
 
+    fn ready(&mut self, progress: &mut Progress) -> Result<bool, Error> {
+        let round = self.distiller.rounds();
+        match &mut self.waiting {
+            Some(waiting) => waiting.ready(&self.source, round, progress),
+            None => Ok(true),
+        }
+    }
+
     fn round(&mut self) -> Result<Measure, Error> {
-        let round = self.distiller.advance(&self.source)?;
+        let round = match &mut self.waiting {
+            // Not those of the next one beside it: others are to make them.
+            Some(waiting) => {
+                let (target, condition) = self.source.round(self.distiller.rounds())?;
+                waiting.done();
+                self.distiller.round(&target, &condition)?
+            }
+            None => self.distiller.advance(&self.source)?,
+        };
         // Steps of different numbers of steps are not comparable; their ends are.
         let several = self.distiller.recipe().variable_steps.is_some();
         let shown = if several {

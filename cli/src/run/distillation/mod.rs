@@ -1,9 +1,13 @@
 //! A distillation, from its recipe to the student's file.
 
+mod fill;
 mod job;
 mod preview;
+mod wait;
 
+pub use fill::fill;
 pub use job::PRODUCT;
+pub use wait::Patience;
 
 use crate::context::Context;
 use crate::model::latent::Parts;
@@ -22,6 +26,7 @@ use fewstep::model::{Model, State};
 use job::DistillJob;
 use preview::Preview;
 use std::path::{Path, PathBuf};
+use wait::Waiting;
 
 /// What a distillation starts from.
 pub struct Start<'a> {
@@ -52,6 +57,8 @@ pub struct Conduct<'a> {
     pub wish: Wish<'a>,
     /// Ticks, stops and snapshots.
     pub options: Options,
+    /// Whether trajectories are waited for that others make.
+    pub wait: Option<Patience>,
 }
 
 impl Conduct<'_> {
@@ -67,6 +74,7 @@ impl Conduct<'_> {
                 keep: None,
                 previews: true,
             },
+            wait: None,
         }
     }
 }
@@ -139,6 +147,7 @@ impl Start<'_> {
             distiller,
             source,
             preview: Preview::new(&teacher, self.parts, device),
+            waiting: conduct.wait.map(Waiting::new),
         };
         let outcome = drive(&mut job, &folder, conduct.options, context.reporter)?;
         if let Some(cache) = job.source.cache() {
@@ -184,7 +193,7 @@ fn used(usage: &Usage) -> String {
 }
 
 /// Finds the levels of a recipe that wants them searched for.
-fn searched(recipe: Resolved, teacher: &Model, context: &Context) -> anyhow::Result<Resolved> {
+pub fn searched(recipe: Resolved, teacher: &Model, context: &Context) -> anyhow::Result<Resolved> {
     let Some(search) = recipe.spacing.to_search() else {
         return Ok(recipe);
     };

@@ -95,6 +95,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         policy: verb.run.policy(),
         wish: verb.run.wish(DISTILLATION),
         options: verb.run.options(),
+        wait: verb.wait,
     };
     let (outcome, _) = start.run(conduct, context)?;
     if outcome == Outcome::Finished {

@@ -1,9 +1,18 @@
-//! The picture of a sweep: Frechet distance against a setting, the cost or the number of network calls.
+//! The picture of a sweep: Frechet distance against a setting, the cost or the number of network calls. A build without the feature
+//! `plots` draws none.
+
+#![cfg_attr(
+    not(feature = "plots"),
+    allow(dead_code, reason = "what only drawings need")
+)]
 
 use super::plan::Plan;
 use super::table::{Row, deviation, mean};
+#[cfg(feature = "plots")]
 use anyhow::anyhow;
+#[cfg(feature = "plots")]
 use fewstep::model::write_atomically;
+#[cfg(feature = "plots")]
 use plotters::prelude::*;
 use std::path::Path;
 
@@ -107,7 +116,15 @@ fn series_name(row: &Row<'_>, key: &str) -> String {
     others.join(", ")
 }
 
+/// Writes nothing: tables say the same.
+#[cfg(not(feature = "plots"))]
+#[allow(clippy::unnecessary_wraps, reason = "as where it is drawn")]
+pub fn write(_series: &[Series], _axes: &Axes<'_>, _path: &Path) -> anyhow::Result<()> {
+    Ok(())
+}
+
 /// Writes an SVG file.
+#[cfg(feature = "plots")]
 pub fn write(series: &[Series], axes: &Axes<'_>, path: &Path) -> anyhow::Result<()> {
     if series.is_empty() {
         return Ok(());
@@ -160,12 +177,14 @@ impl Scale {
     }
 }
 
+#[cfg(feature = "plots")]
 type Failed = Box<dyn std::error::Error>;
 
 /// Height in pixels of a line of the legend.
 const ROW: i32 = 18;
 
 /// What the numbers to the right and the colours stand for.
+#[cfg(feature = "plots")]
 fn legend(series: &[Series], axes: &Axes<'_>) -> Vec<(Option<RGBAColor>, String)> {
     let numbers = axes.names.iter().enumerate();
     let numbers = numbers.map(|(at, name)| (None, format!("{}  {name}", at + 1)));
@@ -177,6 +196,7 @@ fn legend(series: &[Series], axes: &Axes<'_>) -> Vec<(Option<RGBAColor>, String)
     colors.chain(numbers).collect()
 }
 
+#[cfg(feature = "plots")]
 fn plot(series: &[Series], axes: &Axes<'_>, text: &mut String) -> Result<(), Failed> {
     let points = || series.iter().flat_map(|s| &s.points);
     let x = match axes.names.len() {
@@ -261,6 +281,7 @@ fn plot(series: &[Series], axes: &Axes<'_>, text: &mut String) -> Result<(), Fai
     Ok(())
 }
 
+#[cfg(feature = "plots")]
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,4 +1,9 @@
-//! Teacher trajectories on disk: a second run from the same teacher skips what costs most.
+//! Teacher trajectories on disk: a second run from the same teacher skips what costs most, and others can do it beforehand.
+
+mod claim;
+mod difference;
+
+pub use claim::{Claim, Claimed};
 
 use crate::file::hash_bytes;
 use crate::model::File;
@@ -11,6 +16,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// To how many digits the states of a teacher's trajectory are rounded before anything is done with them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,8 +59,8 @@ impl TrajectoryType {
 /// A file's name is the hash of everything that its trajectories depend on, the version of this program and the device
 /// included: on the same kind of processor a run gets what it would have computed, bit for bit. Another kind, or a build
 /// between two versions, may round otherwise. Files that are broken are computed and written again. Several
-/// processes may use one folder, since files appear whole or not at all. Nothing is ever deleted: remove the folder, or
-/// a part of it, at any time.
+/// processes, on several machines, may use one folder, since files appear whole or not at all; a [`Claim`] keeps them from
+/// doing the same work. No trajectory is ever deleted: remove the folder, or a part of it, at any time.
 #[derive(Debug)]
 pub struct TrajectoryCache {
     folder: PathBuf,
@@ -98,6 +104,9 @@ struct Header {
 
 /// Tells programs that make backups to leave the folder out (bford.info/cachedir).
 const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# Teacher trajectories of `fewstep distill --cache`. May be deleted.\n";
+
+/// A file that was not finished so long ago never will be.
+const DEAD: Duration = Duration::from_secs(3600);
 
 impl TrajectoryCache {
     /// Uses, and if need be creates, a folder; `teacher` is the SHA-256 of the teacher's file.
@@ -155,6 +164,41 @@ impl TrajectoryCache {
         self.path(&self.text(key)).exists()
     }
 
+    /// As [`has`](Self::has), of a file that another machine may have written: a file system on a network keeps for seconds
+    /// what it did not find, unless the folder is looked at anew.
+    pub(super) fn has_come(&self, key: &Key) -> bool {
+        let _ = std::fs::read_dir(&self.folder);
+        self.has(key)
+    }
+
+    fn claim_of(&self, key: &Key) -> PathBuf {
+        self.path(&self.text(key)).with_extension("claim")
+    }
+
+    /// Asks for the work of making a batch.
+    pub(super) fn claim(&self, key: &Key, holder: &str) -> Result<Claimed, Error> {
+        std::fs::create_dir_all(&self.folder).map_err(Error::file("create", &self.folder))?;
+        Claim::take(self.claim_of(key), holder)
+    }
+
+    /// Who is making a batch.
+    pub(super) fn at_work(&self, key: &Key) -> Result<Option<String>, Error> {
+        claim::at_work(&self.claim_of(key))
+    }
+
+    /// Removes what processes have left that were killed: files that were not finished, and claims.
+    pub(super) fn tidy(&self) {
+        let entries = std::fs::read_dir(&self.folder);
+        for entry in entries.into_iter().flatten().flatten() {
+            let path = entry.path();
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let passing = name.starts_with(claim::PART) || name.ends_with(".claim");
+            if passing && matches!(claim::age(&path), Ok(Some(age)) if age > DEAD) {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+
     /// The states of a batch, if they are there and whole.
     pub(super) fn read(&self, key: &Key, device: &Device) -> Option<Vec<Images>> {
         let text = self.text(key);
@@ -183,14 +227,23 @@ impl TrajectoryCache {
         if self.note(|usage| usage.trouble.is_some()) {
             return;
         }
-        let done = self.put(key, states);
+        // Not synced: what a power cut leaves is found out by its hash.
+        let done = self.put(key, states, false);
         self.note(|usage| match done {
             Ok(()) => usage.written += 1,
             Err(error) => usage.trouble = Some(error.to_string()),
         });
     }
 
-    fn put(&self, key: &Key, states: &[Images]) -> Result<(), Error> {
+    /// As [`write`](Self::write), where keeping them is all that is wanted. A disk that fills up, or a quota of another
+    /// machine's, is found out now.
+    pub(super) fn keep(&self, key: &Key, states: &[Images]) -> Result<(), Error> {
+        self.put(key, states, true)?;
+        self.note(|usage| usage.written += 1);
+        Ok(())
+    }
+
+    fn put(&self, key: &Key, states: &[Images], synced: bool) -> Result<(), Error> {
         let text = self.text(key);
         let path = self.path(&text);
         let data: Vec<TensorData> = states
@@ -209,12 +262,12 @@ impl TrajectoryCache {
         };
         let bytes = file.to_bytes()?;
         std::fs::create_dir_all(&self.folder).map_err(Error::file("create", &self.folder))?;
-        // Not synced: what a power cut leaves is found out by its hash.
-        let mut out = tempfile::Builder::new()
-            .prefix(".fewstep-")
-            .tempfile_in(&self.folder)
-            .map_err(Error::file("create a file in", &self.folder))?;
+        let mut out = claim::beside(&self.folder)?;
         out.write_all(&bytes).map_err(Error::file("write", &path))?;
+        if synced {
+            let done = out.as_file().sync_all();
+            done.map_err(Error::file("write", &path))?;
+        }
         out.persist(&path)
             .map_err(|e| Error::file("rename a file to", &path)(e.error))?;
         Ok(())
