@@ -14,6 +14,7 @@ pub mod export;
 pub mod feature;
 mod file;
 pub mod golden;
+mod graph;
 pub mod grid;
 pub mod image;
 pub mod import;

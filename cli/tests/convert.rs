@@ -45,6 +45,42 @@ fn facts(world: &World, file: &str) -> Value {
     serde_json::from_str(&world.prints(&format!("inspect {file} --json"))).unwrap()
 }
 
+/// What is typed for ONNX, and what is refused; `tests/onnx.rs` runs what is written.
+#[test]
+fn onnx_is_written_and_what_does_not_go_with_it_is_said() {
+    let world = World::with_teacher();
+    let convert = "convert teacher.safetensors";
+    let size = |name: &str| fs::metadata(world.path(name)).unwrap().len();
+    for (name, more) in [
+        ("denoiser.onnx", ""),
+        ("half.onnx", "--dtype f16"),
+        ("whole.onnx", "--whole --nfe 4"),
+    ] {
+        let said = world.prints(&format!("{convert} {name} --to onnx {more}"));
+        assert_eq!(said, format!("{name}\n"));
+        let text = String::from_utf8_lossy(&world.bytes(name)).into_owned();
+        assert!(text.contains("\"format\":1,\"kind\":\"teacher\""), "{name}");
+    }
+    assert!(size("half.onnx") * 4 < size("denoiser.onnx") * 3);
+    // One call of the network for each evaluation, over the same weights.
+    let calls = |name: &str| {
+        let bytes = world.bytes(name);
+        let resizes = bytes.windows(6).filter(|word| *word == b"Resize");
+        resizes.count()
+    };
+    assert!(calls("denoiser.onnx") > 0 && calls("whole.onnx") == 4 * calls("denoiser.onnx"));
+    for (arguments, word) in [
+        ("out.safetensors --to onnx", ".onnx"),
+        ("out.onnx", ".safetensors"),
+        ("out.onnx --to onnx --dtype bf16", "f16"),
+        ("out.onnx --to onnx --dropout 0.1", "--dropout"),
+        ("out.safetensors --whole", "--to onnx"),
+        ("denoiser.onnx --to onnx", "--overwrite"),
+    ] {
+        world.says(&format!("{convert} {arguments}"), 2, word);
+    }
+}
+
 #[test]
 fn there_and_back_with_the_same_images() {
     let world = world();

@@ -7,6 +7,7 @@ mod guidance;
 mod mixture;
 mod precondition;
 pub mod threshold;
+mod trace;
 
 pub(crate) use context::FACTOR;
 pub use context::{ContextSource, Contexts};
@@ -17,6 +18,7 @@ pub use mixture::Mixture;
 pub(crate) use precondition::Call;
 pub use precondition::{Preconditioned, Preconditioning, Predicted};
 pub use threshold::Thresholded;
+pub(crate) use trace::{Level, TracedCondition};
 
 use crate::network::NetworkConfig;
 use crate::{Error, Images, noise};

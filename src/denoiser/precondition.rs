@@ -33,7 +33,7 @@ pub enum Preconditioning {
 }
 
 /// What a network of rectified flows is told of a time of 1.
-const FLOW_TIME: f64 = 1000.0;
+pub(super) const FLOW_TIME: f64 = 1000.0;
 
 /// What a network was trained to answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,11 +77,11 @@ impl From<LogAlphaTable> for Preconditioning {
 }
 
 /// The four coefficients at one noise level.
-struct Coefficients {
-    skip: f64,
-    out: f64,
-    input: f64,
-    noise: f64,
+pub(super) struct Coefficients {
+    pub(super) skip: f64,
+    pub(super) out: f64,
+    pub(super) input: f64,
+    pub(super) noise: f64,
 }
 
 impl Preconditioning {
@@ -104,7 +104,7 @@ impl Preconditioning {
     }
 
     /// c_skip, c_out, c_in and c_noise. [EDM Eq. 7]
-    fn coefficients(&self, sigma: f64) -> Coefficients {
+    pub(super) fn coefficients(&self, sigma: f64) -> Coefficients {
         match self {
             Self::Edm(data) => {
                 let total = sigma * sigma + data * data;

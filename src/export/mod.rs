@@ -3,9 +3,11 @@
 //! A new way out is a file here: what it writes as tensors goes through `safetensors`.
 
 mod diffusers;
+mod onnx;
 mod safetensors;
 
 pub use diffusers::diffusers_settings;
+pub use onnx::{Call, Calls, Onnx, OnnxGraph};
 
 use crate::Error;
 use crate::container::{Checkpoint, Scalar, TensorInfo};

@@ -133,6 +133,11 @@ impl LogAlphaTable {
         squares.collect()
     }
 
+    /// log alpha of each level, the least noise first.
+    pub(crate) fn log_alphas(&self) -> &[f64] {
+        &self.log_alphas
+    }
+
     /// The noise level at t = 1, the largest the model was trained on.
     pub fn sigma_max(&self) -> f64 {
         self.sigma_of_t(1.0)

@@ -2,6 +2,7 @@
 
 use super::low_rank::{LowRankConv, added, beside};
 use super::resample::Resample;
+use crate::graph::{Graph, Value};
 use crate::parameter::Site;
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
@@ -65,5 +66,30 @@ impl Conv2d {
             _ => kernels::conv2d_3x3(images, weight, Some(bias)),
         };
         added(answer, more)
+    }
+
+    /// [`forward`](Self::forward) in a graph, where there are no adapters.
+    pub(crate) fn trace(&self, graph: &mut Graph, images: &Value) -> Value {
+        let [_, channels, taps, _] = self.weight.dims();
+        let images = self.resample.trace(graph, images, channels);
+        self.trace_strided(graph, &images, 1, taps / 2)
+    }
+
+    /// [`forward_strided`](Self::forward_strided) in a graph.
+    pub(crate) fn trace_strided(
+        &self,
+        graph: &mut Graph,
+        images: &Value,
+        stride: usize,
+        padding: usize,
+    ) -> Value {
+        let shape = self.weight.dims();
+        let weight = graph.weight(&self.weight, &shape);
+        let bias = graph.weight(&self.bias, &shape[..1]);
+        graph.conv(
+            images,
+            (&weight, Some(&bias)),
+            [shape[2], stride, padding, 1],
+        )
     }
 }

@@ -1,5 +1,6 @@
 //! Embeddings of scalars in waves of many frequencies.
 
+use crate::graph::{Graph, Value};
 use crate::parameter::{Site, Start};
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -22,15 +23,35 @@ pub(crate) fn sinusoid(
     dtype: DType,
     device: &Device,
 ) -> Tensor<2> {
+    let sine_first = endpoint == Endpoint::Included;
+    waves(
+        values,
+        &frequencies(channels, endpoint),
+        sine_first,
+        dtype,
+        device,
+    )
+}
+
+/// [`sinusoid`] in a graph: values of f64.
+pub(crate) fn trace_sinusoid(
+    graph: &mut Graph,
+    values: &Value,
+    channels: usize,
+    endpoint: Endpoint,
+) -> Value {
+    let sine_first = endpoint == Endpoint::Included;
+    graph.waves(values, &frequencies(channels, endpoint), sine_first)
+}
+
+fn frequencies(channels: usize, endpoint: Endpoint) -> Vec<f64> {
     let half = channels / 2;
     let span = match endpoint {
         Endpoint::Included => (half - 1).max(1),
         Endpoint::Excluded => half,
     };
     let frequencies = (0..half).map(|j| 1e-4f64.powf(j as f64 / span as f64));
-    let frequencies: Vec<f64> = frequencies.collect();
-    let sine_first = endpoint == Endpoint::Included;
-    waves(values, &frequencies, sine_first, dtype, device)
+    frequencies.collect()
 }
 
 /// Sines and cosines of values times frequencies, `[values, 2 frequencies]`.
@@ -82,10 +103,18 @@ impl Fourier {
     /// Embeds `values` into `[values, channels]`: `[sin, cos]` of 2 pi times value times frequency, computed in f64 on
     /// the host because arguments reach hundreds. For the same reason nothing here has a gradient.
     pub(crate) fn forward(&self, values: &[f64], dtype: DType, device: &Device) -> Tensor<2> {
+        waves(values, &self.frequencies(), true, dtype, device)
+    }
+
+    /// [`forward`](Self::forward) in a graph: values of f64.
+    pub(crate) fn trace(&self, graph: &mut Graph, values: &Value) -> Value {
+        graph.waves(values, &self.frequencies(), true)
+    }
+
+    fn frequencies(&self) -> Vec<f64> {
         let frequencies = self.freqs.val().without_autodiff();
         let frequencies = frequencies.into_data_dtype(DType::F32);
-        let frequencies: Vec<f64> = frequencies.iter::<f64>().map(|f| TAU * f).collect();
-        waves(values, &frequencies, true, dtype, device)
+        frequencies.iter::<f64>().map(|f| TAU * f).collect()
     }
 }
 

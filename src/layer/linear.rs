@@ -1,6 +1,7 @@
 //! Matrices. Parameters are cast to the activation's type.
 
 use super::low_rank::{LowRank, added, beside};
+use crate::graph::{Graph, Value};
 use crate::parameter::Site;
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
@@ -71,5 +72,28 @@ impl Linear {
         let rows = self.forward(tokens.reshape([b * n, width]));
         let width = rows.dims()[1];
         rows.reshape([b, n, width])
+    }
+
+    /// [`forward`](Self::forward) in a graph, where there are no adapters.
+    pub(crate) fn trace(&self, graph: &mut Graph, rows: &Value) -> Value {
+        let weight = graph.weight(&self.weight, &self.weight.dims());
+        let bias = self
+            .bias
+            .as_ref()
+            .map(|bias| graph.weight(bias, &bias.dims()));
+        graph.gemm(rows, &weight, bias.as_ref())
+    }
+
+    /// [`forward_tokens`](Self::forward_tokens) in a graph.
+    pub(crate) fn trace_tokens(&self, graph: &mut Graph, tokens: &Value) -> Value {
+        let weight = graph.transposed(&self.weight);
+        let product = graph.matmul(tokens, &weight);
+        match &self.bias {
+            None => product,
+            Some(bias) => {
+                let bias = graph.weight(bias, &bias.dims());
+                graph.add(&product, &bias)
+            }
+        }
     }
 }

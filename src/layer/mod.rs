@@ -11,7 +11,7 @@ mod resample;
 
 pub(crate) use conv::Conv2d;
 pub use dropout::Dropout;
-pub(crate) use embedding::{Endpoint, Fourier, sinusoid};
+pub(crate) use embedding::{Endpoint, Fourier, sinusoid, trace_sinusoid};
 pub(crate) use fork::fork;
 pub(crate) use linear::Linear;
 pub(crate) use low_rank::{DOWN, LowRankConv, UP, added, beside};

@@ -1,5 +1,6 @@
 //! Normalisation over groups of channels, and of tokens. Parameters are cast to the activation's type.
 
+use crate::graph::{Graph, Value};
 use crate::parameter::Site;
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
@@ -82,6 +83,56 @@ impl GroupNorm {
         );
         images.reshape([b, c, h, w])
     }
+
+    /// [`forward`](Self::forward) in a graph.
+    pub(crate) fn trace(
+        &self,
+        graph: &mut Graph,
+        images: &Value,
+        shift: Option<&Value>,
+        silu: bool,
+    ) -> Value {
+        let shifted = shift.map(|shift| {
+            let shift = graph.unsqueeze(shift, &[2, 3]);
+            graph.add(images, &shift)
+        });
+        let normal = graph.normal(
+            shifted.as_ref().unwrap_or(images),
+            self.groups,
+            self.epsilon,
+        );
+        let [weight, bias] = self.traced(graph);
+        let scaled = graph.mul(&normal, &weight);
+        let answer = graph.add(&scaled, &bias);
+        match silu {
+            true => graph.silu(&answer),
+            false => answer,
+        }
+    }
+
+    /// [`forward_modulated`](Self::forward_modulated) in a graph.
+    pub(crate) fn trace_modulated(
+        &self,
+        graph: &mut Graph,
+        images: &Value,
+        gain: &Value,
+        offset: &Value,
+    ) -> Value {
+        let normal = graph.normal(images, self.groups, self.epsilon);
+        let [weight, bias] = self.traced(graph);
+        let scaled = graph.mul(&normal, &weight);
+        let plain = graph.add(&scaled, &bias);
+        let [gain, offset] = [gain, offset].map(|rows| graph.unsqueeze(rows, &[2, 3]));
+        let scaled = graph.mul(&plain, &gain);
+        let answer = graph.add(&scaled, &offset);
+        graph.silu(&answer)
+    }
+
+    /// Weight and bias, `[c, 1, 1]`.
+    fn traced(&self, graph: &mut Graph) -> [Value; 2] {
+        let [channels] = self.weight.dims();
+        [&self.weight, &self.bias].map(|param| graph.weight(param, &[channels, 1, 1]))
+    }
 }
 
 /// Groups of a norm over `channels`.
@@ -120,5 +171,12 @@ impl LayerNorm {
         let (variance, mean) = tokens.clone().var_mean_bias(2);
         let normal = (tokens - mean) / (variance + self.epsilon).sqrt();
         normal * self.weight.val().unsqueeze() + self.bias.val().unsqueeze()
+    }
+
+    /// [`forward`](Self::forward) in a graph.
+    pub(crate) fn trace(&self, graph: &mut Graph, tokens: &Value) -> Value {
+        let [weight, bias] =
+            [&self.weight, &self.bias].map(|param| graph.weight(param, &param.dims()));
+        graph.layer_norm(tokens, &weight, Some(&bias), self.epsilon)
     }
 }

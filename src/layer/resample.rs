@@ -1,5 +1,6 @@
 //! Halving and doubling of images, with the filters of the official networks.
 
+use crate::graph::{Graph, Value};
 use crate::parameter::Site;
 use burn::tensor::ops::PadMode;
 use burn::tensor::{Tensor, TensorData};
@@ -37,6 +38,21 @@ impl Resample {
             Self::Down(filter) => kernels::downsample_2x(filter.smooth(images)),
         }
     }
+
+    /// [`apply`](Self::apply) in a graph.
+    pub(crate) fn trace(self, graph: &mut Graph, images: &Value, channels: usize) -> Value {
+        match self {
+            Self::Keep => images.clone(),
+            Self::Up(filter) => {
+                let doubled = graph.double(images);
+                filter.trace_smooth(graph, &doubled, channels)
+            }
+            Self::Down(filter) => {
+                let smooth = filter.trace_smooth(graph, images, channels);
+                graph.halve(&smooth)
+            }
+        }
+    }
 }
 
 impl ResampleFilter {
@@ -60,6 +76,25 @@ impl ResampleFilter {
         let [b, c, _, _] = wider.dims();
         let inside = [0..b, 0..c, 1..height + 1, 1..width + 1];
         kernels::downsample_2x(self.smooth(wider).slice(inside))
+    }
+
+    /// [`halve_answer`](Self::halve_answer) in a graph: `wider` is what a convolution of 3x3 answers with two zeros on all
+    /// sides in place of one.
+    pub(crate) fn trace_halved(self, graph: &mut Graph, wider: &Value, channels: usize) -> Value {
+        let smooth = self.trace_smooth(graph, wider, channels);
+        let inside = graph.inside(&smooth);
+        graph.halve(&inside)
+    }
+
+    /// [`smooth`](Self::smooth) in a graph.
+    fn trace_smooth(self, graph: &mut Graph, images: &Value, channels: usize) -> Value {
+        match self {
+            Self::Box => images.clone(),
+            Self::Binomial => {
+                let taps = graph.floats(&[channels, 1, 3, 3], &BLUR.repeat(channels));
+                graph.conv(images, (&taps, None), [3, 1, 1, channels])
+            }
+        }
     }
 
     /// Taps a side.
@@ -88,11 +123,23 @@ impl ResampleFilter {
     }
 }
 
-/// `[1, 2, 1] / 4` along both sides of every channel.
+/// `[1, 2, 1] / 4` along both sides.
+const BLUR: [f32; 9] = [
+    1.0 / 16.0,
+    2.0 / 16.0,
+    1.0 / 16.0,
+    2.0 / 16.0,
+    4.0 / 16.0,
+    2.0 / 16.0,
+    1.0 / 16.0,
+    2.0 / 16.0,
+    1.0 / 16.0,
+];
+
+/// [`BLUR`] of every channel.
 fn blur(images: Tensor<4>) -> Tensor<4> {
     let [b, c, h, w] = images.dims();
-    let taps = [1.0f32, 2.0, 1.0, 2.0, 4.0, 2.0, 1.0, 2.0, 1.0].map(|tap| tap / 16.0);
-    let taps = TensorData::new(taps.to_vec(), [1, 1, 3, 3]);
+    let taps = TensorData::new(BLUR.to_vec(), [1, 1, 3, 3]);
     let taps = Tensor::from_data(taps, (&images.device(), images.dtype()));
     let planes = images.reshape([b * c, 1, h, w]);
     kernels::conv2d_3x3(planes, taps, None).reshape([b, c, h, w])

@@ -4,7 +4,9 @@
 
 use super::inputs::{Inputs, Told};
 use super::step::StepUse;
+use super::trace::{TracedInputs, TracedTold};
 use super::walk::Walk;
+use crate::graph::Graph;
 use crate::parameter::{Key, Keys};
 use crate::{Error, Images};
 use burn::tensor::{DType, Device, Tensor};
@@ -47,6 +49,8 @@ pub(crate) trait Parts {
     fn keys(&self) -> &Keys;
     /// What all parts are told of these images.
     fn tell<'a>(&self, images: &Images, inputs: Inputs<'a>) -> Told<'a>;
+    /// [`tell`](Self::tell) in a graph.
+    fn trace(&self, graph: &mut Graph, inputs: &TracedInputs) -> TracedTold;
     /// The way from images to the raw output.
     fn walk(&self) -> Walk<'_>;
     /// What the blocks are told for a number of timestamps, `[1, embedding]`; `None` without a step branch.

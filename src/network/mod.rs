@@ -9,6 +9,7 @@ mod limit;
 mod precision;
 mod record;
 mod step;
+mod trace;
 mod transformer;
 mod walk;
 
@@ -37,8 +38,10 @@ pub(crate) use limit::EMBEDDING_MULTIPLIER;
 pub use precision::Precision;
 pub(crate) use record::Recorded;
 pub use step::{StepInit, StepUse, add_step_branch, fold_step_branch, is_step_parameter};
+pub(crate) use trace::{TracedInputs, TracedText};
 pub use transformer::{DiffusionTransformer, TransformerConfig};
 
+use crate::graph::{Graph, Value};
 use crate::parameter::{draw, kernels};
 use crate::{Error, Images};
 use burn::module::Module;
@@ -321,6 +324,12 @@ impl Network {
     pub fn forward(&self, images: Images, inputs: Inputs<'_>) -> Images {
         let told = self.tell(&images, inputs);
         self.walk().forward(images, &told)
+    }
+
+    /// [`forward`](Self::forward) in a graph. The network has no adapters, and is given a text if it takes one.
+    pub(crate) fn trace(&self, graph: &mut Graph, images: &Value, inputs: &TracedInputs) -> Value {
+        let told = self.parts().trace(graph, inputs);
+        self.walk().trace(graph, images, &told)
     }
 
     /// What all parts are told of these images.

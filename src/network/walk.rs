@@ -5,17 +5,23 @@
 //! computed. [Chen et al. 2016]
 
 use super::inputs::Told;
+use super::trace::TracedTold;
 use crate::Images;
+use crate::graph::{Graph, Value};
 use crate::layer::fork;
 
 /// Makes the answer of a segment.
 type Run<'a> = Box<dyn Fn(Vec<Images>, &Told<'_>) -> Images + 'a>;
+
+/// The same in a graph.
+type Trace<'a> = Box<dyn Fn(&mut Graph, &[Value], &TracedTold) -> Value + 'a>;
 
 /// A segment of a network: what is computed at a time where memory is short.
 pub(crate) struct Segment<'a> {
     /// Which images it takes: 0 are the network's, i + 1 the answer of segment i.
     pub(crate) takes: Vec<usize>,
     pub(crate) run: Run<'a>,
+    trace: Trace<'a>,
 }
 
 /// The segments of a network, each after those whose answers it takes; the last gives the network's.
@@ -33,15 +39,17 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Adds a segment that takes these answers; returns the number of its own.
+    /// Adds a segment that takes these answers, and says what it is in a graph; returns the number of its own.
     pub(crate) fn add(
         &mut self,
         takes: &[usize],
         run: impl Fn(Vec<Images>, &Told<'_>) -> Images + 'a,
+        trace: impl Fn(&mut Graph, &[Value], &TracedTold) -> Value + 'a,
     ) -> usize {
         self.segments.push(Segment {
             takes: takes.to_vec(),
             run: Box::new(run),
+            trace: Box::new(trace),
         });
         self.segments.len()
     }
@@ -51,8 +59,13 @@ impl<'a> Walk<'a> {
         &mut self,
         takes: usize,
         run: impl Fn(Images, &Told<'_>) -> Images + 'a,
+        trace: impl Fn(&mut Graph, &Value, &TracedTold) -> Value + 'a,
     ) -> usize {
-        self.add(&[takes], move |mut all, told| run(all.swap_remove(0), told))
+        self.add(
+            &[takes],
+            move |mut all, told| run(all.swap_remove(0), told),
+            move |graph, all, told| trace(graph, &all[0], told),
+        )
     }
 
     /// The network's answer.
@@ -94,10 +107,26 @@ impl<'a> Walk<'a> {
         }
         found.pop().flatten().expect("a network has segments")
     }
+
+    /// [`forward`](Self::forward) in a graph.
+    pub(crate) fn trace(&self, graph: &mut Graph, images: &Value, told: &TracedTold) -> Value {
+        let mut found = vec![images.clone()];
+        for segment in &self.segments {
+            let takes = segment.takes.iter().map(|at| found[*at].clone());
+            let takes: Vec<Value> = takes.collect();
+            found.push((segment.trace)(graph, &takes, told));
+        }
+        found.pop().expect("the images, at least")
+    }
 }
 
 /// All channels, of the first images first.
 pub(crate) fn joined(images: Vec<Images>) -> Images {
     let joined = images.into_iter().reduce(fewstep_kernels::join_channels);
     joined.expect("a segment joins what it takes")
+}
+
+/// [`joined`] in a graph.
+pub(crate) fn trace_joined(graph: &mut Graph, images: &[Value]) -> Value {
+    graph.concat(&images.iter().collect::<Vec<_>>(), 1)
 }

@@ -26,6 +26,7 @@ const ORDER: &[&str] = &[
     "noise",
     "data",
     "parameter",
+    "graph",
     "layer",
     "network",
     "autoencoder",

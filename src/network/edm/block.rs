@@ -1,6 +1,8 @@
 //! The residual block with optional attention that all EDM networks are made of.
 
+use crate::graph::{Graph, Value};
 use crate::layer::{Conv2d, Dropout, GroupNorm, Linear, Resample, added, beside};
+use crate::network::trace::TracedTold;
 use crate::parameter::Site;
 use burn::module::Module;
 use burn::tensor::{DType, Tensor, activation};
@@ -145,6 +147,49 @@ impl UNetBlock {
             None => hidden,
         }
     }
+
+    /// [`forward`](Self::forward) in a graph.
+    pub(crate) fn trace(&self, graph: &mut Graph, images: &Value, told: &TracedTold) -> Value {
+        let row = self.affine.trace(graph, &told.time);
+        let step = self.affine_step.as_ref().zip(told.step.as_ref());
+        let step = step.map(|(layer, step)| layer.trace(graph, step));
+        let hidden = self.norm0.trace(graph, images, None, true);
+        let hidden = self.conv0.trace(graph, &hidden);
+        let hidden = if self.style.adaptive_scale {
+            let (gain, offset) = trace_modulation(graph, &row, step.as_ref(), self.width());
+            self.norm1.trace_modulated(graph, &hidden, &gain, &offset)
+        } else {
+            let shift = match step {
+                Some(step) => graph.add(&row, &step),
+                None => row,
+            };
+            self.norm1.trace(graph, &hidden, Some(&shift), true)
+        };
+        let hidden = self.conv1.trace(graph, &hidden);
+        let skip = match &self.skip {
+            Some(skip) => skip.trace(graph, images),
+            None => self.resample.trace(graph, images, self.width()),
+        };
+        let hidden = trace_sum(graph, &hidden, &skip, self.style.skip_scale);
+        match &self.attention {
+            Some(attention) => attention.trace(graph, &hidden),
+            None => hidden,
+        }
+    }
+
+    /// Channels of the answer.
+    fn width(&self) -> usize {
+        self.conv1.weight.dims()[0]
+    }
+}
+
+/// The sum, times a number.
+fn trace_sum(graph: &mut Graph, a: &Value, b: &Value, scale: f64) -> Value {
+    let sum = graph.add(a, b);
+    match scale {
+        1.0 => sum,
+        _ => graph.scale(&sum, scale),
+    }
 }
 
 /// Notes the constants that official files hold in a block that halves or doubles, whether or not its shortcut has
@@ -171,6 +216,29 @@ fn modulation(told: Tensor<2>, step: Option<Tensor<2>>) -> (Tensor<2>, Tensor<2>
     };
     let (gain_step, offset_step) = halves(step);
     (gain * gain_step.clone(), offset * gain_step + offset_step)
+}
+
+/// [`modulation`] in a graph.
+fn trace_modulation(
+    graph: &mut Graph,
+    told: &Value,
+    step: Option<&Value>,
+    width: usize,
+) -> (Value, Value) {
+    let halves = |graph: &mut Graph, both: &Value| {
+        let halves = graph.split(both, 1, width, 2);
+        (graph.shift(&halves[0], 1.0), halves[1].clone())
+    };
+    let (gain, offset) = halves(graph, told);
+    let Some(step) = step else {
+        return (gain, offset);
+    };
+    let (gain_step, offset_step) = halves(graph, step);
+    let offset = graph.mul(&offset, &gain_step);
+    (
+        graph.mul(&gain, &gain_step),
+        graph.add(&offset, &offset_step),
+    )
 }
 
 impl Attention {
@@ -223,5 +291,25 @@ impl Attention {
         };
         let mixed = self.proj.forward(mixed.reshape([b, c, h, w]));
         fewstep_kernels::add_scaled(mixed, images, self.skip_scale)
+    }
+
+    /// [`forward`](Self::forward) in a graph.
+    fn trace(&self, graph: &mut Graph, images: &Value) -> Value {
+        let [channels, _, _, _] = self.proj.weight.dims();
+        let (heads, width) = (self.heads as i64, channels / self.heads);
+        let normal = self.norm2.trace(graph, images, None, false);
+        let qkv = self.qkv.trace(graph, &normal);
+        // Channels are ordered head -> channel -> {q, k, v}.
+        let qkv = graph.reshape(&qkv, &[0, channels as i64, 3, -1]);
+        let parts = graph.split(&qkv, 2, 1, 3);
+        let part =
+            |part: &Value, graph: &mut Graph| graph.reshape(part, &[0, heads, width as i64, -1]);
+        let [query, key, value] = [0, 1, 2].map(|i| part(&parts[i], graph));
+        let [query, value] = [query, value].map(|part| graph.transpose(&part, &[0, 1, 3, 2]));
+        let mixed = graph.attention(&query, &key, &value, width);
+        let mixed = graph.transpose(&mixed, &[0, 1, 3, 2]);
+        let mixed = graph.reshape_like(&mixed, images);
+        let mixed = self.proj.trace(graph, &mixed);
+        trace_sum(graph, &mixed, images, self.skip_scale)
     }
 }

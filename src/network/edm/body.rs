@@ -5,9 +5,10 @@ use super::outline::{Layer, Place};
 use super::plan::Plan;
 use super::variant::{Decoder, Encoder};
 use crate::Images;
+use crate::graph::{Graph, Value};
 use crate::layer::{Conv2d, GroupNorm, Resample, ResampleFilter};
 use crate::network::inputs::Told;
-use crate::network::walk::{START, Walk, joined};
+use crate::network::walk::{START, Walk, joined, trace_joined};
 use crate::parameter::Site;
 use burn::module::Module;
 
@@ -30,6 +31,18 @@ pub(crate) struct UNetBody {
 struct Head {
     norm: GroupNorm,
     conv: Conv2d,
+}
+
+impl Head {
+    fn forward(&self, x: Images) -> Images {
+        self.conv.forward(self.norm.forward(x, None, true))
+    }
+
+    /// [`forward`](Self::forward) in a graph.
+    fn trace(&self, graph: &mut Graph, x: &Value) -> Value {
+        let x = self.norm.trace(graph, x, None, true);
+        self.conv.trace(graph, &x)
+    }
 }
 
 /// How the layers are joined.
@@ -118,10 +131,14 @@ impl UNetBody {
         let mut walk = Walk::new();
         let mut sides = self.sides.iter();
         let mut side = START;
-        let mut x = walk.then(START, |images, _| self.stem.forward(images));
+        let mut x = walk.then(
+            START,
+            |images, _| self.stem.forward(images),
+            |graph, images, _| self.stem.trace(graph, images),
+        );
         let mut kept = vec![x];
         for block in &self.encoder {
-            x = walk.then(x, |x, told| run(block, x, told));
+            x = then(&mut walk, block, x);
             if block.halves()
                 && let Some(conv) = sides.next()
             {
@@ -133,17 +150,36 @@ impl UNetBody {
         let mut answer = None;
         for (block, (joins, ends)) in self.decoder.iter().zip(&self.layout.joins) {
             x = match if *joins { kept.pop() } else { None } {
-                Some(skip) => walk.add(&[x, skip], |both, told| run(block, joined(both), told)),
-                None => walk.then(x, |x, told| run(block, x, told)),
+                Some(skip) => walk.add(
+                    &[x, skip],
+                    |both, told| run(block, joined(both), told),
+                    |graph, both, told| {
+                        let both = trace_joined(graph, both);
+                        block.trace(graph, &both, told)
+                    },
+                ),
+                None => then(&mut walk, block, x),
             };
             if *ends && let Some(head) = heads.next() {
-                let part = |x| head.conv.forward(head.norm.forward(x, None, true));
+                let up = Resample::Up(self.layout.filter);
                 answer = Some(match answer {
-                    Some(below) => walk.add(&[x, below], move |mut both, _| {
-                        let below = Resample::Up(self.layout.filter).apply(both.remove(1));
-                        part(both.remove(0)) + below
-                    }),
-                    None => walk.then(x, move |x, _| part(x)),
+                    Some(below) => walk.add(
+                        &[x, below],
+                        move |mut both, _| {
+                            let below = up.apply(both.remove(1));
+                            head.forward(both.remove(0)) + below
+                        },
+                        move |graph, both, _| {
+                            let answer = head.trace(graph, &both[0]);
+                            let below = up.trace(graph, &both[1], head.conv.weight.dims()[0]);
+                            graph.add(&answer, &below)
+                        },
+                    ),
+                    None => walk.then(
+                        x,
+                        |x, _| head.forward(x),
+                        |graph, x, _| head.trace(graph, x),
+                    ),
                 });
             }
         }
@@ -182,20 +218,52 @@ impl Layout {
         x: usize,
     ) -> (usize, usize) {
         if self.kind == Encoder::Skip {
-            let side = walk.then(side, |side, _| Resample::Down(self.filter).apply(side));
-            let sum = walk.add(&[x, side], |mut both, _| {
-                let side = conv.forward(both.remove(1));
-                both.remove(0) + side
-            });
+            let down = Resample::Down(self.filter);
+            let side = walk.then(
+                side,
+                move |side, _| down.apply(side),
+                move |graph, side, _| down.trace(graph, side, conv.weight.dims()[1]),
+            );
+            let sum = walk.add(
+                &[x, side],
+                |mut both, _| {
+                    let side = conv.forward(both.remove(1));
+                    both.remove(0) + side
+                },
+                |graph, both, _| {
+                    let side = conv.trace(graph, &both[1]);
+                    graph.add(&both[0], &side)
+                },
+            );
             return (sum, side);
         }
-        let sum = walk.add(&[x, side], |mut both, _| {
-            let side = both.remove(1);
-            let side = self.filter.halve_answer(side, |side| conv.forward(side));
-            (both.remove(0) + side).mul_scalar(SIDE_SCALE)
-        });
+        let sum = walk.add(
+            &[x, side],
+            |mut both, _| {
+                let side = both.remove(1);
+                let side = self.filter.halve_answer(side, |side| conv.forward(side));
+                (both.remove(0) + side).mul_scalar(SIDE_SCALE)
+            },
+            |graph, both, _| {
+                let wider = conv.trace_strided(graph, &both[1], 1, 2);
+                let side = self
+                    .filter
+                    .trace_halved(graph, &wider, conv.weight.dims()[0]);
+                let sum = graph.add(&both[0], &side);
+                graph.scale(&sum, SIDE_SCALE)
+            },
+        );
         (sum, sum)
     }
+}
+
+/// Adds a block that takes one answer.
+fn then<'a>(walk: &mut Walk<'a>, block: &'a UNetBlock, x: usize) -> usize {
+    walk.then(
+        x,
+        |x, told| run(block, x, told),
+        |graph, x, told| block.trace(graph, x, told),
+    )
 }
 
 fn run(block: &UNetBlock, images: Images, told: &Told<'_>) -> Images {

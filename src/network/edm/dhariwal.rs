@@ -4,10 +4,12 @@ use super::block::BlockStyle;
 use super::body::UNetBody;
 use super::plan::{Family, Plan};
 use super::planned::Planned;
-use crate::layer::{Endpoint, Linear, sinusoid};
+use crate::graph::Graph;
+use crate::layer::{Endpoint, Linear, sinusoid, trace_sinusoid};
 use crate::network::family::Parts;
 use crate::network::inputs::{Inputs, Told};
 use crate::network::step::StepEmbedding;
+use crate::network::trace::{TracedInputs, TracedTold};
 use crate::network::walk::Walk;
 use crate::parameter::{Adapters, Draw, Key, Keys, Site, Start, build_adapted, outline};
 use crate::{Error, Images};
@@ -191,6 +193,24 @@ impl Parts for DhariwalUNet {
         let (dtype, device) = (images.dtype(), images.device());
         let time = self.embed(inputs, dtype, &device);
         Told::of(time, inputs, |n| self.step_embedding(n, dtype, &device))
+    }
+
+    fn trace(&self, graph: &mut Graph, inputs: &TracedInputs) -> TracedTold {
+        let endpoint = Endpoint::Excluded;
+        let waves = trace_sinusoid(graph, &inputs.noise, self.waves, endpoint);
+        let hidden = self.map_layer0.trace(graph, &waves);
+        let hidden = graph.silu(&hidden);
+        let mut time = self.map_layer1.trace(graph, &hidden);
+        if let (Some(layer), Some(labels)) = (&self.map_label, &inputs.labels) {
+            let told = layer.trace(graph, labels);
+            time = graph.add(&time, &told);
+        }
+        let steps = self.step.as_ref().zip(inputs.steps.as_ref());
+        TracedTold {
+            time: graph.silu(&time),
+            step: steps.map(|(layers, steps)| layers.trace(graph, steps, endpoint)),
+            context: None,
+        }
     }
 
     fn walk(&self) -> Walk<'_> {

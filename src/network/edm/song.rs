@@ -5,10 +5,12 @@ use super::body::UNetBody;
 use super::plan::{Family, Plan};
 use super::planned::Planned;
 use super::variant::{Decoder, Embedding, Encoder, Variant};
-use crate::layer::{Endpoint, Fourier, Linear, ResampleFilter, sinusoid};
+use crate::graph::{Graph, Value};
+use crate::layer::{Endpoint, Fourier, Linear, ResampleFilter, sinusoid, trace_sinusoid};
 use crate::network::family::Parts;
 use crate::network::inputs::{Inputs, Told};
 use crate::network::step::StepEmbedding;
+use crate::network::trace::{TracedInputs, TracedTold};
 use crate::network::walk::Walk;
 use crate::parameter::{Adapters, Draw, Key, Keys, Site, build_adapted, outline};
 use crate::setting::{is_default, is_one, one};
@@ -219,6 +221,27 @@ impl SongUNet {
         let embedding = activation::silu(self.map_layer0.forward_rows(embedding, each));
         activation::silu(self.map_layer1.forward_rows(embedding, each))
     }
+
+    /// [`embed`](Self::embed) in a graph, without augmentation.
+    fn trace_embedding(&self, graph: &mut Graph, inputs: &TracedInputs) -> Value {
+        let mut embedding = match &self.map_noise {
+            Some(fourier) => fourier.trace(graph, &inputs.noise),
+            None => trace_sinusoid(graph, &inputs.noise, self.waves, Endpoint::Included),
+        };
+        if let Some(layer) = &self.map_label {
+            let labels = match &inputs.labels {
+                Some(labels) => labels.clone(),
+                None => graph.floats(&[1, self.classes], &vec![0.0; self.classes]),
+            };
+            let labels = graph.scale(&labels, (self.classes as f64).sqrt());
+            let told = layer.trace(graph, &labels);
+            embedding = graph.add(&embedding, &told);
+        }
+        let hidden = self.map_layer0.trace(graph, &embedding);
+        let hidden = graph.silu(&hidden);
+        let embedding = self.map_layer1.trace(graph, &hidden);
+        graph.silu(&embedding)
+    }
 }
 
 impl Parts for SongUNet {
@@ -231,6 +254,16 @@ impl Parts for SongUNet {
         let (dtype, device) = (images.dtype(), images.device());
         let time = self.embed(inputs, dtype, &device);
         Told::of(time, inputs, |n| self.step_embedding(n, dtype, &device))
+    }
+
+    fn trace(&self, graph: &mut Graph, inputs: &TracedInputs) -> TracedTold {
+        let endpoint = Endpoint::Included;
+        let steps = self.step.as_ref().zip(inputs.steps.as_ref());
+        TracedTold {
+            time: self.trace_embedding(graph, inputs),
+            step: steps.map(|(layers, steps)| layers.trace(graph, steps, endpoint)),
+            context: None,
+        }
     }
 
     fn walk(&self) -> Walk<'_> {

@@ -1,6 +1,7 @@
 //! Self-attention over pixels, as unconditional latent U-Nets have it.
 
 use super::config::{EPSILON, GROUPS};
+use crate::graph::{Graph, Value};
 use crate::layer::{GroupNorm, LowRankConv, added, beside};
 use crate::parameter::Site;
 use burn::module::{Module, Param};
@@ -44,6 +45,14 @@ impl Pointwise {
         let bias = self.bias.val().cast(dtype);
         added(kernels::conv2d_1x1(images, weight, Some(bias)), more)
     }
+
+    /// [`forward`](Self::forward) in a graph.
+    fn trace(&self, graph: &mut Graph, images: &Value) -> Value {
+        let [output, input, _] = self.weight.dims();
+        let weight = graph.weight(&self.weight, &[output, input, 1, 1]);
+        let bias = graph.weight(&self.bias, &[output]);
+        graph.conv(images, (&weight, Some(&bias)), [1, 1, 0, 1])
+    }
 }
 
 impl PixelAttention {
@@ -69,5 +78,21 @@ impl PixelAttention {
         let mixed = kernels::attention(part(0), part(1), part(2), false);
         let mixed = mixed.swap_dims(2, 3).reshape([b, c, h, w]);
         images + self.proj_out.forward(mixed)
+    }
+
+    /// [`forward`](Self::forward) in a graph.
+    pub(super) fn trace(&self, graph: &mut Graph, images: &Value) -> Value {
+        let [channels, _, _] = self.proj_out.weight.dims();
+        let (heads, width) = (self.heads as i64, channels / self.heads);
+        let normal = self.norm.trace(graph, images, None, false);
+        let qkv = self.qkv.trace(graph, &normal);
+        let qkv = graph.reshape(&qkv, &[0, heads, 3 * width as i64, -1]);
+        let parts = graph.split(&qkv, 2, width, 3);
+        let [query, value] = [0, 2].map(|i| graph.transpose(&parts[i], &[0, 1, 3, 2]));
+        let mixed = graph.attention(&query, &parts[1], &value, width);
+        let mixed = graph.transpose(&mixed, &[0, 1, 3, 2]);
+        let mixed = graph.reshape_like(&mixed, images);
+        let mixed = self.proj_out.trace(graph, &mixed);
+        graph.add(images, &mixed)
     }
 }

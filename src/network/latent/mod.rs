@@ -1,6 +1,7 @@
 //! The U-Net of latent diffusion models. [LDM Sec. 3.2]
 
 mod attention;
+mod block;
 mod config;
 mod fit;
 mod level;

@@ -1,8 +1,10 @@
 //! Residual blocks of latent U-Nets, and their convolution that halves.
 
 use super::config::{EPSILON, GROUPS, LatentUNetConfig};
+use crate::graph::{Graph, Value};
 use crate::layer::{Conv2d, GroupNorm, Linear, Resample};
 use crate::network::inputs::Told;
+use crate::network::trace::TracedTold;
 use crate::parameter::Site;
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -66,6 +68,24 @@ impl Residual {
                 None => images,
             }
     }
+
+    /// [`forward`](Self::forward) in a graph.
+    pub(super) fn trace(&self, graph: &mut Graph, images: &Value, told: &TracedTold) -> Value {
+        let mut shift = self.time.trace(graph, &told.time);
+        if let (Some(layer), Some(step)) = (&self.step, &told.step) {
+            let more = layer.trace(graph, step);
+            shift = graph.add(&shift, &more);
+        }
+        let hidden = self.in_norm.trace(graph, images, None, true);
+        let hidden = self.in_conv.trace(graph, &hidden);
+        let hidden = self.out_norm.trace(graph, &hidden, Some(&shift), true);
+        let hidden = self.out_conv.trace(graph, &hidden);
+        let skip = match &self.skip_connection {
+            Some(skip) => skip.trace(graph, images),
+            None => images.clone(),
+        };
+        graph.add(&hidden, &skip)
+    }
 }
 
 /// A 3x3 convolution of stride 2 with padding on all sides.
@@ -84,5 +104,10 @@ impl Downsample {
     /// `[b, c, h, w]` to `[b, c, h / 2, w / 2]`.
     pub(super) fn forward(&self, images: Tensor<4>) -> Tensor<4> {
         self.op.forward_strided(images, 2, 1)
+    }
+
+    /// [`forward`](Self::forward) in a graph.
+    pub(super) fn trace(&self, graph: &mut Graph, images: &Value) -> Value {
+        self.op.trace_strided(graph, images, 2, 1)
     }
 }

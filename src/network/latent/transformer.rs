@@ -1,6 +1,7 @@
 //! Transformer blocks over pixels and the tokens of a text, as Stable Diffusion has them. [LDM Sec. 3.3]
 
 use super::config::GROUPS;
+use crate::graph::{Graph, Value};
 use crate::layer::{Conv2d, GroupNorm, LayerNorm, Linear, Resample};
 use crate::parameter::Site;
 use burn::module::Module;
@@ -44,6 +45,12 @@ impl Projection {
 fn tokens(images: Tensor<4>) -> Tensor<3> {
     let [b, c, h, w] = images.dims();
     images.reshape([b, c, h * w]).swap_dims(1, 2)
+}
+
+/// [`tokens`] in a graph.
+fn trace_tokens(graph: &mut Graph, images: &Value, width: usize) -> Value {
+    let planes = graph.reshape(images, &[0, width as i64, -1]);
+    graph.transpose(&planes, &[0, 2, 1])
 }
 
 /// Self-attention, attention to the text, and two layers with a gate.
@@ -112,6 +119,40 @@ impl SpatialTransformer {
                 Projection::Tokens(matrix) => pixels(matrix.forward_tokens(tokens)),
             }
     }
+
+    /// [`forward`](Self::forward) in a graph.
+    pub(super) fn trace(&self, graph: &mut Graph, images: &Value, context: &Value) -> Value {
+        let [width] = self.norm.weight.dims();
+        let pixels = self.norm.trace(graph, images, None, false);
+        let mut tokens = match &self.proj_in {
+            Projection::Pixels(conv) => {
+                let pixels = conv.trace(graph, &pixels);
+                trace_tokens(graph, &pixels, width)
+            }
+            Projection::Tokens(matrix) => {
+                let tokens = trace_tokens(graph, &pixels, width);
+                matrix.trace_tokens(graph, &tokens)
+            }
+        };
+        for block in &self.transformer_blocks {
+            tokens = block.trace(graph, &tokens, context);
+        }
+        let pixels = |graph: &mut Graph, tokens: &Value| {
+            let planes = graph.transpose(tokens, &[0, 2, 1]);
+            graph.reshape_like(&planes, images)
+        };
+        let answer = match &self.proj_out {
+            Projection::Pixels(conv) => {
+                let pixels = pixels(graph, &tokens);
+                conv.trace(graph, &pixels)
+            }
+            Projection::Tokens(matrix) => {
+                let tokens = matrix.trace_tokens(graph, &tokens);
+                pixels(graph, &tokens)
+            }
+        };
+        graph.add(images, &answer)
+    }
 }
 
 impl TransformerBlock {
@@ -138,6 +179,19 @@ impl TransformerBlock {
         let tokens = tokens + self.attn2.forward(query, context.clone());
         let wide = self.norm3.forward(tokens.clone());
         tokens + self.ff.forward(wide)
+    }
+
+    /// [`forward`](Self::forward) in a graph.
+    fn trace(&self, graph: &mut Graph, tokens: &Value, context: &Value) -> Value {
+        let own = self.norm1.trace(graph, tokens);
+        let more = self.attn1.trace(graph, &own, &own);
+        let tokens = graph.add(tokens, &more);
+        let query = self.norm2.trace(graph, &tokens);
+        let more = self.attn2.trace(graph, &query, context);
+        let tokens = graph.add(&tokens, &more);
+        let wide = self.norm3.trace(graph, &tokens);
+        let more = self.ff.trace(graph, &wide);
+        graph.add(&tokens, &more)
     }
 }
 
@@ -169,6 +223,24 @@ impl Attention {
         let mixed = mixed.swap_dims(1, 2).reshape([b, n, width]);
         self.to_out.forward_tokens(mixed)
     }
+
+    /// [`forward`](Self::forward) in a graph.
+    fn trace(&self, graph: &mut Graph, tokens: &Value, from: &Value) -> Value {
+        let [width, _] = self.to_out.weight.dims();
+        let own = width / self.heads;
+        let mut heads = |layer: &Linear, tokens: &Value, order: [i64; 4]| {
+            let answer = layer.trace_tokens(graph, tokens);
+            let each = graph.reshape(&answer, &[0, 0, self.heads as i64, own as i64]);
+            graph.transpose(&each, &order)
+        };
+        let query = heads(&self.to_q, tokens, [0, 2, 1, 3]);
+        let key = heads(&self.to_k, from, [0, 2, 3, 1]);
+        let value = heads(&self.to_v, from, [0, 2, 1, 3]);
+        let mixed = graph.attention(&query, &key, &value, own);
+        let mixed = graph.transpose(&mixed, &[0, 2, 1, 3]);
+        let mixed = graph.reshape(&mixed, &[0, 0, width as i64]);
+        self.to_out.trace_tokens(graph, &mixed)
+    }
 }
 
 impl FeedForward {
@@ -177,5 +249,15 @@ impl FeedForward {
         let both = self.gated.forward(tokens.reshape([b * n, width]));
         let narrow = self.narrow.forward(kernels::gated_gelu(both));
         narrow.reshape([b, n, width])
+    }
+
+    /// [`forward`](Self::forward) in a graph.
+    fn trace(&self, graph: &mut Graph, tokens: &Value) -> Value {
+        let [_, wide] = self.narrow.weight.dims();
+        let both = self.gated.trace_tokens(graph, tokens);
+        let parts = graph.split(&both, 2, wide, 2);
+        let gate = graph.gelu(&parts[1], false);
+        let gated = graph.mul(&parts[0], &gate);
+        self.narrow.trace_tokens(graph, &gated)
     }
 }

@@ -1,19 +1,18 @@
 //! The U-Net of latent diffusion models, after OpenAI's: LSUN-Bedroom and FFHQ in the latent space of an autoencoder, and
 //! Stable Diffusion 1, 2 and XL. [LDM Sec. 3.2, SDXL Sec. 2]
 
-use super::attention::PixelAttention;
-use super::config::{EPSILON, GROUPS, LatentAttention, LatentUNetConfig};
-use super::level::PerLevel;
-use super::outline::{Layer, Place};
-use super::residual::{Downsample, Residual};
-use super::transformer::SpatialTransformer;
+use super::block::Block;
+use super::config::{EPSILON, GROUPS, LatentUNetConfig};
+use super::outline::Layer;
 use super::whole::Added;
 use crate::Images;
-use crate::layer::{Conv2d, Endpoint, GroupNorm, Resample, ResampleFilter};
+use crate::graph::{Graph, Value};
+use crate::layer::{Conv2d, Endpoint, GroupNorm, Resample};
 use crate::network::family::Parts;
 use crate::network::inputs::{Inputs, Told};
 use crate::network::step::StepEmbedding;
-use crate::network::walk::{START, Walk, joined};
+use crate::network::trace::{TracedInputs, TracedText, TracedTold};
+use crate::network::walk::{START, Walk, joined, trace_joined};
 use crate::parameter::{Adapters, Draw, Key, Keys, Site, build_adapted, outline};
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor, activation};
@@ -40,25 +39,6 @@ pub struct LatentUNet {
     added: Option<Added>,
     #[module(skip)]
     keys: Keys,
-}
-
-/// A part; the network is lists of them.
-// There are some dozens of them, and what they hold is elsewhere.
-#[allow(clippy::large_enum_variant)]
-#[derive(Module, Debug)]
-enum Block {
-    Stem(Conv2d),
-    Residual(Residual),
-    Pixels(PixelAttention),
-    Text(SpatialTransformer),
-    Down(Downsample),
-    Up(Upsample),
-}
-
-/// Doubling, then a convolution.
-#[derive(Module, Debug)]
-struct Upsample {
-    conv: Conv2d,
 }
 
 /// Norm, SiLU and convolution to the channels of the latents.
@@ -125,6 +105,18 @@ impl LatentUNet {
     }
 }
 
+impl Head {
+    fn forward(&self, x: Images) -> Images {
+        self.conv.forward(self.norm.forward(x, None, true))
+    }
+
+    /// [`forward`](Self::forward) in a graph.
+    fn trace(&self, graph: &mut Graph, x: &Value) -> Value {
+        let x = self.norm.trace(graph, x, None, true);
+        self.conv.trace(graph, &x)
+    }
+}
+
 impl Parts for LatentUNet {
     fn keys(&self) -> &Keys {
         &self.keys
@@ -176,6 +168,26 @@ impl Parts for LatentUNet {
         }
     }
 
+    fn trace(&self, graph: &mut Graph, inputs: &TracedInputs) -> TracedTold {
+        let endpoint = Endpoint::Excluded;
+        let mut time = self.time_embed.trace_plain(graph, &inputs.noise, endpoint);
+        let whole = inputs.text.as_ref().and_then(|text| text.whole.as_ref());
+        if let (Some(layers), Some(added), Some(whole)) = (&self.label_emb, self.added, whole) {
+            let told = added.trace(graph, whole);
+            let told = layers.trace_rows(graph, &told);
+            time = graph.add(&time, &told);
+        }
+        let steps = self.nfe_embed.as_ref().zip(inputs.steps.as_ref());
+        TracedTold {
+            time: graph.silu(&time),
+            step: steps.map(|(layers, steps)| layers.trace(graph, steps, endpoint)),
+            context: inputs
+                .text
+                .as_ref()
+                .map(|TracedText { tokens, .. }| tokens.clone()),
+        }
+    }
+
     /// The way from latents to the raw output: the predicted noise, or velocity.
     fn walk(&self) -> Walk<'_> {
         let mut walk = Walk::new();
@@ -183,27 +195,33 @@ impl Parts for LatentUNet {
         let mut kept = Vec::with_capacity(self.input_blocks.len());
         for blocks in &self.input_blocks {
             for block in blocks {
-                x = walk.then(x, |x, told| block.forward(x, told));
+                x = block.after(&mut walk, x);
             }
             kept.push(x);
         }
         for block in &self.middle_block {
-            x = walk.then(x, |x, told| block.forward(x, told));
+            x = block.after(&mut walk, x);
         }
         for blocks in &self.output_blocks {
             for (i, block) in blocks.iter().enumerate() {
                 x = match if i == 0 { kept.pop() } else { None } {
-                    Some(skip) => {
-                        walk.add(&[x, skip], |both, told| block.forward(joined(both), told))
-                    }
-                    None => walk.then(x, |x, told| block.forward(x, told)),
+                    Some(skip) => walk.add(
+                        &[x, skip],
+                        |both, told| block.forward(joined(both), told),
+                        |graph, both, told| {
+                            let both = trace_joined(graph, both);
+                            block.trace(graph, &both, told)
+                        },
+                    ),
+                    None => block.after(&mut walk, x),
                 };
             }
         }
-        walk.then(x, |x, _| {
-            let x = self.out.norm.forward(x, None, true);
-            self.out.conv.forward(x)
-        });
+        walk.then(
+            x,
+            |x, _| self.out.forward(x),
+            |graph, x, _| self.out.trace(graph, x),
+        );
         walk
     }
 
@@ -218,60 +236,11 @@ impl Parts for LatentUNet {
     }
 }
 
-impl Block {
-    fn new(layer: &Layer, config: &LatentUNetConfig, site: &Site<'_>) -> Self {
-        let &Layer { input, output, .. } = layer;
-        let conv = |resample, site: &Site<'_>| Conv2d::new(input, output, 3, resample, site);
-        match (layer.place, &config.attention) {
-            (Place::Stem, _) => Self::Stem(conv(Resample::Keep, site)),
-            (Place::Down, _) => Self::Down(Downsample::new(output, site)),
-            (Place::Up, _) => Self::Up(Upsample {
-                conv: conv(Resample::Up(ResampleFilter::Box), &site.at("conv")),
-            }),
-            (Place::Residual, _) => Self::Residual(Residual::new(input, output, config, site)),
-            (Place::Attention, LatentAttention::Pixels { head_channels }) => {
-                Self::Pixels(PixelAttention::new(output, output / head_channels, site))
-            }
-            (
-                Place::Attention,
-                LatentAttention::Text {
-                    heads,
-                    width,
-                    depth,
-                    linear,
-                },
-            ) => {
-                // There is one for each level, as the config has been checked.
-                let own = |all: &PerLevel| all.of(layer.level).unwrap_or(1);
-                let sizes = [own(heads), *width, own(depth)];
-                Self::Text(SpatialTransformer::new(output, sizes, *linear, site))
-            }
-        }
-    }
-
-    fn forward(&self, x: Images, told: &Told<'_>) -> Images {
-        match self {
-            Self::Stem(conv) => conv.forward(x),
-            Self::Residual(block) => block.forward(x, told),
-            Self::Pixels(attention) => attention.forward(x),
-            Self::Text(transformer) => {
-                let context = told.context.as_ref();
-                transformer.forward(
-                    x,
-                    context.expect("a network that takes a text has been given one"),
-                )
-            }
-            Self::Down(down) => down.forward(x),
-            Self::Up(up) => up.conv.forward(x),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::network::law::filled;
-    use crate::network::{Network, NetworkConfig};
+    use crate::network::{LatentAttention, Network, NetworkConfig};
     use crate::noise::{latents, latents_keyed};
 
     fn text() -> NetworkConfig {

@@ -4,7 +4,9 @@
 //! of a token's width. So texts are drawn, guided, kept on disk and cut into batches in one way, whatever is told of them.
 
 use crate::Error;
-use crate::layer::{Endpoint, sinusoid};
+use crate::graph::schema::DataType;
+use crate::graph::{Graph, Value};
+use crate::layer::{Endpoint, sinusoid, trace_sinusoid};
 use burn::tensor::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -126,6 +128,15 @@ impl Added {
         let waves = sinusoid(numbers, self.waves, Endpoint::Excluded, DType::F32, device);
         let texts = numbers.len() / NUMBERS;
         waves.reshape([texts, NUMBERS * self.waves]).cast(dtype)
+    }
+
+    /// What the network's layer is given, in a graph: the text as a whole `[texts, text]`, and the waves of the six numbers
+    /// `[texts, 6]`.
+    pub(super) fn trace(&self, graph: &mut Graph, [whole, sizes]: &[Value; 2]) -> Value {
+        let numbers = graph.cast(sizes, DataType::Double);
+        let waves = trace_sinusoid(graph, &numbers, self.waves, Endpoint::Excluded);
+        let waves = graph.reshape(&waves, &[0, (NUMBERS * self.waves) as i64]);
+        graph.concat(&[whole, &waves], 1)
     }
 
     /// Ranges, before anything is built.

@@ -1,6 +1,7 @@
 //! The embedding of the number of timestamps, and of times. [SFD Sec. 3.3]
 
-use crate::layer::{Endpoint, Linear, sinusoid};
+use crate::graph::{Graph, Value};
+use crate::layer::{Endpoint, Linear, sinusoid, trace_sinusoid};
 use crate::parameter::Site;
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor, activation};
@@ -60,5 +61,30 @@ impl StepEmbedding {
     pub(crate) fn rows(&self, rows: Tensor<2>, each: bool) -> Tensor<2> {
         let hidden = activation::silu(self.layer0.forward_rows(rows, each));
         self.layer1.forward_rows(hidden, each)
+    }
+
+    /// [`embed`](Self::embed) in a graph, of f64 `[values]`.
+    pub(crate) fn trace(&self, graph: &mut Graph, values: &Value, endpoint: Endpoint) -> Value {
+        let plain = self.trace_plain(graph, values, endpoint);
+        graph.silu(&plain)
+    }
+
+    /// [`embed_plain`](Self::embed_plain) in a graph.
+    pub(crate) fn trace_plain(
+        &self,
+        graph: &mut Graph,
+        values: &Value,
+        endpoint: Endpoint,
+    ) -> Value {
+        let [_, waves] = self.layer0.weight.dims();
+        let waves = trace_sinusoid(graph, values, waves, endpoint);
+        self.trace_rows(graph, &waves)
+    }
+
+    /// [`rows`](Self::rows) in a graph.
+    pub(crate) fn trace_rows(&self, graph: &mut Graph, rows: &Value) -> Value {
+        let hidden = self.layer0.trace(graph, rows);
+        let hidden = graph.silu(&hidden);
+        self.layer1.trace(graph, &hidden)
     }
 }

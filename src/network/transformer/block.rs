@@ -1,8 +1,10 @@
 //! Blocks of a diffusion transformer, and its end. [Peebles & Xie 2023, Fig. 3]
 
 use super::config::{EPSILON, INNER, TransformerConfig};
+use crate::graph::{Graph, Value};
 use crate::layer::Linear;
 use crate::network::inputs::Told;
+use crate::network::trace::TracedTold;
 use crate::parameter::Site;
 use burn::module::Module;
 use burn::tensor::module::layer_norm;
@@ -68,6 +70,19 @@ impl Modulation {
         };
         std::array::from_fn(part)
     }
+
+    /// [`forward`](Self::forward) in a graph.
+    fn trace<const N: usize>(&self, graph: &mut Graph, told: &TracedTold) -> [Value; N] {
+        let mut all = self.told.trace(graph, &told.time);
+        if let (Some(layer), Some(step)) = (&self.step, &told.step) {
+            let more = layer.trace(graph, step);
+            all = graph.add(&all, &more);
+        }
+        let all = graph.unsqueeze(&all, &[1]);
+        let width = self.told.weight.dims()[0] / N;
+        let parts = graph.split(&all, 2, width, N);
+        std::array::from_fn(|i| parts[i].clone())
+    }
 }
 
 /// The norm of each token, which has no weights of its own, times 1 + `scale` plus `shift`.
@@ -75,6 +90,20 @@ fn modulated(tokens: Tensor<3>, shift: Tensor<3>, scale: Tensor<3>) -> Tensor<3>
     let [_, _, width] = tokens.dims();
     let ones = Tensor::ones([width], (&tokens.device(), tokens.dtype()));
     layer_norm(tokens, ones, None, EPSILON) * scale.add_scalar(1.0) + shift
+}
+
+/// [`modulated`] in a graph.
+fn trace_modulated(
+    graph: &mut Graph,
+    tokens: &Value,
+    [shift, scale]: [&Value; 2],
+    width: usize,
+) -> Value {
+    let ones = graph.floats(&[width], &vec![1.0; width]);
+    let normal = graph.layer_norm(tokens, &ones, None, EPSILON);
+    let scale = graph.shift(scale, 1.0);
+    let scaled = graph.mul(&normal, &scale);
+    graph.add(&scaled, shift)
 }
 
 impl Block {
@@ -108,6 +137,37 @@ impl Block {
         tokens + gate_inner * self.fc2.forward_tokens(inner)
     }
 
+    /// [`forward`](Self::forward) in a graph.
+    pub(super) fn trace(&self, graph: &mut Graph, tokens: &Value, told: &TracedTold) -> Value {
+        let [width, _] = self.proj.weight.dims();
+        let [shift, scale, gate, shift_inner, scale_inner, gate_inner] =
+            self.modulation.trace(graph, told);
+        let seen = trace_modulated(graph, tokens, [&shift, &scale], width);
+        let mixed = self.trace_attention(graph, &seen, width);
+        let mixed = graph.mul(&gate, &mixed);
+        let tokens = graph.add(tokens, &mixed);
+        let seen = trace_modulated(graph, &tokens, [&shift_inner, &scale_inner], width);
+        let inner = self.fc1.trace_tokens(graph, &seen);
+        let inner = graph.gelu(&inner, true);
+        let inner = self.fc2.trace_tokens(graph, &inner);
+        let inner = graph.mul(&gate_inner, &inner);
+        graph.add(&tokens, &inner)
+    }
+
+    /// [`attend`](Self::attend) in a graph.
+    fn trace_attention(&self, graph: &mut Graph, tokens: &Value, width: usize) -> Value {
+        let (heads, own) = (self.heads, width / self.heads);
+        let all = self.qkv.trace_tokens(graph, tokens);
+        let all = graph.reshape(&all, &[0, 0, 3 * heads as i64, own as i64]);
+        let parts = graph.split(&all, 2, heads, 3);
+        let [query, value] = [0, 2].map(|i| graph.transpose(&parts[i], &[0, 2, 1, 3]));
+        let key = graph.transpose(&parts[1], &[0, 2, 3, 1]);
+        let mixed = graph.attention(&query, &key, &value, own);
+        let mixed = graph.transpose(&mixed, &[0, 2, 1, 3]);
+        let mixed = graph.reshape(&mixed, &[0, 0, width as i64]);
+        self.proj.trace_tokens(graph, &mixed)
+    }
+
     /// Every token looks at all.
     fn attend(&self, tokens: Tensor<3>) -> Tensor<3> {
         let [b, n, width] = tokens.dims();
@@ -136,5 +196,13 @@ impl Final {
     pub(super) fn forward(&self, tokens: Tensor<3>, told: &Told<'_>) -> Tensor<3> {
         let [shift, scale] = self.modulation.forward(told);
         self.linear.forward_tokens(modulated(tokens, shift, scale))
+    }
+
+    /// [`forward`](Self::forward) in a graph.
+    pub(super) fn trace(&self, graph: &mut Graph, tokens: &Value, told: &TracedTold) -> Value {
+        let [shift, scale] = self.modulation.trace(graph, told);
+        let [_, width] = self.linear.weight.dims();
+        let seen = trace_modulated(graph, tokens, [&shift, &scale], width);
+        self.linear.trace_tokens(graph, &seen)
     }
 }

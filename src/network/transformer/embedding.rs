@@ -1,7 +1,8 @@
 //! What a diffusion transformer is told: noise level, class, number of timestamps.
 
 use super::config::WAVES;
-use crate::layer::{Endpoint, Linear, sinusoid};
+use crate::graph::{Graph, Value};
+use crate::layer::{Endpoint, Linear, sinusoid, trace_sinusoid};
 use crate::parameter::{Site, Start};
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Tensor, activation};
@@ -30,6 +31,14 @@ impl ScalarEmbedding {
         let each = values.len() > 1;
         let hidden = activation::silu(self.first.forward_rows(waves, each));
         self.second.forward_rows(hidden, each)
+    }
+
+    /// [`forward`](Self::forward) in a graph, of f64 `[values]`.
+    pub(super) fn trace(&self, graph: &mut Graph, values: &Value) -> Value {
+        let waves = trace_sinusoid(graph, values, WAVES, Endpoint::Excluded);
+        let hidden = self.first.trace(graph, &waves);
+        let hidden = graph.silu(&hidden);
+        self.second.trace(graph, &hidden)
     }
 }
 
@@ -61,5 +70,22 @@ impl ClassEmbedding {
         let rest = labels.clone().sum_dim(1).neg().add_scalar(1.0);
         let classes = table.slice([0..rows - 1, 0..width]);
         labels.matmul(classes) + rest * none
+    }
+
+    /// [`forward`](Self::forward) in a graph.
+    pub(super) fn trace(&self, graph: &mut Graph, labels: Option<&Value>) -> Value {
+        let [rows, width] = self.table.dims();
+        let table = graph.weight(&self.table, &[rows, width]);
+        let classes = rows - 1;
+        let none = graph.row(&table, classes);
+        let Some(labels) = labels else {
+            return none;
+        };
+        // What a row lacks to 1, behind it, is the label of no class.
+        let ones = graph.floats(&[classes, 1], &vec![-1.0; classes]);
+        let rest = graph.matmul(labels, &ones);
+        let rest = graph.shift(&rest, 1.0);
+        let labels = graph.concat(&[labels, &rest], 1);
+        graph.matmul(&labels, &table)
     }
 }

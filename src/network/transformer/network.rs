@@ -5,9 +5,11 @@ use super::config::TransformerConfig;
 use super::embedding::{ClassEmbedding, ScalarEmbedding};
 use super::position;
 use crate::Images;
+use crate::graph::{Graph, Value};
 use crate::layer::{LowRankConv, added, beside};
 use crate::network::family::Parts;
 use crate::network::inputs::{Inputs, Told};
+use crate::network::trace::{TracedInputs, TracedTold};
 use crate::network::walk::{START, Walk};
 use crate::parameter::{Adapters, Draw, Key, Keys, Site, Start, build_adapted, outline};
 use burn::module::{Module, Param};
@@ -73,6 +75,16 @@ impl Patches {
         let tokens = added(tokens, more);
         tokens.reshape([b, 1, side * side, width])
     }
+
+    /// [`forward`](Self::forward) in a graph, to `[b, tokens, width]`.
+    fn trace(&self, graph: &mut Graph, images: &Value) -> Value {
+        let [width, channels, patch, _] = self.weight.dims();
+        let weight = graph.weight(&self.weight, &[width, channels, patch, patch]);
+        let bias = graph.weight(&self.bias, &[width]);
+        let planes = graph.conv(images, (&weight, Some(&bias)), [patch, patch, 0, 1]);
+        let planes = graph.reshape(&planes, &[0, width as i64, -1]);
+        graph.transpose(&planes, &[0, 2, 1])
+    }
 }
 
 impl DiffusionTransformer {
@@ -121,6 +133,24 @@ impl DiffusionTransformer {
         self.x_embedder.forward(images, side) + positions
     }
 
+    /// [`enter`](Self::enter) in a graph, to `[b, tokens, width]`.
+    fn trace_entry(&self, graph: &mut Graph, images: &Value) -> Value {
+        let (side, width) = (self.config.side(), self.config.width);
+        let positions = position::positions(side, width);
+        let positions = graph.floats(&[side * side, width], &positions);
+        let tokens = self.x_embedder.trace(graph, images);
+        graph.add(&tokens, &positions)
+    }
+
+    /// [`leave`](Self::leave) in a graph.
+    fn trace_exit(&self, graph: &mut Graph, tokens: &Value) -> Value {
+        let (side, patch) = (self.config.side() as i64, self.config.patch as i64);
+        let (channels, resolution) = (self.config.channels as i64, self.config.resolution as i64);
+        let squares = graph.reshape(tokens, &[0, side, side, patch, patch, channels]);
+        let lines = graph.transpose(&squares, &[0, 5, 1, 3, 2, 4]);
+        graph.reshape(&lines, &[0, channels, resolution, resolution])
+    }
+
     /// `[b, tokens, patch x patch x channels]` to `[b, channels, h, w]`.
     fn leave(&self, tokens: Tensor<3>) -> Images {
         let [b, _, _] = tokens.dims();
@@ -148,18 +178,46 @@ impl Parts for DiffusionTransformer {
         Told::of(time, inputs, |n| self.step_embedding(n, dtype, &device))
     }
 
+    fn trace(&self, graph: &mut Graph, inputs: &TracedInputs) -> TracedTold {
+        let mut time = self.t_embedder.trace(graph, &inputs.noise);
+        if let Some(classes) = &self.y_embedder {
+            let told = classes.trace(graph, inputs.labels.as_ref());
+            time = graph.add(&time, &told);
+        }
+        let steps = self.step_embedder.as_ref().zip(inputs.steps.as_ref());
+        TracedTold {
+            time: graph.silu(&time),
+            step: steps.map(|(layers, steps)| {
+                let plain = layers.trace(graph, steps);
+                graph.silu(&plain)
+            }),
+            context: None,
+        }
+    }
+
     fn walk(&self) -> Walk<'_> {
         let mut walk = Walk::new();
         let tokens = |tokens: Images| -> Tensor<3> { tokens.squeeze_dim(1) };
-        let mut x = walk.then(START, |images, _| self.enter(images));
+        let mut x = walk.then(
+            START,
+            |images, _| self.enter(images),
+            |graph, images, _| self.trace_entry(graph, images),
+        );
         for block in &self.blocks {
-            x = walk.then(x, move |x, told| {
-                block.forward(tokens(x), told).unsqueeze_dim(1)
-            });
+            x = walk.then(
+                x,
+                move |x, told| block.forward(tokens(x), told).unsqueeze_dim(1),
+                |graph, x, told| block.trace(graph, x, told),
+            );
         }
-        walk.then(x, move |x, told| {
-            self.leave(self.final_layer.forward(tokens(x), told))
-        });
+        walk.then(
+            x,
+            move |x, told| self.leave(self.final_layer.forward(tokens(x), told)),
+            |graph, x, told| {
+                let answer = self.final_layer.trace(graph, x, told);
+                self.trace_exit(graph, &answer)
+            },
+        );
         walk
     }
 

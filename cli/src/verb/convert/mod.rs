@@ -2,6 +2,7 @@
 //! plain network of one.
 
 mod adapter;
+mod onnx;
 
 use crate::context::Context;
 use crate::model::source::AdapterArgs;
@@ -12,6 +13,7 @@ use crate::typed::{real, whole};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use fewstep::adapter::{AdapterFile, AdapterLayout};
+use fewstep::export::{Onnx, OnnxGraph};
 use fewstep::import::{
     self, Checkpoint, DIFFUSERS_FILE, DIFFUSERS_SETTINGS, Export, Layout, Predicts, Scalar,
     diffusers_settings,
@@ -29,6 +31,7 @@ Examples:
   fewstep convert student.safetensors official.safetensors --to pytorch
   fewstep convert student.safetensors nfe3.safetensors --nfe 3
   fewstep convert student.safetensors sd-student --to diffusers
+  fewstep convert student.safetensors student.onnx --to onnx --whole
   fewstep convert model.ckpt tensors.safetensors --to tensors
   fewstep convert runs/lora/student.safetensors lora.safetensors --to kohya --dtype f16
   fewstep convert runs/lora/student.safetensors pytorch_lora_weights.safetensors --to diffusers-lora
@@ -41,12 +44,12 @@ Nothing in a foreign file is executed, and every number stays what it was unless
 pub struct Verb {
     /// A model file: ours, an EDM, SFD, CompVis or PyTorch one, or a folder of the diffusers library
     input: PathBuf,
-    /// The safetensors file to write; with --to diffusers the folder, which gets a sub-folder `unet`
+    /// The safetensors file to write; with --to onnx the .onnx file; with --to diffusers the folder, which gets a sub-folder `unet`
     output: PathBuf,
     /// What to write
     #[arg(long, value_name = "WHAT", default_value = "fewstep")]
     to: Target,
-    /// Type of the numbers: f32, f16 or bf16 [default: as in the file]
+    /// Type of the numbers: f32, f16 or bf16 [default: as in the file; with --to onnx f32]
     #[arg(long, value_name = "TYPE")]
     dtype: Option<Type>,
     /// With --to pytorch: add a step branch of zeros, for the official SFD network, which always has one
@@ -58,9 +61,13 @@ pub struct Verb {
     /// What the network of a single file of Stable Diffusion was trained to predict, if the file does not say it: noise or v
     #[arg(long, value_name = "WHAT")]
     prediction: Option<Prediction>,
-    /// Fold the step condition of a student of several step counts into its weights, for so many network calls an image
+    /// Fold the step condition of a student of several step counts into its weights, for so many network calls an image; with
+    /// --to onnx for any model
     #[arg(long, value_name = "N", value_parser = whole::<usize>(1..=100_000))]
     nfe: Option<usize>,
+    /// With --to onnx: all of sampling in one graph, from noise to images (of latent models to latents), instead of the denoiser
+    #[arg(long)]
+    whole: bool,
     /// Multiply the adapters of a student, or of --lora, into their base: a whole model
     #[arg(long)]
     merge: bool,
@@ -83,6 +90,8 @@ enum Target {
     DiffusersLora,
     /// The same for ComfyUI, AUTOMATIC1111 and all that read the LoRA files of kohya's scripts
     Kohya,
+    /// A graph for onnxruntime and others: the denoiser, or with --whole all of sampling
+    Onnx,
     /// All tensors as they are, for files of anything else
     Tensors,
 }
@@ -105,11 +114,14 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     if verb.step_branch && verb.to != Target::Pytorch {
         return Err(wrong("--step-branch is for --to pytorch only"));
     }
+    check_onnx(verb)?;
     let output = match verb.to {
         Target::Diffusers => verb.output.join("unet").join(DIFFUSERS_FILE),
         _ => verb.output.clone(),
     };
-    if let Some(ending) = foreign_ending(&output) {
+    if verb.to == Target::Onnx {
+        onnx::check(&output)?;
+    } else if let Some(ending) = foreign_ending(&output) {
         let path = verb.output.display();
         return Err(wrong(format!(
             "{path}: what is written is safetensors, which nothing would look for in a .{ending} file; name it .safetensors"
@@ -141,7 +153,10 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     }
     let merged = adapter::merged((&verb.input, verb.merge), &verb.adapters, context)?;
     let input = merged.as_ref().map_or(&*verb.input, |file| file.path());
-    let folded = folded(verb, input, context)?;
+    let folded = match verb.to {
+        Target::Onnx => None,
+        _ => folded(verb, input, context)?,
+    };
     let input = folded.as_ref().map_or(input, |file| file.path());
     let checkpoint = Checkpoint::read(input)?;
     if AdapterFile::is_one(&checkpoint) && verb.to != Target::Tensors {
@@ -162,6 +177,18 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         Some(Prediction::Noise) => checkpoint.predicting(Predicts::Noise),
         Some(Prediction::V) => checkpoint.predicting(Predicts::Velocity),
     };
+    if verb.to == Target::Onnx {
+        let graph = match verb.whole {
+            true => OnnxGraph::Whole,
+            false => OnnxGraph::Denoiser,
+        };
+        let how = Onnx {
+            weights: scalar.unwrap_or(Scalar::F32),
+            ..Onnx::new(graph)
+        };
+        onnx::write(&checkpoint, verb.nfe, how, (&output, &context.device))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let card = match verb.to {
         Target::Tensors => None,
         _ => Some(card(verb, &checkpoint)?),
@@ -191,6 +218,22 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Refuses what does not go with ONNX, or only with it.
+fn check_onnx(verb: &Verb) -> anyhow::Result<()> {
+    let out_of_place = match verb.to {
+        Target::Onnx if verb.dropout.is_some() => {
+            "--dropout is for training, and --to onnx writes what samples; leave it out"
+        }
+        Target::Onnx if verb.dtype == Some(Type::Bf16) => {
+            "--dtype bf16: --to onnx writes weights of f32, or of f16 for half the size (computed with in f32 in any case)"
+        }
+        Target::Onnx => return Ok(()),
+        _ if verb.whole => "--whole is for --to onnx only",
+        _ => return Ok(()),
+    };
+    Err(wrong(out_of_place))
+}
+
 /// The layout of adapters that is asked for, if it is one.
 fn adapter_layout(verb: &Verb) -> anyhow::Result<Option<AdapterLayout>> {
     let layout = match verb.to {
@@ -215,7 +258,7 @@ fn adapter_layout(verb: &Verb) -> anyhow::Result<Option<AdapterLayout>> {
 /// The ending of a name that promises another format.
 fn foreign_ending(output: &Path) -> Option<&str> {
     let ending = output.extension()?.to_str()?;
-    ["pt", "pth", "ckpt", "pkl", "bin"]
+    ["pt", "pth", "ckpt", "pkl", "bin", "onnx"]
         .contains(&ending)
         .then_some(ending)
 }
