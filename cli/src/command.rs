@@ -6,8 +6,8 @@ use crate::typed::{matches, prepared};
 #[cfg(feature = "fetch")]
 use crate::verb::fetch;
 use crate::verb::{
-    bench, convert, demo, devices, distill, evaluate, inspect, report, sample, schedule, sweep,
-    train, trajectories, tune, verify, watch,
+    bench, convert, demo, devices, distill, evaluate, inspect, page, report, sample, schedule,
+    sweep, train, trajectories, tune, verify, watch,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
@@ -25,6 +25,7 @@ Examples:
   fewstep sweep experiments/c-substeps.toml
   fewstep report runs/nfe2
   fewstep watch runs/nfe2
+  fewstep page runs/nfe2/student.safetensors --out site
   fewstep convert runs/several/student.safetensors nfe3.safetensors --nfe 3
   fewstep inspect runs/nfe2/student.safetensors
   fewstep fetch edm-cifar10
@@ -80,6 +81,8 @@ pub enum Command {
     Evaluate(evaluate::Verb),
     /// Show what runs, sweeps, searches and measurements found, as one HTML page
     Report(report::Verb),
+    /// Make a page that samples from a model in the visitor's browser
+    Page(page::Verb),
     /// Look at a run in a browser while it goes on
     Watch(watch::Verb),
     /// Write a model file for PyTorch, a foreign one as ours, or a student of several step counts for one

@@ -101,6 +101,7 @@ fn execute(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Tune(verb) => tune::run(verb, &context),
         Command::Evaluate(verb) => evaluate::run(verb, &context),
         Command::Report(verb) => report::run(verb, &context),
+        Command::Page(page) => verb::page::run(page, &context),
         Command::Watch(verb) => watch::run(verb),
         Command::Convert(verb) => convert::run(verb, &context),
         Command::Inspect(verb) => inspect::run(verb),

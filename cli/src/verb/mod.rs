@@ -9,6 +9,7 @@ pub mod evaluate;
 #[cfg(feature = "fetch")]
 pub mod fetch;
 pub mod inspect;
+pub mod page;
 pub mod report;
 pub mod sample;
 pub mod schedule;

@@ -1,5 +1,7 @@
 //! A small web server for tests.
 
+#![allow(dead_code)] // Each test program uses its own part.
+
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::collections::BTreeMap;
