@@ -1,5 +1,5 @@
 //! What we write for PyTorch and for diffusers, loaded by them. Needs `python3` with torch, and with diffusers; says so and
-//! passes where they are missing.
+//! passes where they are missing. `FEWSTEP_PYTHON` names another Python.
 
 #[path = "support/foreign.rs"]
 mod foreign;
@@ -27,7 +27,12 @@ use std::process::Command;
 /// Runs a script of `tests/python`; panics unless it says that all is well or that something is not installed.
 fn python(script: &str, arguments: [&Path; 2]) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python");
-    let mut command = Command::new("python3");
+    let python = std::env::var("FEWSTEP_PYTHON").unwrap_or_default();
+    let mut command = Command::new(if python.is_empty() {
+        "python3"
+    } else {
+        &python
+    });
     command.arg(folder.join(script)).args(arguments);
     let Ok(output) = command.output() else {
         return eprintln!("skipped: there is no python3");

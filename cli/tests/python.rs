@@ -1,4 +1,5 @@
-//! Scripts that compare with Python libraries; they skip themselves where the library is not installed.
+//! Scripts that compare with Python libraries; they skip themselves where the library is not installed. `FEWSTEP_PYTHON` names
+//! another Python.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,7 +8,13 @@ use std::process::Command;
 fn python(script: &str, says: &str) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/python");
     let program = env!("CARGO_BIN_EXE_fewstep");
-    let run = Command::new("python3")
+    let python = std::env::var("FEWSTEP_PYTHON").unwrap_or_default();
+    let python = if python.is_empty() {
+        "python3"
+    } else {
+        &python
+    };
+    let run = Command::new(python)
         .arg(folder.join(script))
         .arg(program)
         .output();
@@ -34,4 +41,10 @@ fn distances_are_those_of_pytorch_fid_and_torch_fidelity() {
 #[test]
 fn clip_scores_are_those_of_transformers() {
     python("clip.py", "off by");
+}
+
+/// Folders of Stable Diffusion 1, 2 and XL in the default call of the plain pipeline, and with our scheduler.
+#[test]
+fn diffusers_samples_from_our_folders_what_we_do() {
+    python("folder.py", "all folders are their students");
 }

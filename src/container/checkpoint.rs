@@ -5,7 +5,7 @@ use super::format::{Format, Sniffed, sniff};
 use super::pickle::{Arena, Global, Id, Policy};
 use super::safetensors;
 use super::scalar::Scalar;
-use super::shard::Shards;
+use super::shard::{ORIGINALS, Shards};
 use super::source::LazyFile;
 use super::tensor::TensorInfo;
 use super::torch::{stream, zip};
@@ -75,7 +75,14 @@ impl Checkpoint {
     /// # Errors
     /// As [`read`](Self::read).
     pub fn from_bytes(bytes: Vec<u8>, path: &Path) -> Result<Self, Error> {
-        Self::parse(LazyFile::memory(bytes, path))
+        let checkpoint = Self::parse(LazyFile::memory(bytes, path))?;
+        if let Some(name) = checkpoint.metadata.get(ORIGINALS) {
+            let reason = format!(
+                "some of its tensors are written for diffusers, and as they were in {name} beside it: read it from its folder"
+            );
+            return Err(checkpoint.source.broken("model in memory", reason));
+        }
+        Ok(checkpoint)
     }
 
     pub(super) fn parse(source: LazyFile) -> Result<Self, Error> {

@@ -4,16 +4,19 @@
 
 mod diffusers;
 mod onnx;
+pub mod pipeline;
 mod safetensors;
+pub mod single;
 
 pub use diffusers::diffusers_settings;
 pub use onnx::{Call, Calls, Onnx, OnnxGraph};
 
 use crate::Error;
 use crate::container::{Checkpoint, Scalar, TensorInfo};
+use crate::file::CARD;
 use crate::model::Card;
 use crate::network::Key;
-use safetensors::{Entry, From};
+use safetensors::{Entry, From, Texts};
 use std::path::Path;
 
 /// What a file is to be.
@@ -71,18 +74,18 @@ impl Export {
             (_, Some(card)) => self.network(checkpoint, card)?,
             (_, None) => return Err(Error::invalid("card", "missing", "the card of the model")),
         };
-        let json = match (self.layout, card) {
-            (Layout::Tensors, _) | (_, None) => None,
-            (layout, Some(card)) => {
-                let mut card = card.clone();
-                if layout == (Layout::StateDict { step_branch: true }) {
-                    card.network = card.network.with_step_branch(true);
-                }
-                Some(card.json()?)
+        let mut texts = Texts::new();
+        if let Some(card) = card.filter(|_| self.layout != Layout::Tensors) {
+            let mut card = card.clone();
+            if self.layout == (Layout::StateDict { step_branch: true }) {
+                card.network = card.network.with_step_branch(true);
             }
-        };
-        let pytorch = self.layout == Layout::Diffusers;
-        safetensors::write(checkpoint, entries, json, pytorch, path)
+            texts.insert(CARD.to_string(), card.json()?);
+        }
+        if self.layout == Layout::Diffusers {
+            texts.extend([safetensors::pytorch()]);
+        }
+        safetensors::write(checkpoint, entries, &texts, path)
     }
 
     /// Every tensor of the file.

@@ -2,10 +2,13 @@
 
 use crate::Error;
 use crate::container::{Checkpoint, Scalar};
-use crate::file::{CARD, write_in_parts};
+use crate::file::write_in_parts;
 use safetensors::tensor::{Metadata, TensorInfo as Header};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::Path;
+
+/// Free texts of a header.
+pub(super) type Texts = BTreeMap<String, String>;
 
 /// A tensor to be written: under which name, and where it comes from.
 pub(super) struct Entry {
@@ -20,16 +23,22 @@ pub(super) enum From {
     File(String),
     /// These numbers.
     Values(Vec<f32>),
+    /// Numbers that are made when they are written, of another file.
+    Made(Box<dyn Fn() -> Result<Vec<f32>, Error>>),
     /// Nothing but zeros; made when they are written, because a step branch is large.
     Zeros,
 }
 
-/// Writes the entries, and the card's JSON if there is one; `pytorch` says in the header that the file is for PyTorch.
+/// What libraries around diffusers ask for in a header.
+pub(super) fn pytorch() -> (String, String) {
+    ("format".to_string(), "pt".to_string())
+}
+
+/// Writes the entries, those of a file from `checkpoint`, with these texts in the header.
 pub(super) fn write(
     checkpoint: &Checkpoint,
     mut entries: Vec<Entry>,
-    json: Option<String>,
-    pytorch: bool,
+    texts: &Texts,
     path: &Path,
 ) -> Result<(), Error> {
     // As the safetensors crate writes them: largest type first, then by name.
@@ -37,7 +46,7 @@ pub(super) fn write(
         let (left, right) = (a.scalar.to_safetensors(), b.scalar.to_safetensors());
         right.cmp(&left).then_with(|| a.name.cmp(&b.name))
     });
-    let header = header(&entries, json, pytorch)?;
+    let header = header(&entries, texts)?;
     write_in_parts(path, &mut |put| {
         put(&(header.len() as u64).to_le_bytes())?;
         put(&header)?;
@@ -54,21 +63,25 @@ impl Entry {
 
     fn bytes(&self, checkpoint: &Checkpoint) -> Result<Vec<u8>, Error> {
         let unknown = || Error::invalid("dtype", self.scalar, "f32, f16 or bf16");
-        let name = match &self.from {
-            From::File(name) => name,
+        let values = match &self.from {
+            From::File(name) if checkpoint.info(name)?.scalar == self.scalar => {
+                return checkpoint.bytes(name);
+            }
+            From::File(name) => checkpoint.values(name)?,
             From::Values(values) => return self.scalar.of_f32(values).ok_or_else(unknown),
+            From::Made(make) => make()?,
             // In all floating-point types zero is zero bytes.
             From::Zeros => return Ok(vec![0; self.len()]),
         };
-        if checkpoint.info(name)?.scalar == self.scalar {
-            return checkpoint.bytes(name);
-        }
-        let values = checkpoint.values(name)?;
         if self.scalar == Scalar::F16
             && let Some(value) = values
                 .iter()
                 .find(|v| v.is_finite() && v.abs() >= F16_LIMIT)
         {
+            let name = match &self.from {
+                From::File(name) => name,
+                _ => &self.name,
+            };
             return Err(Error::invalid(
                 name.clone(),
                 value,
@@ -82,8 +95,8 @@ impl Entry {
 /// From here on half precision rounds to infinity.
 const F16_LIMIT: f32 = 65520.0;
 
-/// The JSON header, padded to 8 bytes.
-fn header(entries: &[Entry], card: Option<String>, pytorch: bool) -> Result<Vec<u8>, Error> {
+/// The JSON header, padded to 8 bytes: the texts first, in the order of their keys.
+fn header(entries: &[Entry], texts: &Texts) -> Result<Vec<u8>, Error> {
     let mut end = 0;
     let infos = entries.iter().map(|entry| {
         let start = end;
@@ -96,14 +109,16 @@ fn header(entries: &[Entry], card: Option<String>, pytorch: bool) -> Result<Vec<
         (entry.name.clone(), info)
     });
     let infos = infos.collect();
-    let card = card.map(|json| (CARD.to_string(), json));
-    // Libraries around diffusers ask for it.
-    let format = pytorch.then(|| ("format".to_string(), "pt".to_string()));
-    let texts: HashMap<_, _> = card.into_iter().chain(format).collect();
-    let texts = (!texts.is_empty()).then_some(texts);
     let unserialisable = |e: String| Error::invalid("tensors", e, "serialisable tensors");
-    let metadata = Metadata::new(texts, infos).map_err(|e| unserialisable(e.to_string()))?;
+    let metadata = Metadata::new(None, infos).map_err(|e| unserialisable(e.to_string()))?;
     let mut bytes = serde_json::to_vec(&metadata).map_err(|e| unserialisable(e.to_string()))?;
+    if !texts.is_empty() {
+        // The crate keeps texts in a table without an order, and equal models are to be equal files.
+        let texts = serde_json::to_string(texts).map_err(|e| unserialisable(e.to_string()))?;
+        let comma = if entries.is_empty() { "" } else { "," };
+        let start = format!("{{\"__metadata__\":{texts}{comma}");
+        bytes.splice(..1, start.into_bytes());
+    }
     bytes.resize(bytes.len().next_multiple_of(8), b' ');
     Ok(bytes)
 }

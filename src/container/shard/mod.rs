@@ -1,6 +1,7 @@
 //! Weights in several files, with an index that says which tensor is in which, as transformers and diffusers write large
 //! ones. Every tensor is read from its own file, and only when it is asked for.
 
+mod original;
 mod read;
 
 use crate::Error;
@@ -10,6 +11,8 @@ use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+/// The key of a header whose text is the name of a file beside it, which has some of the weights as they were.
+pub(crate) const ORIGINALS: &str = "fewstep-originals";
 const WHAT: &str = "index of shards";
 /// Largest index.
 const LONGEST: u64 = 16 << 20;

@@ -1,5 +1,6 @@
 //! Opening weights that may be in several files.
 
+use super::original::with_originals;
 use super::{Shards, WHAT, index_of, is_plain, weight_map};
 use crate::Error;
 use crate::container::checkpoint::Checkpoint;
@@ -20,7 +21,7 @@ impl Checkpoint {
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         match index_of(path)? {
             Some(index) => read(&index),
-            None => Self::parse(LazyFile::open(path)?),
+            None => with_originals(Self::parse(LazyFile::open(path)?)?),
         }
     }
 }

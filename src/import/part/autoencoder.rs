@@ -30,6 +30,10 @@ const ROOTS: [&str; 5] = [
     "quantize.",
 ];
 
+/// The key of the scale as it was, in settings of a folder that we wrote for diffusers, whose pipeline measures its latents in
+/// another unit.
+pub(crate) const UNCHANGED_SCALE: &str = "_fewstep_scaling_factor";
+
 /// Channels of the latents of newer families.
 const MODERN: usize = 16;
 
@@ -170,7 +174,8 @@ impl AutoencoderFile {
 
 /// The scale of latents, where the files say it.
 fn scale(checkpoint: &Checkpoint, settings: &Value) -> Result<Option<f64>, Error> {
-    if let Some(scale) = settings["scaling_factor"].as_f64() {
+    let said = [UNCHANGED_SCALE, "scaling_factor"];
+    if let Some(scale) = said.iter().find_map(|key| settings[*key].as_f64()) {
         return Ok(Some(scale));
     }
     let names = || checkpoint.tensors().keys();

@@ -9,9 +9,9 @@ mod sought;
 mod text;
 
 pub use autoencoder::AutoencoderFile;
-pub(crate) use autoencoder::official;
+pub(crate) use autoencoder::{UNCHANGED_SCALE, official};
 pub use note::{NOTE, Note};
 pub use place::places;
 pub use search::Parts;
 pub use text::TextEncoderFile;
-pub(crate) use text::{Naming, Origins, from_names};
+pub(crate) use text::{Family, Naming, Origins, from_names};

@@ -53,9 +53,7 @@ impl Parts {
     /// [`Error::MissingPart`] if one is missing, [`Error::Incompatible`] if the vocabulary has more symbols than the text
     /// encoder knows, and as [`TextEncoderFile::open`] and [`Tokenizer::read`].
     pub fn text_encoder(&self) -> Result<(TextEncoderFile, Tokenizer), Error> {
-        let places = (&self.given.text_encoder, &self.noted.text_encoder);
-        let open = |path: &Path| TextEncoderFile::open(path, None);
-        let (encoder, path) = self.search(places, open)?;
+        let (encoder, path) = self.text()?;
         let (tokenizer, from) = self.vocabulary(&path)?;
         let config = encoder.config();
         if tokenizer.symbols() > config.vocabulary {
@@ -67,6 +65,15 @@ impl Parts {
         }
         let tokenizer = tokenizer.with_length(config.positions)?;
         Ok((encoder, tokenizer))
+    }
+
+    /// The text encoder without its tokenizer, and where it is.
+    ///
+    /// # Errors
+    /// [`Error::MissingPart`] if there is none, and as [`TextEncoderFile::open`].
+    pub fn text(&self) -> Result<(TextEncoderFile, PathBuf), Error> {
+        let places = (&self.given.text_encoder, &self.noted.text_encoder);
+        self.search(places, |path| TextEncoderFile::open(path, None))
     }
 
     /// The vocabulary, beside the text encoder unless it was given.

@@ -1,31 +1,35 @@
 //! Students of adapters: as the files that others read, and as whole models.
 
 use crate::context::Context;
-use crate::model::levels::list;
 use crate::model::source::{AdapterArgs, ModelSource, refuse_text};
 use crate::screen::failure::wrong;
 use anyhow::Context as _;
 use fewstep::adapter::{AdapterFile, AdapterLayout};
+use fewstep::export::single::usage;
 use fewstep::import::{Checkpoint, Scalar};
 use fewstep::model::{Adaptation, Card};
 use std::path::Path;
 use tempfile::NamedTempFile;
 
-/// The input with its adapters multiplied out, if that is asked for.
+/// The input with its adapters multiplied out, if that is asked for. `takes_base` says that a base is wanted for something else.
 pub(super) fn merged(
     (input, merge): (&Path, bool),
-    adapters: &AdapterArgs,
+    (adapters, takes_base): (&AdapterArgs, bool),
     context: &Context,
 ) -> anyhow::Result<Option<NamedTempFile>> {
     if !merge {
         let given = [
             (!adapters.lora.is_empty(), "--lora"),
-            (adapters.base.is_some(), "--base"),
+            (adapters.base.is_some() && !takes_base, "--base"),
             (adapters.lora_without_text, "--lora-without-text"),
         ];
         if let Some((_, flag)) = given.into_iter().find(|(given, _)| *given) {
             return Err(wrong(format!(
-                "{flag} is for --merge, which makes a whole model of adapters and their base; add it, or leave {flag} out"
+                "{flag} is for --merge, which makes a whole model of adapters and their base{}; add it, or leave {flag} out",
+                match flag {
+                    "--base" => " (and for --to diffusers and single-file)",
+                    _ => "",
+                }
             )));
         }
         return Ok(None);
@@ -98,27 +102,10 @@ pub(super) fn write(
         .reporter
         .say(format!("{shown}: adapters of {count} layers"));
     if let Some(card) = &card {
-        context.reporter.say(settings(card)?);
+        let usage = usage(card)?;
+        context.reporter.say(format!(
+            "settings elsewhere: {usage}; docs/lora.md says where each goes"
+        ));
     }
     Ok(())
-}
-
-/// With which settings others sample from a student.
-fn settings(card: &Card) -> anyhow::Result<String> {
-    let sampling = &card.sampling;
-    let levels = sampling.grid()?;
-    let solver = sampling.solver.to_string();
-    let free = match sampling.analytic_first_step {
-        true => ", the first of which calls no network",
-        false => "",
-    };
-    let guidance = match sampling.guidance {
-        1.0 => "1 (none)".to_string(),
-        weight => weight.to_string(),
-    };
-    Ok(format!(
-        "settings elsewhere: {solver}, {} steps{free}, sigmas {}, guidance (CFG) {guidance}; docs/lora.md says where each goes",
-        sampling.steps,
-        list(levels.levels())
-    ))
 }

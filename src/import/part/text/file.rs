@@ -1,6 +1,7 @@
 //! Where the text encoders of a model are.
 
 use super::half::HalfFile;
+use super::official::{self, EMBEDDERS, Family, Official};
 use super::padding;
 use crate::Error;
 use crate::container::Checkpoint;
@@ -32,9 +33,6 @@ const SECOND: Sought = Sought {
     landmark: "embeddings.token_embedding.weight",
     prefix: "text_model.",
 };
-/// Starts of the names of Stable Diffusion XL's encoders in a single file.
-const EMBEDDERS: [&str; 2] = ["conditioner.embedders.0.", "conditioner.embedders.1."];
-
 /// The text encoders of a model in a file or folder, checked but not loaded: one, or the two of Stable Diffusion XL.
 #[derive(Debug)]
 pub struct TextEncoderFile {
@@ -147,6 +145,29 @@ impl TextEncoderFile {
     /// text: Stable Diffusion XL, unless its folder says otherwise (`force_zeros_for_empty_prompt`).
     pub fn empty_is_zeros(&self) -> bool {
         self.empty_is_zeros
+    }
+
+    /// The file that holds the first of them.
+    pub fn path(&self) -> &Path {
+        self.halves[0].path()
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.halves.len()
+    }
+
+    /// Their tensors as a single file of this kind has them.
+    pub(crate) fn official(&self, family: Family) -> Vec<Official> {
+        official::tensors(&self.halves, family)
+    }
+
+    /// The numbers of one of these tensors.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] or [`Error::File`].
+    pub(crate) fn values(&self, of: &Official) -> Result<Vec<f32>, Error> {
+        official::values(&self.halves, of)
     }
 
     /// The encoders with the file's weights in f32.

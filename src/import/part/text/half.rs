@@ -1,6 +1,6 @@
 //! One text encoder in a file.
 
-use super::openclip::{Naming, OPENCLIP, Origin, Origins, PROJECTION, of_text_tower};
+use super::openclip::{LAYERS, Naming, OPENCLIP, Origin, Origins, PROJECTION, of_text_tower};
 use crate::Error;
 use crate::container::Checkpoint;
 use crate::import::part::sought::{Settings, Sought};
@@ -177,6 +177,10 @@ impl HalfFile {
         }
     }
 
+    pub(super) fn path(&self) -> &Path {
+        self.checkpoint.path()
+    }
+
     pub(super) fn config(&self) -> &TextEncoderConfig {
         &self.config
     }
@@ -244,6 +248,23 @@ impl HalfFile {
         }
     }
 
+    /// Names that transformers gives its tensors, and their dimensions.
+    pub(super) fn shapes(&self) -> impl Iterator<Item = (&str, &[usize])> {
+        self.parts()
+            .map(|(name, (_, shape))| (name.as_str(), shape.as_slice()))
+    }
+
+    /// The numbers of a tensor by one of these names.
+    pub(super) fn values(&self, name: &str) -> Result<Vec<f32>, Error> {
+        let (origin, shape) = self
+            .origins
+            .get(name)
+            .ok_or_else(|| Error::invalid("tensor", name, "the name of one in the text encoder"))?;
+        Ok(origin
+            .how
+            .apply(self.checkpoint.values(&origin.name)?, shape))
+    }
+
     /// A text with a SHA-256 of names, types, dimensions and numbers, and of what the encoder is besides. That of Stable Diffusion
     /// 1.x says only what it said when there was no other.
     pub(super) fn digest(&self) -> Result<String, Error> {
@@ -275,7 +296,7 @@ fn is_second_model(start: &str) -> bool {
 /// Without the last layer.
 fn leave_out_last(origins: &mut Origins) {
     let layer = |name: &str| -> Option<usize> {
-        let rest = name.strip_prefix("text_model.encoder.layers.")?;
+        let rest = name.strip_prefix(LAYERS)?;
         rest.split('.').next()?.parse().ok()
     };
     let last = origins.keys().filter_map(|name| layer(name)).max();

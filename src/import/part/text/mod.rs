@@ -2,8 +2,10 @@
 
 mod file;
 mod half;
+mod official;
 mod openclip;
 mod padding;
 
 pub use file::TextEncoderFile;
+pub(crate) use official::Family;
 pub(crate) use openclip::{Naming, Origins, from_names};

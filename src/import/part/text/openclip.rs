@@ -7,6 +7,58 @@ pub(super) const OPENCLIP: &str = "transformer.resblocks.0.ln_1.weight";
 /// What makes a text as a whole, under the name of transformers.
 pub(super) const PROJECTION: &str = "text_projection.weight";
 
+/// Where the layers of transformers' half that reads are.
+pub(super) const LAYERS: &str = "text_model.encoder.layers.";
+/// OpenCLIP's names of what is there once, and those of transformers.
+const FIXED: [(&str, &str); 11] = [
+    (
+        "token_embedding.weight",
+        "text_model.embeddings.token_embedding.weight",
+    ),
+    (
+        "positional_embedding",
+        "text_model.embeddings.position_embedding.weight",
+    ),
+    ("ln_final.weight", "text_model.final_layer_norm.weight"),
+    ("ln_final.bias", "text_model.final_layer_norm.bias"),
+    (
+        "visual.class_embedding",
+        "vision_model.embeddings.class_embedding",
+    ),
+    (
+        "visual.conv1.weight",
+        "vision_model.embeddings.patch_embedding.weight",
+    ),
+    (
+        "visual.positional_embedding",
+        "vision_model.embeddings.position_embedding.weight",
+    ),
+    ("visual.ln_pre.weight", "vision_model.pre_layrnorm.weight"),
+    ("visual.ln_pre.bias", "vision_model.pre_layrnorm.bias"),
+    (
+        "visual.ln_post.weight",
+        "vision_model.post_layernorm.weight",
+    ),
+    ("visual.ln_post.bias", "vision_model.post_layernorm.bias"),
+];
+/// Of matrices that one has turned over.
+const PROJECTIONS: [(&str, &str); 2] = [
+    ("text_projection", PROJECTION),
+    ("visual.proj", "visual_projection.weight"),
+];
+/// Where OpenCLIP's blocks are.
+pub(super) const BLOCKS: &str = "transformer.resblocks.";
+/// Of the layers in a block.
+const PARTS: [(&str, &str); 5] = [
+    ("attn.out_proj", "self_attn.out_proj"),
+    ("ln_1", "layer_norm1"),
+    ("ln_2", "layer_norm2"),
+    ("mlp.c_fc", "mlp.fc1"),
+    ("mlp.c_proj", "mlp.fc2"),
+];
+/// What transformers has three matrices for, and OpenCLIP one.
+const LETTERS: [&str; 3] = ["q", "k", "v"];
+
 /// Whose names a file has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Naming {
@@ -112,45 +164,10 @@ fn of_open_clip(name: &str, shape: &[usize], put: &mut dyn FnMut(String, How, Ve
     let whole = |put: &mut dyn FnMut(String, How, Vec<usize>), ours: &str| {
         put(ours.to_string(), How::Whole, shape.to_vec());
     };
-    let fixed = [
-        (
-            "token_embedding.weight",
-            "text_model.embeddings.token_embedding.weight",
-        ),
-        (
-            "positional_embedding",
-            "text_model.embeddings.position_embedding.weight",
-        ),
-        ("ln_final.weight", "text_model.final_layer_norm.weight"),
-        ("ln_final.bias", "text_model.final_layer_norm.bias"),
-        (
-            "visual.class_embedding",
-            "vision_model.embeddings.class_embedding",
-        ),
-        (
-            "visual.conv1.weight",
-            "vision_model.embeddings.patch_embedding.weight",
-        ),
-        (
-            "visual.positional_embedding",
-            "vision_model.embeddings.position_embedding.weight",
-        ),
-        ("visual.ln_pre.weight", "vision_model.pre_layrnorm.weight"),
-        ("visual.ln_pre.bias", "vision_model.pre_layrnorm.bias"),
-        (
-            "visual.ln_post.weight",
-            "vision_model.post_layernorm.weight",
-        ),
-        ("visual.ln_post.bias", "vision_model.post_layernorm.bias"),
-    ];
-    if let Some((_, ours)) = fixed.iter().find(|(theirs, _)| *theirs == name) {
+    if let Some((_, ours)) = FIXED.iter().find(|(theirs, _)| *theirs == name) {
         return whole(put, ours);
     }
-    let projections = [
-        ("text_projection", "text_projection.weight"),
-        ("visual.proj", "visual_projection.weight"),
-    ];
-    if let Some((_, ours)) = projections.iter().find(|(theirs, _)| *theirs == name) {
+    if let Some((_, ours)) = PROJECTIONS.iter().find(|(theirs, _)| *theirs == name) {
         let turned = shape.iter().rev().copied().collect();
         return put(ours.to_string(), How::Turned, turned);
     }
@@ -158,13 +175,13 @@ fn of_open_clip(name: &str, shape: &[usize], put: &mut dyn FnMut(String, How, Ve
         Some(rest) => ("vision_model", rest),
         None => ("text_model", name),
     };
-    let block = rest.strip_prefix("transformer.resblocks.");
+    let block = rest.strip_prefix(BLOCKS);
     let Some((layer, part)) = block.and_then(|block| block.split_once('.')) else {
         return whole(put, name);
     };
     let start = format!("{half}.encoder.layers.{layer}");
     if let Some(kind) = part.strip_prefix("attn.in_proj_") {
-        for (i, letter) in ["q", "k", "v"].into_iter().enumerate() {
+        for (i, letter) in LETTERS.into_iter().enumerate() {
             let mut third = shape.to_vec();
             if let Some(rows) = third.first_mut() {
                 *rows /= 3;
@@ -177,18 +194,37 @@ fn of_open_clip(name: &str, shape: &[usize], put: &mut dyn FnMut(String, How, Ve
         }
         return;
     }
-    let parts = [
-        ("attn.out_proj", "self_attn.out_proj"),
-        ("ln_1", "layer_norm1"),
-        ("ln_2", "layer_norm2"),
-        ("mlp.c_fc", "mlp.fc1"),
-        ("mlp.c_proj", "mlp.fc2"),
-    ];
     let renamed = part.rsplit_once('.').and_then(|(module, kind)| {
-        let (_, ours) = parts.iter().find(|(theirs, _)| *theirs == module)?;
+        let (_, ours) = PARTS.iter().find(|(theirs, _)| *theirs == module)?;
         Some(format!("{start}.{ours}.{kind}"))
     });
     whole(put, &renamed.unwrap_or_else(|| name.to_string()));
+}
+
+/// OpenCLIP's name of a tensor of the half that reads, and how transformers' is taken of it; `None` for names that it has not.
+pub(super) fn to_open_clip(ours: &str) -> Option<(String, How)> {
+    let find = |all: &[(&str, &str)], ours: &str| {
+        let found = all.iter().find(|(_, name)| *name == ours);
+        found.map(|(theirs, _)| (*theirs).to_string())
+    };
+    if let Some(theirs) = find(&FIXED, ours) {
+        return Some((theirs, How::Whole));
+    }
+    if let Some(theirs) = find(&PROJECTIONS, ours) {
+        return Some((theirs, How::Turned));
+    }
+    let (layer, part) = ours.strip_prefix(LAYERS)?.split_once('.')?;
+    let (module, kind) = part.rsplit_once('.')?;
+    let third = LETTERS.iter().position(|letter| {
+        let rest = module.strip_prefix("self_attn.");
+        rest.and_then(|rest| rest.strip_suffix("_proj")) == Some(letter)
+    });
+    if let Some(third) = third {
+        let theirs = format!("{BLOCKS}{layer}.attn.in_proj_{kind}");
+        return Some((theirs, How::Third(third)));
+    }
+    let theirs = find(&PARTS, module)?;
+    Some((format!("{BLOCKS}{layer}.{theirs}.{kind}"), How::Whole))
 }
 
 impl How {
@@ -233,6 +269,25 @@ mod tests {
         assert_eq!((naming, origins.len()), (Naming::OpenClip, 6));
         let (origin, shape) = &origins["visual_projection.weight"];
         assert_eq!((origin.how, shape.as_slice()), (How::Turned, &[5, 8][..]));
+        // And back, in the half that reads.
+        for name in [
+            "token_embedding.weight",
+            "text_projection",
+            "transformer.resblocks.11.attn.in_proj_weight",
+            "transformer.resblocks.0.attn.out_proj.bias",
+            "transformer.resblocks.0.mlp.c_proj.weight",
+            "transformer.resblocks.2.ln_2.bias",
+            "ln_final.weight",
+        ] {
+            let mut put = |ours: String, how: How, _: Vec<usize>| {
+                assert_eq!(to_open_clip(&ours), Some((name.to_string(), how)));
+            };
+            of_open_clip(name, &[6, 6], &mut put);
+        }
+        assert_eq!(
+            to_open_clip("text_model.encoder.layers.0.other.weight"),
+            None
+        );
         let (origin, shape) = &origins["vision_model.encoder.layers.3.self_attn.v_proj.bias"];
         assert_eq!((origin.how, shape.as_slice()), (How::Third(2), &[8][..]));
         assert!(origins.contains_key("text_model.encoder.layers.0.mlp.fc2.weight"));
