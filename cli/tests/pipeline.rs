@@ -102,7 +102,7 @@ fn a_student_becomes_the_whole_folder() {
     let file = student(&world, "");
     let said = world.fails(&format!("convert {file} out --to diffusers"), 0);
     for word in [
-        "StableDiffusionPipeline of 1 network calls",
+        "StableDiffusionPipeline of one network call",
         "EulerDiscreteScheduler: nothing but diffusers is needed",
         "sigmas ",
         "first noise ",

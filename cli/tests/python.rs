@@ -48,3 +48,8 @@ fn clip_scores_are_those_of_transformers() {
 fn diffusers_samples_from_our_folders_what_we_do() {
     python("folder.py", "all folders are their students");
 }
+
+#[test]
+fn the_scheduler_of_the_package_steps_as_diffusers_own() {
+    python("../../python/tests/test_scheduler.py", "passed");
+}

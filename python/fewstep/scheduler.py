@@ -6,6 +6,7 @@ schedulers of diffusers cannot:
 * noise levels that are given one by one, for each number of network calls that the student was made for;
 * an end above zero;
 * a free first step, which is in the noise that sampling starts from;
+* steps that go on from what the network said in the calls before (a student of iPNDM, DEIS or DPM-Solver++);
 * what a student that is told its number of steps is told (:meth:`FewStepScheduler.attach`).
 
 >>> import fewstep
@@ -48,11 +49,17 @@ class Schedule:
         levels: Noise level (sigma) of each call, the largest first, and the one where sampling ends: one more than calls.
         times: What the network is told in each call; fractions are allowed.
         start: Standard deviation of the noise that the first call is given.
+        weights: For each call, how the latents at the next level are made: for this call and those before it, the newest first,
+            the weight of the latents and that of the latents without noise. Empty for Euler's steps.
+        before: Of a free first step, which calls no network: the latents before it and those without noise, in parts of those
+            that the first call is given. None where no step goes on from it.
     """
 
     levels: tuple[float, ...]
     times: tuple[float, ...]
     start: float
+    weights: tuple[tuple[tuple[float, float], ...], ...] = ()
+    before: tuple[float, float] | None = None
 
     @classmethod
     def of(cls, calls: int, said: Mapping[str, Any]) -> Schedule:
@@ -65,6 +72,9 @@ class Schedule:
             levels = tuple(float(level) for level in said["levels"])
             times = tuple(float(time) for time in said["times"])
             start = float(said.get("start", levels[0]))
+            weights = tuple(tuple((float(a), float(b)) for a, b in step) for step in said.get("weights") or ())
+            pair = said.get("before")
+            before = None if pair is None else (float(pair[0]), float(pair[1]))
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise ValueError(
                 f"the schedule of {calls} calls needs `levels` and `times`, lists of numbers: {said!r}") from error
@@ -72,10 +82,13 @@ class Schedule:
             raise ValueError(
                 f"the schedule of {calls} calls has {len(times)} times and {len(levels)} levels; "
                 f"it needs {calls} and {calls + 1}")
+        past = 0 if before is None else 1
+        if weights and (len(weights) != calls or any(not 1 <= len(of) <= i + 1 + past for i, of in enumerate(weights))):
+            raise ValueError(f"the weights of {calls} calls must be {calls} lists, none of more calls than there were")
         finite = all(math.isfinite(number) for number in (*levels, *times, start))
         if not finite or levels[-1] < 0 or start <= 0 or any(a <= b for a, b in zip(levels, levels[1:])):
             raise ValueError(f"the levels of {calls} calls must decrease to 0 or more: {list(levels)}, start {start}")
-        return cls(levels, times, start)
+        return cls(levels, times, start, weights, before)
 
 
 @dataclass
@@ -92,7 +105,7 @@ class FewStepSchedulerOutput(BaseOutput):
 
 
 class FewStepScheduler(SchedulerMixin, ConfigMixin):
-    """Euler's steps along levels that are given, one list for each number of network calls.
+    """Steps along levels that are given, one list for each number of network calls: Euler's, or sums of what the calls before gave.
 
     Latents are in variance exploding form (image + sigma x noise), as in ``EulerDiscreteScheduler``.
 
@@ -129,6 +142,8 @@ class FewStepScheduler(SchedulerMixin, ConfigMixin):
         self._unet: torch.nn.Module | None = None
         self._told: int | None = None
         self._schedule: Schedule | None = None
+        #: Latents and latents without noise of the calls before, the newest first.
+        self._past: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._step_index: int | None = None
         self._begin_index: int | None = None
         self.num_inference_steps: int | None = None
@@ -202,7 +217,7 @@ class FewStepScheduler(SchedulerMixin, ConfigMixin):
         sample: torch.Tensor,
         return_dict: bool = True,
     ) -> FewStepSchedulerOutput | tuple[torch.Tensor, torch.Tensor]:
-        """One step of Euler's to the next level.
+        """One step to the next level.
 
         Args:
             model_output: What the network predicts, `[batch, channels, height, width]`.
@@ -226,12 +241,23 @@ class FewStepScheduler(SchedulerMixin, ConfigMixin):
             image = noisy / total - sigma / math.sqrt(total) * output
         else:
             image = output
-        moved = noisy + (then - sigma) * (noisy - image) / sigma
+        moved = self._moved(index, noisy, image) if self._current().weights else noisy + (then - sigma) * (noisy - image) / sigma
         self._step_index = index + 1
         moved, image = moved.to(model_output.dtype), image.to(model_output.dtype)
         if not return_dict:
             return moved, image
         return FewStepSchedulerOutput(prev_sample=moved, pred_original_sample=image)
+
+    def _moved(self, index: int, noisy: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+        schedule = self._current()
+        if not self._past and schedule.before is not None:
+            self._past = [(noisy * schedule.before[0], noisy * schedule.before[1])]
+        self._past.insert(0, (noisy, image))
+        weights = schedule.weights[index]
+        if len(weights) > len(self._past):
+            raise ValueError("the steps of this student go on from all calls before; start with the first")
+        del self._past[max(len(of) for of in schedule.weights):]
+        return sum((a * x + b * d for (a, b), (x, d) in zip(weights, self._past)), torch.zeros_like(noisy))
 
     def add_noise(
         self, original_samples: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor
@@ -296,6 +322,7 @@ class FewStepScheduler(SchedulerMixin, ConfigMixin):
         #: As in the schedulers of diffusers: the level of each call, and the end.
         self.sigmas = torch.tensor(schedule.levels, dtype=torch.float32)
         self._step_index = self._begin_index = None
+        self._past = []
 
     def _current(self) -> Schedule:
         if self._schedule is None:

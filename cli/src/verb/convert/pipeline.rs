@@ -195,6 +195,7 @@ fn unet(
 fn about(written: &Written, base: &Path, folder: &Path) -> Vec<String> {
     let calls = match written.calls() {
         none if none.is_empty() => String::new(),
+        one if one == "1" => " of one network call".into(),
         calls => format!(" of {calls} network calls"),
     };
     let mut lines = vec![format!(
