@@ -76,9 +76,23 @@ fn onnx_is_written_and_what_does_not_go_with_it_is_said() {
         ("out.onnx --to onnx --dropout 0.1", "--dropout"),
         ("out.safetensors --whole", "--to onnx"),
         ("denoiser.onnx --to onnx", "--overwrite"),
+        ("other.onnx --to onnx", "other.onnx.data"),
+        ("out.onnx --to onnx --nfe 0", "--nfe"),
     ] {
+        fs::write(world.path("other.onnx.data"), "weights of another").unwrap();
         world.says(&format!("{convert} {arguments}"), 2, word);
     }
+    // A student of several step counts is told theirs, or folded for one.
+    world.prints("distill several.toml --teacher teacher.safetensors --out s");
+    let convert = "convert s/student.safetensors";
+    let told = |name: &str, more: &str| {
+        world.prints(&format!("{convert} {name} --to onnx {more}"));
+        let bytes = world.bytes(name);
+        bytes.windows(10).any(|word| word == b"timestamps")
+    };
+    assert!(told("several.onnx", "") && !told("one.onnx", "--nfe 3"));
+    let refused = format!("{convert} no.onnx --to onnx --nfe 9");
+    world.says(&refused, 2, "2 to 5");
 }
 
 #[test]

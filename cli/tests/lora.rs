@@ -66,6 +66,11 @@ fn a_student_of_adapters_is_its_base_with_a_small_file() {
     world.prints(&merge);
     world.prints("sample merged.safetensors --seeds 0-2 --out merged");
     assert!(world.pictures("merged") == own);
+    let onnx = format!("convert {student} a.onnx --to onnx");
+    world.says(&onnx, 2, "--merge");
+    world.prints(&format!("{onnx} --merge"));
+    world.prints("convert merged.safetensors b.onnx --to onnx");
+    assert!(world.bytes("a.onnx") == world.bytes("b.onnx"));
     let on = "sample teacher.safetensors --seeds 0-2 --lora";
     let said = world.fails(&format!("{on} {student} --out on"), 0);
     assert!(

@@ -101,7 +101,7 @@ pub(super) fn write(
 }
 
 /// The file with the weights of a large model.
-fn beside(path: &Path) -> PathBuf {
+pub(super) fn beside(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(".data");
     path.with_file_name(name)

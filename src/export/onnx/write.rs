@@ -34,6 +34,11 @@ impl Onnx {
         }
     }
 
+    /// Where weights go that are too many for the file at `path` itself.
+    pub fn beside(path: &Path) -> PathBuf {
+        file::beside(path)
+    }
+
     /// Writes `model` to `path`; returns the files that there are then. The card is in the metadata, under the same key as in
     /// our own files, and beside it how to sample from the denoiser.
     ///

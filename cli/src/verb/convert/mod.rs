@@ -36,7 +36,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     }
     let output = verb.output.clone();
     if verb.to == Target::Onnx {
-        onnx::check(&output)?;
+        onnx::check(&output, verb.overwrite)?;
     } else if let Some(ending) = foreign_ending(&output) {
         let path = verb.output.display();
         return Err(wrong(format!(

@@ -8,15 +8,22 @@ use fewstep::import::Checkpoint;
 use fewstep::model::Model;
 use std::path::Path;
 
-/// Refuses a name that no runtime would look at.
-pub(super) fn check(output: &Path) -> anyhow::Result<()> {
-    if output.extension().is_some_and(|ending| ending == "onnx") {
-        return Ok(());
+/// Refuses a name that no runtime would look at, and one whose weights would take the place of others.
+pub(super) fn check(output: &Path, overwrite: bool) -> anyhow::Result<()> {
+    if output.extension().is_none_or(|ending| ending != "onnx") {
+        let path = output.display();
+        return Err(wrong(format!(
+            "{path}: runtimes know ONNX by its name; name it .onnx"
+        )));
     }
-    let path = output.display();
-    Err(wrong(format!(
-        "{path}: runtimes know ONNX by its name; name it .onnx"
-    )))
+    let beside = Onnx::beside(output);
+    if beside.exists() && !overwrite {
+        let path = beside.display();
+        return Err(wrong(format!(
+            "{path} exists already, where the weights of a large model go; name another file, or add --overwrite"
+        )));
+    }
+    Ok(())
 }
 
 /// Writes the model of a file, for so many network calls or for as many as its card says.
