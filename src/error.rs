@@ -122,6 +122,16 @@ pub enum Error {
         /// The student step at whose end they are, counted from 0.
         step: usize,
     },
+    /// One of the processes that work on a run does not go with the others.
+    #[error("process {process} of {size} {reason}")]
+    Group {
+        /// Which one, counted from 1.
+        process: usize,
+        /// How many there are.
+        size: usize,
+        /// What it does, or what there is of it.
+        reason: String,
+    },
 }
 
 /// How many differences of a kind a message names before it only counts them.
@@ -169,6 +179,15 @@ impl Error {
             action,
             path,
             source,
+        }
+    }
+
+    /// Shorthand for [`Error::Group`], with the number of a process counted from 0.
+    pub fn group(rank: usize, size: usize, reason: impl Into<String>) -> Self {
+        Self::Group {
+            process: rank + 1,
+            size,
+            reason: reason.into(),
         }
     }
 

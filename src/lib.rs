@@ -16,6 +16,7 @@ mod file;
 pub mod golden;
 mod graph;
 pub mod grid;
+pub mod group;
 pub mod image;
 pub mod import;
 mod layer;

@@ -1,7 +1,7 @@
 //! The teacher's work by itself: trajectories for a cache that another process trains from.
 
 use super::cache::Key;
-use super::target::is_finite;
+use super::part::is_finite;
 use super::{Claimed, TrajectoryCache, TrajectorySource};
 use crate::Error;
 

@@ -14,6 +14,7 @@ mod recipe;
 mod resolved;
 mod rollout;
 mod search;
+mod share;
 mod target;
 
 pub use crate::feature::vgg::{InputRange, Perceptual, PerceptualConfig};
@@ -30,6 +31,7 @@ pub use target::{Cached, TrajectorySource};
 
 use crate::denoiser::{Condition, Preconditioned};
 use crate::file::short;
+use crate::group::{Alone, Group, Total, any};
 use crate::learner::{Learner, Trained};
 use crate::model::{Adaptation, Card, Kind, Model, Progress, State, recipe_json};
 use crate::network::{Gathered, add_step_branch};
@@ -39,7 +41,8 @@ use crate::{Error, Images};
 use burn::module::Module;
 use burn::tensor::{DType, Device};
 use distance::Criterion;
-use target::is_finite;
+use part::is_finite;
+use std::sync::Arc;
 
 /// A distillation run: the caller loops over [`Distiller::advance`].
 #[derive(Debug)]
@@ -54,6 +57,7 @@ pub struct Distiller {
     criterion: Criterion,
     solver: Box<dyn Solver>,
     round: u64,
+    group: Arc<dyn Group>,
 }
 
 /// What one round did.
@@ -133,8 +137,17 @@ impl Distiller {
             parent,
             solver: recipe.student_solver.build()?,
             round: 0,
+            group: Arc::new(Alone),
             recipe,
         })
+    }
+
+    /// Makes it one of several processes that distil the same student, each with some micro-batches of every round; the others
+    /// are given the same recipe and teacher, and trajectories of a source that is [of the group](TrajectorySource::with_group),
+    /// too. All have the same student then, with the bytes that one process alone would give it.
+    #[must_use]
+    pub fn with_group(self, group: Arc<dyn Group>) -> Self {
+        Self { group, ..self }
     }
 
     /// Gives the run the network of its perceptual distance; the recipe then names its weights.
@@ -187,6 +200,7 @@ impl Distiller {
     /// [`Error::Diverged`] for a non-finite distance or gradient; go on from the last saved state then.
     /// [`Error::BrokenTeacher`] if it is the teacher's trajectory that is not finite.
     /// [`Error::Incompatible`] if the distance needs [perceptual weights](Self::with_perceptual) that were not given.
+    /// [`Error::Group`] if another process of the group is gone.
     pub fn round(&mut self, target: &Trajectory, condition: &Condition) -> Result<Round, Error> {
         self.round_with(target, condition, &mut |_| {})
     }
@@ -206,36 +220,30 @@ impl Distiller {
         };
         let learning_rate = self.recipe.learning_rate_at(self.round);
         self.learner.configure(self.recipe.adam_at(self.round));
+        let group = Arc::clone(&self.group);
         let mut parts = self.split(&target.states[0], &condition);
         let mut distances = Vec::with_capacity(target.grid.steps());
         for index in 0..target.grid.steps() {
-            let diverged = Error::Diverged {
-                round: self.round,
-                step: index,
-            };
-            let mut sum = None;
-            let mut distance = 0.0;
+            let mut total = Total::new(group.as_ref(), &self.student().network);
             for part in &mut parts {
-                let value = self.step(part, target, index, &mut sum);
-                if !value.is_finite() {
-                    return Err(match is_finite(&target.states[index + 1]) {
-                        true => diverged,
-                        false => Error::BrokenTeacher {
-                            round: self.round,
-                            step: index,
-                        },
-                    });
+                let part = part.as_mut();
+                let part = part.map(|part| |sum: &mut _| Ok(self.step(part, target, index, sum)));
+                if !total.turn(part)? {
+                    return Err(self.diverged(target, index)?);
                 }
-                distance += value;
             }
-            distances.push(distance);
+            distances.push(total.loss());
+            let sum = total.gradients()?;
             report(StepReport {
                 images: &|| part::images(&parts),
                 gradients: sum.as_deref(),
             });
             if let Some(gradients) = sum {
                 let Some(checked) = self.learner.check(gradients) else {
-                    return Err(diverged);
+                    return Err(Error::Diverged {
+                        round: self.round,
+                        step: index,
+                    });
                 };
                 // Taken out, not copied: the new parameters can have the memory of the old.
                 let learner = &mut self.learner;
@@ -254,6 +262,16 @@ impl Distiller {
             trajectories: self.recipe.trajectories_after(self.round),
             distances,
             learning_rate,
+        })
+    }
+
+    /// Why a distance of step `step` is not finite. All processes of the group ask.
+    fn diverged(&self, target: &Trajectory, step: usize) -> Result<Error, Error> {
+        let round = self.round;
+        let broken = !is_finite(&target.states[step + 1]);
+        Ok(match any(self.group.as_ref(), broken)? {
+            true => Error::BrokenTeacher { round, step },
+            false => Error::Diverged { round, step },
         })
     }
 

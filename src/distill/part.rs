@@ -24,8 +24,20 @@ impl MicroBatch {
     }
 }
 
-/// The images of the whole batch.
-pub(super) fn images(parts: &[MicroBatch]) -> Images {
-    let images = parts.iter().map(|p| p.images.clone());
+/// The images of all parts that are computed here.
+pub(super) fn images(parts: &[Option<MicroBatch>]) -> Images {
+    let images = parts.iter().flatten().map(|p| p.images.clone());
     Tensor::cat(images.collect(), 0)
+}
+
+/// Some samples of a batch.
+pub(super) fn slice(images: &Images, samples: &Range<usize>) -> Images {
+    let [_, c, h, w] = images.dims();
+    images.clone().slice([samples.clone(), 0..c, 0..h, 0..w])
+}
+
+/// Whether every number is.
+pub(super) fn is_finite(images: &Images) -> bool {
+    let sum = images.clone().abs().sum().into_scalar::<f64>();
+    sum.is_finite()
 }

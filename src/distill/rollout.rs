@@ -1,18 +1,18 @@
 //! The student's way through one round, micro-batch by micro-batch.
 
-use super::part::MicroBatch;
-use super::target::slice;
+use super::part::{MicroBatch, slice};
 use super::{Distiller, Target};
 use crate::Images;
 use crate::denoiser::Condition;
-use crate::network::{Dropout, Gathered, add_gradients};
+use crate::group::turns;
+use crate::network::{Dropout, Gathered, add_gradients, join_gradients};
 use crate::sampler::Trajectory;
 use crate::solver::{Evaluation, Step};
 use std::ops::Range;
 
 impl Distiller {
-    /// The batch in parts, each at its noise.
-    pub(super) fn split(&self, start: &Images, condition: &Condition) -> Vec<MicroBatch> {
+    /// The batch in parts, each at its noise: of each [turn](turns) the one that this process computes.
+    pub(super) fn split(&self, start: &Images, condition: &Condition) -> Vec<Option<MicroBatch>> {
         let part = |samples: Range<usize>| MicroBatch {
             condition: condition.samples(&samples),
             images: slice(start, &samples),
@@ -21,7 +21,8 @@ impl Distiller {
             samples,
         };
         let ranges = self.recipe.parts(start.dims()[0]);
-        ranges.into_iter().map(part).collect()
+        let turns = turns(self.group.as_ref(), ranges).into_iter();
+        turns.map(|samples| samples.map(part)).collect()
     }
 
     /// Moves one part along step `index`. Returns its share of the batch's mean distance; if the step is trained, and the
@@ -69,6 +70,12 @@ impl Distiller {
             };
             let mut found = loss.backward();
             match images.grad_remove(&mut found) {
+                // Those of several steps are added up first: a sum over parts is one of whole parts.
+                Some(gradient) if calls.len() > 1 && sum.is_some() => {
+                    let mut more = None;
+                    self.replay(part, calls, gradient, &mut more);
+                    join_gradients(sum, more);
+                }
                 Some(gradient) if recipe.gradient_checkpointing => {
                     self.replay(part, calls, gradient, sum);
                 }

@@ -1,8 +1,11 @@
 //! The teacher's trajectories of a round.
 
 use super::cache::Key;
+use super::part::slice;
+use super::share::whole;
 use super::{Recipe, Resolved, TrajectoryCache};
 use crate::denoiser::{Condition, Contexts, Guided, Preconditioned, draw_round};
+use crate::group::{Alone, Group, computes, first};
 use crate::model::Model;
 use crate::network::Precision;
 use crate::sampler::{Sampler, Trajectory};
@@ -10,7 +13,7 @@ use crate::{Error, Images};
 use burn::tensor::{Device, Tensor};
 use fewstep_kernels::Frozen;
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Draws noise, classes and texts of a round and solves the teacher's ODE from there. [SFD Alg. 2, lines 2-3]
 #[derive(Debug)]
@@ -22,6 +25,9 @@ pub struct TrajectorySource {
     contexts: Option<(Contexts, String)>,
     /// Where trajectories are kept between runs.
     cache: Option<TrajectoryCache>,
+    group: Arc<dyn Group>,
+    /// What a cache says of the device.
+    place: String,
     /// The teacher does not change.
     _frozen: Frozen,
     /// The newest draw, and the next if it is prepared: a cache, which no result depends on.
@@ -57,6 +63,8 @@ impl TrajectorySource {
             device: device.clone().inner(),
             contexts: None,
             cache: None,
+            group: Arc::new(Alone),
+            place: format!("{:?}", device.clone().inner()),
             _frozen: frozen,
             known: Mutex::default(),
         })
@@ -84,6 +92,22 @@ impl TrajectorySource {
             cache: Some(cache),
             ..self
         }
+    }
+
+    /// Makes it the source of one of several processes that distil the same student. Each solves the trajectories of its own
+    /// micro-batches; in what it gives, the states of the others' are zero, unless they come from a cache. In a cache are the
+    /// same files as those of one process, each written by process 0 when all of its samples are there.
+    ///
+    /// # Errors
+    /// [`Error::Group`] if one of them is gone.
+    pub fn with_group(self, group: Arc<dyn Group>) -> Result<Self, Error> {
+        // Each may have another card of the same kind; one name is enough.
+        let place = first(group.as_ref(), self.place.as_bytes())?;
+        Ok(Self {
+            place: String::from_utf8_lossy(&place).into_owned(),
+            group,
+            ..self
+        })
     }
 
     /// The folder of trajectories, if there is one.
@@ -130,7 +154,7 @@ impl TrajectorySource {
             "substeps": recipe.substeps,
             "analytic-first-step": sampling.analytic_first_step,
             "told-steps": sampling.told_steps(),
-            "device": format!("{:?}", self.device),
+            "device": self.place,
         });
         if let Some((_, hash)) = &self.contexts {
             json["texts"] = hash.clone().into();
@@ -188,11 +212,12 @@ impl TrajectorySource {
 
     /// Whether [`Distiller::advance`](super::Distiller::advance) has trajectories solved beside other work: where there are
     /// several threads to share out, and the recipe does not save memory, of which two networks at work need more than one.
-    /// A GPU is busy anyhow.
+    /// A GPU is busy anyhow, and several processes wait for each other in one order only.
     pub fn looks_ahead(&self) -> bool {
         let recipe = &self.recipe;
         let saves = recipe.gradient_checkpointing || recipe.parts(recipe.batch).len() > 1;
-        self.device == Device::flex() && rayon::current_num_threads() > 1 && !saves
+        let alone = self.group.size() == 1;
+        self.device == Device::flex() && rayon::current_num_threads() > 1 && !saves && alone
     }
 
     fn known(&self) -> MutexGuard<'_, Vec<Draw>> {
@@ -262,19 +287,33 @@ impl TrajectorySource {
             return self.solve(start, condition, steps);
         };
         let key = self.key(draw, steps)?;
-        if let Some(states) = cache.read(&key, &self.device) {
-            let sampling = self.recipe.teacher_sampling_of(steps);
-            return Ok(Trajectory {
-                grid: sampling.grid()?.every(self.recipe.substeps)?,
-                states: std::iter::once(start).chain(states).collect(),
-            });
+        let group = self.group.as_ref();
+        let read = cache.read(&key, &self.device);
+        // A file may come while they look; what the first has seen decides whether it is to be written.
+        let there = first(group, &[u8::from(read.is_some())])? == [1];
+        let target = match read {
+            Some(states) => {
+                let sampling = self.recipe.teacher_sampling_of(steps);
+                Trajectory {
+                    grid: sampling.grid()?.every(self.recipe.substeps)?,
+                    states: std::iter::once(start).chain(states).collect(),
+                }
+            }
+            None => self.solve(start, condition, steps)?,
+        };
+        if there {
+            return Ok(target);
         }
-        let target = self.solve(start, condition, steps)?;
-        cache.write(&key, &target.states[1..]);
+        let parts = self.recipe.parts(self.recipe.batch);
+        let target = whole(group, &parts, target)?;
+        if group.rank() == 0 {
+            cache.write(&key, &target.states[1..]);
+        }
         Ok(target)
     }
 
-    /// The teacher's trajectory from `start` (noise at the largest level), on the grid of a student with `steps` steps.
+    /// The teacher's trajectory from `start` (noise at the largest level), on the grid of a student with `steps` steps. Of
+    /// samples that another process solves, the states are zero.
     pub(crate) fn solve(
         &self,
         start: Images,
@@ -295,12 +334,21 @@ impl TrajectorySource {
             denoise_to_zero: false,
         };
         let mut parts = Vec::new();
-        for samples in self.recipe.parts(start.dims()[0]) {
-            let told = condition.samples(&samples);
-            let fine = sampler.trajectory(slice(&start, &samples), &told);
-            parts.push(fine.thin(self.recipe.substeps)?);
+        let coarse = grid.every(self.recipe.substeps)?;
+        for (i, samples) in self.recipe.parts(start.dims()[0]).iter().enumerate() {
+            let start = slice(&start, samples);
+            parts.push(if computes(self.group.as_ref(), i) {
+                let fine = sampler.trajectory(start, &condition.samples(samples));
+                fine.thin(self.recipe.substeps)?
+            } else {
+                let zeros = vec![start.zeros_like(); coarse.steps()];
+                Trajectory {
+                    grid: coarse.clone(),
+                    states: std::iter::once(start).chain(zeros).collect(),
+                }
+            });
         }
-        let mut whole = join(parts, grid.every(self.recipe.substeps)?);
+        let mut whole = join(parts, coarse);
         let rounding = self.recipe.trajectory_type;
         for state in whole.states.iter_mut().skip(1) {
             *state = rounding.round(state.clone());
@@ -344,16 +392,4 @@ fn join(mut parts: Vec<Trajectory>, grid: crate::grid::SigmaGrid) -> Trajectory 
         states: states.collect(),
         grid,
     }
-}
-
-/// Some samples of a batch.
-pub(super) fn slice(images: &Images, samples: &Range<usize>) -> Images {
-    let [_, c, h, w] = images.dims();
-    images.clone().slice([samples.clone(), 0..c, 0..h, 0..w])
-}
-
-/// Whether every number is.
-pub(super) fn is_finite(images: &Images) -> bool {
-    let sum = images.clone().abs().sum().into_scalar::<f64>();
-    sum.is_finite()
 }

@@ -21,7 +21,7 @@ pub use crate::parameter::{
     Adapter, Adapters, Key, Keys, Named, Parameter, load, parameters, shapes,
 };
 pub(crate) use crate::parameter::{
-    Gathered, add_gradients, device, gather, gradients, replace, update,
+    Gathered, add_gradients, device, gather, gradients, join_gradients, replace, update,
 };
 pub use adapted::AdaptedLayer;
 pub use edm::{

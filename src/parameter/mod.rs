@@ -19,6 +19,7 @@ pub(crate) use key::Start;
 pub use site::Keys;
 pub(crate) use site::{Draw, Site, build, build_adapted, outline};
 pub(crate) use tree::{
-    Gathered, add_gradients, by_name, device, freeze, gather, gradients, kernels, replace, update,
+    Gathered, add_gradients, by_name, device, freeze, gather, gradients, join_gradients, kernels,
+    replace, update,
 };
 pub use tree::{Named, Parameter, parameters, shapes};

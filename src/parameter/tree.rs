@@ -97,6 +97,23 @@ pub(crate) fn add_gradients<M: Named>(
     network.visit(&mut adder);
 }
 
+/// Adds gradients to others of the same network.
+pub(crate) fn join_gradients(sum: &mut Option<Vec<Gathered>>, more: Option<Vec<Gathered>>) {
+    let Some(more) = more else {
+        return;
+    };
+    let Some(before) = sum.as_mut() else {
+        *sum = Some(more);
+        return;
+    };
+    for (sum, more) in before.iter_mut().zip(more) {
+        sum.tensor = match (sum.tensor.take(), more.tensor) {
+            (Some(a), Some(b)) => Some(a + b),
+            (a, b) => a.or(b),
+        };
+    }
+}
+
 /// The gradient of each parameter.
 pub(crate) fn gradients<M: Named>(network: &M, gradients: &Gradients) -> Vec<Gathered> {
     struct Reader<'a>(&'a Gradients, Vec<Option<Tensor<1>>>);

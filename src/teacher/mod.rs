@@ -9,6 +9,7 @@ pub use recipe::TeacherRecipe;
 
 use crate::data::Dataset;
 use crate::denoiser::{Condition, Preconditioned, one_hot};
+use crate::group::{Alone, Group, Total, turns};
 use crate::learner::{Learner, Trained};
 use crate::model::{Answer, Card, Kind, Model, Progress, State, recipe_json, same_data};
 use crate::network::{Dropout, Gathered, Network, add_gradients, gather, replace, shapes};
@@ -16,6 +17,8 @@ use crate::noise::{self, Domain, Stream};
 use crate::{Error, Images};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
+use std::ops::Range;
+use std::sync::Arc;
 
 /// A training run of a teacher: the caller loops over [`Trainer::round`].
 #[derive(Debug)]
@@ -32,6 +35,7 @@ pub struct Trainer {
     /// Of the data, if the network knows classes.
     class_names: Vec<String>,
     device: Device,
+    group: Arc<dyn Group>,
 }
 
 /// What one round did.
@@ -154,14 +158,23 @@ impl Trainer {
             data: None,
             class_names: Vec::new(),
             device,
+            group: Arc::new(Alone),
             recipe,
         })
+    }
+
+    /// Makes it one of several processes that train the same teacher with the same images, each with some micro-batches of
+    /// every round. All have the same teacher then, with the bytes that one process alone would give it.
+    #[must_use]
+    pub fn with_group(self, group: Arc<dyn Group>) -> Self {
+        Self { group, ..self }
     }
 
     /// One update on the next batch of `data`, micro-batch by micro-batch. The names of its classes go into the model's card.
     ///
     /// # Errors
-    /// [`Error::Diverged`] for a non-finite loss or gradient; the run is then as before the round.
+    /// [`Error::Diverged`] for a non-finite loss or gradient; the run is then as before the round. [`Error::Group`] if another
+    /// process of the group is gone.
     pub fn round(&mut self, data: &Dataset) -> Result<TeacherRound, Error> {
         if self.recipe.network.classes() == data.classes().len() && self.class_names.is_empty() {
             self.class_names = data.classes().to_vec();
@@ -169,16 +182,25 @@ impl Trainer {
         let recipe = &self.recipe;
         let batch = recipe.batch as u64;
         let first = self.round * batch;
-        let mut sum = None;
-        let mut loss = 0.0;
         let micro = recipe.micro_batch.unwrap_or(recipe.batch) as u64;
-        for start in (0..batch).step_by(micro as usize) {
-            let samples = start..(start + micro).min(batch);
-            loss += self.micro_batch(data, first, samples, &mut sum)?;
+        let parts = (0..batch).step_by(micro as usize);
+        let parts = parts.map(|start| start..(start + micro).min(batch));
+        let group = self.group.as_ref();
+        let diverged = Error::Diverged {
+            round: self.round,
+            step: 0,
+        };
+        let mut total = Total::new(group, &self.model.network);
+        for part in turns(group, parts.collect()) {
+            let part =
+                part.map(|samples| |sum: &mut _| self.micro_batch(data, first, samples, sum));
+            if !total.turn(part)? {
+                return Err(diverged);
+            }
         }
-        let Some(checked) = self.learner.check(sum.unwrap_or_default()) else {
-            let round = self.round;
-            return Err(Error::Diverged { round, step: 0 });
+        let loss = total.loss();
+        let Some(checked) = self.learner.check(total.gradients()?.unwrap_or_default()) else {
+            return Err(diverged);
         };
         let shown = first + batch;
         let learning_rate = self.recipe.learning_rate_at(first);
@@ -195,12 +217,12 @@ impl Trainer {
         })
     }
 
-    /// Loss of some samples of the batch (its share of the batch's mean); adds their gradients to `sum`.
+    /// Loss of some samples of the batch (its share of the batch's mean); if it is finite, adds their gradients to `sum`.
     fn micro_batch(
         &self,
         data: &Dataset,
         first: u64,
-        samples: std::ops::Range<u64>,
+        samples: Range<u64>,
         sum: &mut Option<Vec<Gathered>>,
     ) -> Result<f64, Error> {
         let recipe = &self.recipe;
@@ -239,10 +261,9 @@ impl Trainer {
         );
         let loss = terms.elementwise.sum().div_scalar(count);
         let value = loss.clone().into_scalar::<f64>();
-        if !value.is_finite() {
-            return Err(Error::Diverged { round, step: 0 });
+        if value.is_finite() {
+            add_gradients(&self.model.network, &mut loss.backward(), sum);
         }
-        add_gradients(&self.model.network, &mut loss.backward(), sum);
         Ok(value)
     }
 

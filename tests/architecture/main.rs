@@ -27,6 +27,7 @@ const ORDER: &[&str] = &[
     "data",
     "parameter",
     "graph",
+    "group",
     "layer",
     "network",
     "autoencoder",
