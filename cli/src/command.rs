@@ -1,7 +1,9 @@
 //! What can be typed; each verb's own arguments are in its file.
 
 use crate::context::Global;
-use crate::screen::say::say;
+use crate::group::{Launched, launched};
+use crate::screen::failure::wrong;
+use crate::screen::say::{self, say};
 use crate::typed::{matches, prepared};
 #[cfg(feature = "fetch")]
 use crate::verb::fetch;
@@ -56,6 +58,17 @@ impl Cli {
     }
 }
 
+/// What becomes of a command that is started several times together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Several {
+    /// Its work is shared out.
+    Share,
+    /// Each does it.
+    Repeat,
+    /// It is refused.
+    Refuse,
+}
+
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Distil the bundled teacher to 2 evaluations and show the result; needs no data
@@ -106,6 +119,38 @@ pub enum Command {
 }
 
 impl Command {
+    /// What several processes of a launcher do with it.
+    fn by_several(&self) -> Several {
+        match self {
+            Self::Train(_) | Self::Distill(_) => Several::Share,
+            // They tell each other by the files of a folder, if at all.
+            Self::Trajectories(_) | Self::Completions { .. } => Several::Repeat,
+            _ => Several::Refuse,
+        }
+    }
+
+    /// Whether it can be run as often as a launcher has started it.
+    pub fn check_processes(&self) -> anyhow::Result<()> {
+        let Some(Launched { rank, size }) = launched().filter(|launched| launched.size > 1) else {
+            return Ok(());
+        };
+        let refused = match self.by_several() {
+            Several::Share if cfg!(feature = "mpi") => return Ok(()),
+            Several::Repeat => return Ok(()),
+            Several::Share => {
+                "this build does not share work among them: build it with --features mpi (docs/runs.md), or start it once"
+            }
+            Several::Refuse => {
+                "only `train` and `distill` share their work among them, and each would do all of this: start it once, without \
+                 mpirun"
+            }
+        };
+        if rank > 0 {
+            say::hush();
+        }
+        Err(wrong(format!("{size} processes were started: {refused}")))
+    }
+
     /// What to change where memory does not suffice.
     pub fn less_memory(&self) -> &'static str {
         match self {

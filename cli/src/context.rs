@@ -1,5 +1,6 @@
 //! The device and the threads to compute with.
 
+use crate::group::Together;
 use crate::screen::failure::wrong;
 use crate::screen::progress::Reporter;
 use crate::typed::whole;
@@ -7,6 +8,7 @@ use anyhow::Context as _;
 use clap::Args;
 use fewstep::Device;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 /// A way to a GPU.
 pub struct Interface {
@@ -88,17 +90,28 @@ fn is_software(name: &str) -> bool {
     known.iter().any(|software| name.contains(software))
 }
 
-/// The device that was typed: `cpu`, `auto`, or an interface with a number, such as `vulkan:0` (0 if left out).
-fn find(typed: &str) -> anyhow::Result<Device> {
+/// The device that was typed: `cpu`, `auto`, or an interface with a number, such as `vulkan:0` (0 if left out), or with `auto`.
+/// `local` is this process's place among those of the command on this machine, and how many these are: with `auto` each takes
+/// another.
+fn find(typed: &str, local: [usize; 2]) -> anyhow::Result<Device> {
     if typed == "cpu" {
         return Ok(Device::flex());
     }
     if typed == "auto" {
-        let mut all = INTERFACES.iter().flat_map(|i| (i.devices)());
-        let first = all.find(|device| !is_software(&label(device)));
-        return Ok(first.unwrap_or_else(Device::flex));
+        let found = INTERFACES.iter().map(|i| (i.devices)());
+        let found = found.map(|mut all| {
+            all.retain(|device| !is_software(&label(device)));
+            all
+        });
+        let first = found.into_iter().find(|all| !all.is_empty());
+        return first.map_or_else(|| Ok(Device::flex()), |all| own(typed, all, local));
     }
     let (name, index) = typed.split_once(':').unwrap_or((typed, "0"));
+    if let Some(interface) = INTERFACES.iter().find(|i| i.name == name)
+        && index == "auto"
+    {
+        return own(typed, (interface.devices)(), local);
+    }
     let index: Option<usize> = index.parse().ok();
     let interface = INTERFACES.iter().find(|i| i.name == name);
     let (Some(interface), Some(index)) = (interface, index) else {
@@ -126,13 +139,30 @@ fn find(typed: &str) -> anyhow::Result<Device> {
     Ok(devices.swap_remove(index))
 }
 
+/// This process's own of some devices.
+fn own(
+    typed: &str,
+    mut all: Vec<Device>,
+    [place, processes]: [usize; 2],
+) -> anyhow::Result<Device> {
+    let count = all.len();
+    if processes > count {
+        return Err(wrong(format!(
+            "--device {typed}: {processes} processes on this machine, and {count} devices; start one for each, or name one that \
+             all are to share"
+        )));
+    }
+    Ok(all.swap_remove(place))
+}
+
 /// Options of every verb.
 #[derive(Args, Clone, Debug)]
 pub struct Global {
-    /// Processor threads to use [default: all cores]
+    /// Processor threads to use [default: all cores; of several processes (mpirun) each takes its share]
     #[arg(long, global = true, value_name = "N", env = "FEWSTEP_THREADS", value_parser = whole::<NonZeroUsize>(1..=4096))]
     pub threads: Option<NonZeroUsize>,
-    /// Where to compute: cpu, auto, or in a build with GPUs one such as vulkan:0 (`fewstep devices` lists them)
+    /// Where to compute: cpu, auto, or in a build with GPUs one such as vulkan:0 (`fewstep devices` lists them); of several
+    /// processes (mpirun) on a machine, auto and cuda:auto give each its own
     #[arg(
         long,
         global = true,
@@ -157,23 +187,34 @@ pub struct Context {
     pub reporter: Reporter,
     /// Whether to start where a known limit on memory does not suffice.
     pub ignore_memory: bool,
+    /// The processes of this command.
+    pub together: Arc<Together>,
 }
 
 impl Context {
     /// Starts the threads and picks the device.
-    pub fn new(global: &Global) -> anyhow::Result<Self> {
-        let device = find(&global.device)?;
-        let threads = global.threads.map_or(0, usize::from);
+    pub fn new(global: &Global, together: &Arc<Together>) -> anyhow::Result<Self> {
+        let device = find(&global.device, together.local())?;
+        let threads = global.threads.map(usize::from).or(together.threads());
+        let threads = threads.unwrap_or(0);
         rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             // Otherwise this thread would hand each operation to another, and wait for it.
             .use_current_thread()
             .build_global()
             .context("cannot start the threads")?;
+        let reporter = Reporter::new(global.quiet).quieter(!together.leads());
+        if together.size() > 1 {
+            let (size, threads) = (together.size(), rayon::current_num_threads());
+            reporter.say(format!(
+                "{size} processes, the first with {threads} threads"
+            ));
+        }
         Ok(Self {
             device,
-            reporter: Reporter::new(global.quiet),
+            reporter,
             ignore_memory: global.ignore_memory,
+            together: Arc::clone(together),
         })
     }
 }

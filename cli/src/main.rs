@@ -11,6 +11,7 @@
 mod bundle;
 mod command;
 mod context;
+mod group;
 mod measure;
 mod model;
 mod output;
@@ -22,9 +23,11 @@ mod typed;
 mod verb;
 
 use command::{Cli, Command};
+use group::Together;
 use screen::say::tell;
 use screen::{command_line, failure, say, signal};
 use std::process::ExitCode;
+use std::sync::Arc;
 #[cfg(feature = "fetch")]
 use verb::fetch::{self, hint};
 use verb::{
@@ -39,14 +42,39 @@ static MEMORY: fewstep::OrExit = fewstep::OrExit;
 fn main() -> ExitCode {
     // Before anything large is allocated.
     fewstep::keep_freed_memory();
+    // MPI, where it is used, is left when this goes: after all that was to be said.
+    let together = match Together::start() {
+        Ok(together) => Arc::new(together),
+        Err(error) => {
+            tell!("error: {}", failure::one_line(&error));
+            return ExitCode::FAILURE;
+        }
+    };
+    if !together.leads() {
+        say::hush();
+    }
     let cli = match Cli::typed() {
         Ok(cli) => cli,
         Err(answer) => return say::finish(say::usage(&answer)),
     };
-    say::finish(match execute(&cli) {
+    let result = execute(&cli, &together);
+    if together.is_at_work() {
+        return say::finish(result.unwrap_or_else(|error| lost(&together, &error)));
+    }
+    say::finish(match together.agree(result) {
         Ok(code) => code,
         Err(error) => failed(&cli.command, &error),
     })
+}
+
+/// Says why this process ends, of which the others know nothing, and ends them: they would wait for it.
+fn lost(together: &Together, error: &anyhow::Error) -> ExitCode {
+    let (number, size) = (together.rank() + 1, together.size());
+    let line = failure::one_line(error);
+    say::aloud(format_args!("error: process {number} of {size}: {line}"));
+    let status = failure::exit_code(error);
+    together.end(status);
+    ExitCode::from(status)
 }
 
 /// Says why it ended; returns the exit status.
@@ -85,9 +113,10 @@ fn go_on(command: &Command) -> String {
     format!("stopped; {kept}:\n  {line}")
 }
 
-fn execute(cli: &Cli) -> anyhow::Result<ExitCode> {
+fn execute(cli: &Cli, together: &Arc<Together>) -> anyhow::Result<ExitCode> {
     fewstep::OrExit::advise(cli.command.less_memory());
-    let context = context::Context::new(&cli.global)?;
+    cli.command.check_processes()?;
+    let context = context::Context::new(&cli.global, together)?;
     match &cli.command {
         Command::Demo(verb) => demo::run(verb, &context),
         #[cfg(feature = "fetch")]

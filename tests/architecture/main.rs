@@ -55,9 +55,9 @@ const ORDER: &[&str] = &[
 
 /// The tool's folders and files from the bottom up. `screen` is all that is said at a terminal; a verb may use what the
 /// verbs have in common, and no verb another.
-const TOOL: [&str; 12] = [
-    "screen", "bundle", "typed", "output", "context", "picture", "model", "run", "page", "measure",
-    "verb", "command",
+const TOOL: [&str; 13] = [
+    "screen", "group", "bundle", "typed", "output", "context", "picture", "model", "run", "page",
+    "measure", "verb", "command",
 ];
 
 /// The crates whose files are looked at.

@@ -1,8 +1,10 @@
 //! The loop of every training: rounds, ticks, checkpoints, and what asks it to stop.
 
+use crate::context::Context;
 use crate::run::folder::{Folder, metrics_line};
+use crate::run::window::{Previews, Window};
 use crate::screen::command_line::resuming;
-use crate::screen::progress::{Progress, Reporter, figure};
+use crate::screen::progress::{Progress, figure};
 use crate::screen::signal;
 use fewstep::Error;
 use fewstep::model::State;
@@ -70,6 +72,16 @@ pub enum Tick {
     Time(Duration),
 }
 
+impl Tick {
+    /// Whether it is time, so many rounds and so long after the last.
+    fn is_due(self, rounds: u64, time: Duration) -> bool {
+        match self {
+            Self::Rounds(every) => rounds >= every,
+            Self::Time(every) => time >= every,
+        }
+    }
+}
+
 impl FromStr for Tick {
     type Err = String;
 
@@ -128,76 +140,18 @@ impl Outcome {
     }
 }
 
-/// What has been measured since the last tick.
-struct Window {
-    sums: Vec<f64>,
-    rounds: u64,
-    learning_rate: f64,
-    since: Instant,
-}
-
-impl Window {
-    fn new() -> Self {
-        Self {
-            sums: Vec::new(),
-            rounds: 0,
-            learning_rate: 0.0,
-            since: Instant::now(),
-        }
-    }
-
-    fn add(&mut self, measure: &Measure) {
-        self.sums.resize(measure.values.len(), 0.0);
-        for (sum, value) in self.sums.iter_mut().zip(&measure.values) {
-            *sum += value;
-        }
-        self.rounds += 1;
-        self.learning_rate = measure.learning_rate;
-    }
-
-    fn is_due(&self, tick: Tick) -> bool {
-        match tick {
-            Tick::Rounds(rounds) => self.rounds >= rounds,
-            Tick::Time(time) => self.since.elapsed() >= time,
-        }
-    }
-}
-
-/// The time that previews have taken.
-#[derive(Clone, Copy, Debug, Default)]
-struct Previews {
-    spent: Duration,
-    /// The last one.
-    last: Duration,
-}
-
-/// A preview that takes less is made at every tick.
-const QUICK: Duration = Duration::from_secs(5);
-/// Slower ones take at most one part of so many of the time.
-const SHARE: u32 = 10;
-
-impl Previews {
-    /// Whether there is time for one more.
-    fn due(&self, elapsed: Duration) -> bool {
-        self.last < QUICK || (self.spent + self.last) * SHARE <= elapsed
-    }
-
-    fn took(&mut self, time: Duration) {
-        self.spent += time;
-        self.last = time;
-    }
-}
-
 /// Between two questions whether a round can begin.
 const POLL: Duration = Duration::from_millis(500);
 
-/// Runs a job from where it is to its end, to `stop_after`, or until a signal asks it to stop.
+/// Runs a job from where it is to its end, to `stop_after`, or until a signal asks it to stop. Of several processes all take part
+/// in each round, and the first alone writes.
 pub fn drive(
     job: &mut dyn Job,
     folder: &Folder,
     options: Options,
-    reporter: Reporter,
+    context: &Context,
 ) -> anyhow::Result<Outcome> {
+    let (together, reporter) = (&context.together, context.reporter);
     let product = folder.file(job.product());
     if job.rounds() >= job.total() && product.exists() {
         reporter.say(format!(
@@ -209,14 +163,20 @@ pub fn drive(
     if folder.resumes {
         reporter.say(found(folder, job.rounds(), job.total()));
     }
-    if job.rounds() == 0 || folder.changed {
+    signal::catch("round")?;
+    together.begin()?;
+    let place = [job.rounds().to_le_bytes(), job.total().to_le_bytes()].concat();
+    together.check_same(
+        &place,
+        "sees another checkpoint than the first: the run's folder must be one that all machines share",
+    )?;
+    if folder.is_held() && (job.rounds() == 0 || folder.changed) {
         // An unwritable folder shows now, not after the first hour; and what is changed holds whatever comes.
         job.state()?.write(&folder.state())?;
     }
-    signal::catch("round")?;
-    if signal::asked() {
+    if together.asked()? {
         // While levels were searched for, or by the run before this one.
-        return Ok(stopped(job, Outcome::Interrupted, reporter));
+        return Ok(stopped(job, Outcome::Interrupted, context));
     }
     let started = Instant::now();
     let first = job.rounds();
@@ -225,38 +185,46 @@ pub fn drive(
     let mut window = Window::new();
     let mut previews = Previews::default();
     while job.rounds() < job.total() {
-        while !job
-            .ready(&mut progress)
-            .map_err(|error| failed(job, folder, saved, error))?
-        {
+        while !together.led(|| {
+            let ready = job.ready(&mut progress);
+            ready.map_err(|error| failed(job, folder, saved, error))
+        })? {
+            let asked = together.asked()?;
             // It may be long, and what is done is not lost meanwhile.
-            let due = signal::asked() || window.is_due(options.tick);
-            if due && window.rounds > 0 {
+            let due = asked || options.tick.is_due(window.rounds, window.since.elapsed());
+            if due && window.rounds > 0 && folder.is_held() {
                 let seconds = folder.seconds_before + started.elapsed().as_secs_f64();
                 checkpoint(job, folder, &window, seconds)?;
                 saved = job.rounds();
                 window = Window::new();
             }
-            if signal::asked() {
+            if asked {
                 progress.finish();
-                return Ok(stopped(job, Outcome::Interrupted, reporter));
+                return Ok(stopped(job, Outcome::Interrupted, context));
             }
             signal::pause(POLL);
         }
-        let measure = job
-            .round()
-            .map_err(|error| failed(job, folder, saved, error))?;
-        window.add(&measure);
+        let measure = job.round().map_err(|error| {
+            if matches!(error, Error::Diverged { .. } | Error::BrokenTeacher { .. }) {
+                // Seen by all alike.
+                together.ended();
+            }
+            failed(job, folder, saved, error)
+        })?;
+        window.add(&measure.values, measure.learning_rate);
         let note: Vec<_> = measure.values.iter().map(|v| figure(*v)).collect();
         let note = format!("{} {}", job.label(), note.join(" "));
         progress.set(job.units(job.rounds()), &note);
         keep(job, folder, options)?;
-        let interrupted = signal::asked();
+        let interrupted = together.asked()?;
         let enough = options
             .stop_after
             .is_some_and(|n| job.rounds() - first >= n);
         let stop = (interrupted || enough) && job.rounds() < job.total();
-        if stop || window.is_due(options.tick) || job.rounds() == job.total() {
+        let due = stop
+            || options.tick.is_due(window.rounds, window.since.elapsed())
+            || job.rounds() == job.total();
+        if due && folder.is_held() {
             let seconds = folder.seconds_before + started.elapsed().as_secs_f64();
             let line = checkpoint(job, folder, &window, seconds)?;
             let last = job.rounds() == job.total();
@@ -276,11 +244,13 @@ pub fn drive(
                 true => Outcome::Interrupted,
                 false => Outcome::Stopped,
             };
-            return Ok(stopped(job, outcome, reporter));
+            return Ok(stopped(job, outcome, context));
         }
     }
     progress.finish();
-    job.write(&product)?;
+    if folder.is_held() {
+        job.write(&product)?;
+    }
     Ok(Outcome::Finished)
 }
 
@@ -300,10 +270,10 @@ fn failed(job: &dyn Job, folder: &Folder, saved: u64, error: Error) -> anyhow::E
 /// Writes a snapshot if this round is one of those to keep.
 fn keep(job: &dyn Job, folder: &Folder, options: Options) -> anyhow::Result<()> {
     let round = job.rounds();
-    if options
+    let wanted = options
         .snapshots
-        .is_some_and(|every| round.is_multiple_of(every))
-    {
+        .is_some_and(|every| round.is_multiple_of(every));
+    if wanted && folder.is_held() {
         job.state()?.write(&folder.snapshot(round))?;
         if let Some(count) = options.keep {
             folder.keep_snapshots(count)?;
@@ -322,10 +292,14 @@ fn found(folder: &Folder, done: u64, total: u64) -> String {
 }
 
 /// Says how to go on.
-fn stopped(job: &dyn Job, outcome: Outcome, reporter: Reporter) -> Outcome {
+fn stopped(job: &dyn Job, outcome: Outcome, context: &Context) -> Outcome {
     let (done, total, command) = (job.rounds(), job.total(), resuming());
-    reporter.say(format!(
-        "stopped after round {done} of {total}; go on with:\n  {command}"
+    let by = match context.together.size() {
+        1 => "go on with",
+        _ => "go on, with as many processes as you like, by",
+    };
+    context.reporter.say(format!(
+        "stopped after round {done} of {total}; {by}:\n  {command}"
     ));
     outcome
 }
@@ -382,17 +356,5 @@ mod tests {
         for bad in ["", "s", "0", "0s", "-1s", "5h", "1.5s"] {
             assert!(bad.parse::<Tick>().is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn slow_previews_are_rare() {
-        let seconds = Duration::from_secs;
-        let mut previews = Previews::default();
-        assert!(previews.due(seconds(0)));
-        previews.took(seconds(4));
-        assert!(previews.due(seconds(8)));
-        previews.took(seconds(60));
-        // 4 + 60 + 60 seconds are a tenth of 1240.
-        assert!(!previews.due(seconds(1239)) && previews.due(seconds(1240)));
     }
 }

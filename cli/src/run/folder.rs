@@ -1,12 +1,13 @@
 //! A run's folder: recipe, checkpoint, metrics and previews.
 
+use crate::context::Context;
 use crate::model::latent::NOTE;
 use crate::run::events;
 use crate::run::lock::Lock;
 use crate::run::recipe::first_difference;
 use crate::screen::failure::wrong;
 use crate::screen::progress::Reporter;
-use anyhow::Context;
+use anyhow::Context as _;
 use fewstep::model::{State, write_atomically};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -38,13 +39,43 @@ pub struct Folder {
     pub resumes: bool,
     /// Whether its recipe is another one from now on, which its checkpoint does not know yet.
     pub changed: bool,
-    _lock: Lock,
+    /// Of the process that writes.
+    lock: Option<Lock>,
 }
 
 impl Folder {
     /// Creates the folder, or opens it. Returns the checkpoint to go on from, if there is one: whether it is of the same
     /// run is to be [checked](Self::check_recipe). `product` is the name of the file that the run makes.
+    ///
+    /// Of several processes the first holds the folder and writes into it; the others see what it has found.
     pub fn open(
+        path: &Path,
+        policy: Policy,
+        product: &str,
+        context: &Context,
+    ) -> anyhow::Result<(Self, Option<State>)> {
+        let together = &context.together;
+        together.first(|| match together.leads() {
+            true => Self::enter(path, policy, product, context.reporter),
+            false => Self::follow(path, policy),
+        })
+    }
+
+    /// As a process that writes nothing.
+    fn follow(path: &Path, policy: Policy) -> anyhow::Result<(Self, Option<State>)> {
+        let folder = Self {
+            path: path.to_path_buf(),
+            seconds_before: 0.0,
+            resumes: policy.resume,
+            changed: false,
+            lock: None,
+        };
+        let there = policy.resume && folder.state().exists();
+        let state = there.then(|| State::read(&folder.state())).transpose()?;
+        Ok((folder, state))
+    }
+
+    fn enter(
         path: &Path,
         policy: Policy,
         product: &str,
@@ -56,7 +87,7 @@ impl Folder {
             seconds_before: 0.0,
             resumes: policy.resume,
             changed: false,
-            _lock: Lock::take(path, reporter)?,
+            lock: Some(Lock::take(path, reporter)?),
         };
         let (holds_state, holds_product) = (folder.state().exists(), folder.file(product).exists());
         if policy.overwrite {
@@ -83,6 +114,11 @@ impl Folder {
         Ok((folder, None))
     }
 
+    /// Whether this process writes into it.
+    pub fn is_held(&self) -> bool {
+        self.lock.is_some()
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -100,6 +136,9 @@ impl Folder {
 
     /// Writes the recipe as it was resolved.
     pub fn write_recipe(&self, text: &str) -> anyhow::Result<()> {
+        if !self.is_held() {
+            return Ok(());
+        }
         Ok(write_atomically(&self.file(RECIPE), text.as_bytes())?)
     }
 
@@ -277,7 +316,7 @@ mod tests {
     const PRODUCT: &str = "student.safetensors";
 
     fn open(path: &Path, policy: Policy) -> anyhow::Result<Folder> {
-        let (folder, _) = Folder::open(path, policy, PRODUCT, Reporter::new(true))?;
+        let (folder, _) = Folder::enter(path, policy, PRODUCT, Reporter::new(true))?;
         Ok(folder)
     }
 

@@ -11,3 +11,5 @@ pub mod folder;
 pub mod lock;
 pub mod memory;
 pub mod recipe;
+pub mod share;
+mod window;

@@ -27,6 +27,15 @@ impl Reporter {
         }
     }
 
+    /// The same without progress, if `quiet`.
+    #[must_use]
+    pub fn quieter(self, quiet: bool) -> Self {
+        Self {
+            quiet: self.quiet || quiet,
+            ..self
+        }
+    }
+
     /// A line for people.
     pub fn say(self, line: impl AsRef<str>) {
         if !self.quiet {

@@ -7,6 +7,7 @@ use clap::error::ErrorKind as ErrorKindOfUse;
 use std::fmt::Arguments;
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// As `println!`; but who has stopped reading (`fewstep inspect FILE | head -3`) has seen enough, and the work goes on.
@@ -21,16 +22,38 @@ macro_rules! tell {
 }
 pub(crate) use tell;
 
+/// Whether another process speaks for this one.
+static HUSHED: AtomicBool = AtomicBool::new(false);
+
+/// From now on nothing is said: another process does the same work and says it.
+pub(crate) fn hush() {
+    HUSHED.store(true, Ordering::Relaxed);
+}
+
+fn hushed() -> bool {
+    HUSHED.load(Ordering::Relaxed)
+}
+
 /// Why a result could not be written, the first time.
 static LOST: Mutex<Option<String>> = Mutex::new(None);
 
 /// Writes a line of the result. What goes wrong is said when all is done.
 pub(crate) fn line(text: Arguments<'_>) {
+    if hushed() {
+        return;
+    }
     note(writeln!(std::io::stdout().lock(), "{text}"));
 }
 
 /// Writes a line for people, in one piece.
 pub(crate) fn aside(text: Arguments<'_>) {
+    if !hushed() {
+        aloud(text);
+    }
+}
+
+/// The same, of what no other process knows.
+pub(crate) fn aloud(text: Arguments<'_>) {
     let _ = std::io::stderr()
         .lock()
         .write_all(format!("{text}\n").as_bytes());
@@ -38,6 +61,9 @@ pub(crate) fn aside(text: Arguments<'_>) {
 
 /// Help, the version, or what was wrong with the command; returns the exit status.
 pub(crate) fn usage(answer: &clap::Error) -> ExitCode {
+    if hushed() {
+        return ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(2));
+    }
     // What was typed is wrong, and its reason says all; help is a word away.
     if answer.kind() == ErrorKindOfUse::ValueValidation {
         let said = answer.to_string();

@@ -68,6 +68,17 @@ pub fn asked() -> bool {
     ASKED.load(Ordering::Relaxed) != 0
 }
 
+/// The first signal, for other processes; 0 before it.
+pub fn noted() -> u8 {
+    u8::try_from(ASKED.load(Ordering::Relaxed)).unwrap_or_default()
+}
+
+/// Takes note of a signal that another process had, as if it had come here.
+pub fn note(signal: u8) {
+    let first = ASKED.compare_exchange(0, signal.into(), Ordering::Relaxed, Ordering::Relaxed);
+    let _ = first;
+}
+
 /// An error once it is time to stop, for work that has nothing to save.
 pub fn check() -> Result<(), Stopped> {
     if asked() { Err(Stopped) } else { Ok(()) }

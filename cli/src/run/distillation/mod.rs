@@ -100,7 +100,7 @@ impl Start<'_> {
             // Before anything is written; and the recipe that a checkpoint is compared with names them.
             recipe = recipe.with_texts(contexts)?;
         }
-        let (mut folder, mut state) = Folder::open(self.path, conduct.policy, PRODUCT, reporter)?;
+        let (mut folder, mut state) = Folder::open(self.path, conduct.policy, PRODUCT, context)?;
         if let Some(state) = &mut state {
             let typed = recipe_json(&recipe)?;
             let wish = conduct.wish;
@@ -142,14 +142,18 @@ impl Start<'_> {
             base: base.map(absolute).transpose()?,
             ..self.parts.note.clone()
         };
-        note.write(self.path)?;
+        if folder.is_held() {
+            note.write(self.path)?;
+        }
+        // What the source tells the others is nothing that one can fail at beside them.
+        context.together.begin()?;
         let mut job = DistillJob {
-            distiller,
-            source,
+            distiller: distiller.with_group(context.together.group()),
+            source: source.with_group(context.together.group())?,
             preview: Preview::new(&teacher, self.parts, device),
             waiting: conduct.wait.map(Waiting::new),
         };
-        let outcome = drive(&mut job, &folder, conduct.options, context.reporter)?;
+        let outcome = drive(&mut job, &folder, conduct.options, context)?;
         if let Some(cache) = job.source.cache() {
             context.reporter.say(used(&cache.usage()));
         }

@@ -15,6 +15,7 @@ use crate::run::drive::Outcome;
 use crate::run::estimate::{Need, Training};
 use crate::run::folder::default_folder;
 use crate::run::recipe::{Kind, RecipeText};
+use crate::run::share::{by_one, micro_batch};
 use crate::screen::failure::wrong;
 use crate::screen::say::say;
 use dry_run::dry_run;
@@ -36,18 +37,24 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
             "{name} is a recipe for `fewstep train`, not for `distill`"
         )));
     }
-    let recipe: Recipe = source.resolve(&verb.run.set)?;
+    let mut recipe: Recipe = source.resolve(&verb.run.set)?;
     recipe.check()?;
-    let file = Checkpoint::read(&verb.teacher)?;
-    let (card, hash) = file.described()?;
-    let recipe = recipe.for_teacher(&card)?;
     let path = verb
         .run
         .out
         .clone()
         .unwrap_or_else(|| default_folder(&source.name));
+    if verb.run.dry_run {
+        by_one("--dry-run", context)?;
+    }
+    let place = (path.as_path(), verb.run.policy());
+    recipe.micro_batch = micro_batch(recipe.micro_batch, recipe.batch, place, context);
+    let file = Checkpoint::read(&verb.teacher)?;
+    let (card, hash) = file.described()?;
+    let recipe = recipe.for_teacher(&card)?;
+    let leads = context.together.leads();
     let mut outputs = Outputs::default();
-    if !verb.run.dry_run {
+    if !verb.run.dry_run && leads {
         outputs.folder(&path)?;
         for folder in verb.cache.iter().chain(verb.texts.folder()) {
             outputs.folder(folder)?;
@@ -60,7 +67,10 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     // Before the teacher: its text encoder is gone when it comes.
     let parts = match verb.run.dry_run {
         true => Parts::default(),
-        false => (verb.texts).equip((&verb.teacher, &path), &recipe, &card, context)?,
+        false => context.together.first(|| {
+            let texts = &verb.texts;
+            texts.equip((&verb.teacher, &path), &recipe, &card, context)
+        })?,
     };
     let teacher = file.model(card, &context.device)?;
     if verb.run.dry_run {
@@ -78,7 +88,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
             .say(adapters(lora, &recipe, &teacher.card)?);
     }
     context.reporter.say(distances(&recipe));
-    if verb.live {
+    if verb.live && leads {
         page::watch(&path, context.reporter)?;
     }
     let start = Start {

@@ -101,8 +101,7 @@ pub fn run(
     }
     let device = &context.device;
     let fresh = ClassifierTrainer::new(recipe.clone(), &images, device)?;
-    let reporter = context.reporter;
-    let (folder, state) = Folder::open(&path, args.policy(), PRODUCT, reporter)?;
+    let (folder, state) = Folder::open(&path, args.policy(), PRODUCT, context)?;
     let trainer = match &state {
         Some(state) => {
             folder.check_recipe(state, &json, &[])?;
@@ -121,7 +120,7 @@ pub fn run(
         any_size: sized.any_size,
         device: device.clone(),
     };
-    let outcome = drive(&mut job, &folder, args.options(), reporter)?;
+    let outcome = drive(&mut job, &folder, args.options(), context)?;
     if outcome == Outcome::Finished {
         let product = folder.file(PRODUCT);
         if let Some(right) = Features::read(&product, device)?.card.accuracy {

@@ -14,6 +14,7 @@ use crate::run::drive::{Job, Measure, Outcome, drive};
 use crate::run::estimate::{Calibration, Extent, Need, Training, print_estimate};
 use crate::run::folder::{Folder, STATE, default_folder, recipe_json};
 use crate::run::recipe::{Kind, RecipeText, to_toml};
+use crate::run::share::{by_one, micro_batch};
 use crate::screen::failure::wrong;
 use crate::screen::say::say;
 use anyhow::Context as _;
@@ -63,7 +64,10 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         Kind::Features if verb.live => Err(wrong(
             "--live is for teachers only; `fewstep watch RUN` shows the run of a feature network",
         )),
-        Kind::Features => features::run(&source, &verb.data, &verb.run, context),
+        Kind::Features => {
+            by_one("training a feature network", context)?;
+            features::run(&source, &verb.data, &verb.run, context)
+        }
         Kind::Distillation => {
             let name = &source.name;
             Err(wrong(format!(
@@ -74,15 +78,21 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
 }
 
 fn teacher(verb: &Verb, source: &RecipeText, context: &Context) -> anyhow::Result<ExitCode> {
-    let recipe: TeacherRecipe = source.resolve(&verb.run.set)?;
+    let mut recipe: TeacherRecipe = source.resolve(&verb.run.set)?;
     recipe.check()?;
     let path = verb
         .run
         .out
         .clone()
         .unwrap_or_else(|| default_folder(&source.name));
+    if verb.run.dry_run {
+        by_one("--dry-run", context)?;
+    }
+    let place = (path.as_path(), verb.run.policy());
+    recipe.micro_batch = micro_batch(recipe.micro_batch, recipe.batch, place, context);
+    let leads = context.together.leads();
     let mut outputs = Outputs::default();
-    if !verb.run.dry_run {
+    if !verb.run.dry_run && leads {
         outputs.folder(&path)?;
     }
     let [channels, size, _] = recipe.network.image_shape();
@@ -112,7 +122,7 @@ fn teacher(verb: &Verb, source: &RecipeText, context: &Context) -> anyhow::Resul
     };
     fresh.check_data(&data)?;
     let reporter = context.reporter;
-    let (mut folder, state) = Folder::open(&path, verb.run.policy(), PRODUCT, reporter)?;
+    let (mut folder, state) = Folder::open(&path, verb.run.policy(), PRODUCT, context)?;
     let (trainer, recipe) = match state {
         Some(mut state) => {
             let wish = verb.run.wish(change::TEACHER);
@@ -142,15 +152,15 @@ fn teacher(verb: &Verb, source: &RecipeText, context: &Context) -> anyhow::Resul
         .with_context(|| verb.data.others(&folder))?;
     let text = to_toml(Kind::Teacher, &recipe)?;
     folder.write_recipe(&text)?;
-    if verb.live {
+    if verb.live && leads {
         page::watch(&path, reporter)?;
     }
     let mut job = TeacherJob {
-        trainer,
+        trainer: trainer.with_group(context.together.group()),
         data: &data,
         device: device.clone(),
     };
-    let outcome = drive(&mut job, &folder, verb.run.options(), reporter)?;
+    let outcome = drive(&mut job, &folder, verb.run.options(), context)?;
     if outcome == Outcome::Finished {
         say!("{}", folder.file(PRODUCT).display());
     }

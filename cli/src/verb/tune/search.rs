@@ -19,6 +19,7 @@ use fewstep::adapter::read_student;
 use fewstep::distill::Recipe;
 use fewstep::model::{Card, Model};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// The first is spread over the whole space, the second over the neighbourhood of its best.
@@ -223,6 +224,7 @@ impl Search<'_> {
             device: self.context.device.clone(),
             reporter: Reporter::new(true),
             ignore_memory: self.context.ignore_memory,
+            together: Arc::clone(&self.context.together),
         };
         let (outcome, _folder) = start.run(conduct, &quiet)?;
         if outcome != Outcome::Finished {
