@@ -9,7 +9,7 @@ use burn::tensor::{Device, TensorData};
 use counting::{Counting, peak};
 use fewstep::import::{Checkpoint, Export, Layout, open};
 use fewstep::model::File;
-use fewstep::network::{NetworkConfig, SongUNetConfig};
+use fewstep::network::{NetworkConfig, Precision, SongUNetConfig};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -77,6 +77,17 @@ fn loading_and_converting() {
         used as f64 / len as f64
     );
     assert!(used as f64 <= 2.2 * len as f64, "{used} for {len}");
+    drop(model);
+    // Held in half precision they are never there as a whole in single.
+    let (model, used) = peak(|| {
+        let checkpoint = Checkpoint::read(&path).unwrap();
+        let card = checkpoint.card().unwrap();
+        checkpoint
+            .model_in(card, Precision::F16, &Device::flex())
+            .unwrap()
+    });
+    println!("loading it in half precision took {used}");
+    assert!(used as f64 <= 0.65 * len as f64, "{used} for {len}");
     drop(model);
     let (_, used) = peak(|| {
         let checkpoint = Checkpoint::read(&path).unwrap();

@@ -3,11 +3,12 @@
 #[path = "support/latent.rs"]
 mod latent;
 
-use burn::tensor::{Device, TensorData};
-use fewstep::denoiser::Preconditioning;
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use fewstep::Request;
+use fewstep::denoiser::{Contexts, Preconditioning};
 use fewstep::import::{Checkpoint, Export, Layout, Scalar, diffusers_settings, open};
-use fewstep::model::{File, Model};
-use fewstep::network::parameters;
+use fewstep::model::{File, Model, Sampling};
+use fewstep::network::{Precision, parameters};
 use latent::{TEXT, table, teacher};
 use std::collections::BTreeMap;
 
@@ -228,4 +229,77 @@ fn weights_of_eight_bits_are_widened() {
             assert_eq!(written.values(name).unwrap(), wide(bytes), "{name}");
         }
     }
+}
+
+#[test]
+fn weights_are_held_as_the_file_has_them() {
+    let device = Device::flex();
+    let folder = tempfile::tempdir().unwrap();
+    let weights = parameters(&teacher(true).network);
+    let write = |name: &str, dtype: &dyn Fn(usize) -> DType| {
+        let tensors = weights.iter().enumerate().map(|(i, weight)| {
+            let data = weight.data.clone().convert_dtype(dtype(i));
+            (weight.name.clone(), data)
+        });
+        let file = File {
+            tensors: tensors.collect(),
+            ..File::default()
+        };
+        let path = folder.path().join(name);
+        file.write(&path).unwrap();
+        Checkpoint::read(&path).unwrap()
+    };
+    let half = write("half.safetensors", &|_| DType::F16);
+    let brain = write("brain.safetensors", &|_| DType::BF16);
+    let mixed = write("mixed.safetensors", &|i| {
+        if i == 7 { DType::F32 } else { DType::F16 }
+    });
+    for (file, precision) in [
+        (&half, Precision::F16),
+        (&brain, Precision::Bf16),
+        (&mixed, Precision::F32),
+    ] {
+        let card = file.card().unwrap();
+        assert_eq!(file.precision(&card.network).unwrap(), precision);
+        let held = file.model_in(card.clone(), precision, &device).unwrap();
+        let whole = file.model(card, &device).unwrap();
+        let request = Request {
+            texts: Some(&Contexts::new(Tensor::ones([1, 3, TEXT[1]], &device), None).unwrap()),
+            sampling: Some(Sampling {
+                guidance: 1.0,
+                steps: 2,
+                ..held.card.sampling.clone()
+            }),
+            ..Request::default()
+        };
+        for (a, b) in parameters(&held.network)
+            .iter()
+            .zip(parameters(&whole.network))
+        {
+            let wide: Vec<f32> = a.data.iter::<f32>().collect();
+            assert_eq!(wide, b.data.iter::<f32>().collect::<Vec<_>>(), "{}", a.name);
+        }
+        // The same answers, bit for bit.
+        let answers = [&held, &whole].map(|model| {
+            let latents = model.latents(&[4], &request).unwrap().into_data();
+            latents.iter::<f32>().map(f32::to_bits).collect::<Vec<_>>()
+        });
+        assert_eq!(answers[0], answers[1], "{precision:?}");
+    }
+    let mut large = weights.clone();
+    large[3].data = TensorData::full(large[3].shape.clone(), 1e5f32);
+    let tensors = large.iter().map(|w| (w.name.clone(), w.data.clone()));
+    let file = File {
+        tensors: tensors.collect(),
+        ..File::default()
+    };
+    let path = folder.path().join("large.safetensors");
+    file.write(&path).unwrap();
+    let file = Checkpoint::read(&path).unwrap();
+    let card = file.card().unwrap();
+    let error = file
+        .model_in(card.clone(), Precision::F16, &device)
+        .unwrap_err();
+    assert!(error.to_string().contains(&large[3].name), "{error}");
+    file.model_in(card, Precision::Bf16, &device).unwrap();
 }

@@ -2,6 +2,7 @@
 
     cargo build --release
     venv/bin/python benches/pytorch/latent.py                       # Stable Diffusion v1 and LSUN-Bedroom, batch 2
+    venv/bin/python benches/pytorch/latent.py --nets stable-diffusion-xl --batch 1 --pairs 1 --repeats 1
 
 First it is checked that both compute the same from the same weights; a difference above the tolerance ends the run with
 status 1. Needs 8 GB of memory and 4 GB of disk for Stable Diffusion. See README.md beside this file.
@@ -19,6 +20,8 @@ import time
 from compare import ROOT, milliseconds, run, spread
 
 NETS = ["stable-diffusion", "lsun-bedroom"]
+# Not unless asked for: 16 GB of memory and 11 GB of disk.
+LARGE = ["stable-diffusion-xl"]
 # The largest difference as a share of the largest value: both compute in f32 with sums in another order, in some hundred
 # layers one after the other. Some ten times what is found (2e-6).
 TOLERANCE = 2e-5
@@ -118,9 +121,9 @@ def main():
     args = parser.parse_args()
     if args.worker:
         return worker(args)
-    unknown = set(args.nets.split(",")) - set(NETS)
+    unknown = set(args.nets.split(",")) - set(NETS + LARGE)
     if unknown:
-        parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(NETS)}")
+        parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(NETS + LARGE)}")
     failed = []
     for name in args.nets.split(","):
         with tempfile.TemporaryDirectory(dir=args.folder) as folder:

@@ -1,10 +1,11 @@
-"""The U-Net of latent diffusion models in plain PyTorch: Stable Diffusion v1's and the unconditional one.
+"""The U-Net of latent diffusion models in plain PyTorch: Stable Diffusion v1's and XL's, and the unconditional one.
 
 Written for this comparison from the description of the network in docs/paper-map.md; module names are those of the
 official weight files, so that a fewstep file loads as it is.
 """
 
 import math
+from functools import partial
 
 import torch
 from safetensors.torch import load_file
@@ -15,6 +16,12 @@ from network import read_json
 
 VARIANTS = ["contiguous", "channels-last"]
 PREFIX = "model.diffusion_model."
+
+
+def sinusoid(number, width):
+    half = width // 2
+    angles = number * 1e-4 ** (torch.arange(half, dtype=torch.float64) / half)
+    return torch.cat([angles.cos(), angles.sin()]).float()
 
 
 def norm(channels, eps=1e-5):
@@ -105,18 +112,26 @@ class TransformerBlock(nn.Module):
 
 
 class SpatialTransformer(nn.Module):
-    def __init__(self, width, context, heads, depth):
+    def __init__(self, width, context, heads, depth, linear):
         super().__init__()
-        self.norm = norm(width, eps=1e-6)
-        self.proj_in, self.proj_out = nn.Conv2d(width, width, 1), nn.Conv2d(width, width, 1)
+        self.norm, self.linear = norm(width, eps=1e-6), linear
+        layer = nn.Linear if linear else partial(nn.Conv2d, kernel_size=1)
+        self.proj_in, self.proj_out = layer(width, width), layer(width, width)
         blocks = [TransformerBlock(width, context, heads) for _ in range(depth)]
         self.transformer_blocks = nn.ModuleList(blocks)
 
     def forward(self, x, _, context):
         _, _, h, w = x.shape
-        tokens = self.proj_in(self.norm(x)).flatten(2).transpose(1, 2)
+        tokens = self.norm(x)
+        if not self.linear:
+            tokens = self.proj_in(tokens)
+        tokens = tokens.flatten(2).transpose(1, 2)
+        if self.linear:
+            tokens = self.proj_in(tokens)
         for block in self.transformer_blocks:
             tokens = block(tokens, context)
+        if self.linear:
+            return x + self.proj_out(tokens).transpose(1, 2).unflatten(2, (h, w))
         return x + self.proj_out(tokens.transpose(1, 2).unflatten(2, (h, w)))
 
 
@@ -150,17 +165,25 @@ class LatentUNet(nn.Module):
         self.waves, embedding = channels, 4 * channels
         layers = nn.Linear(channels, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
         self.time_embed = nn.Sequential(*layers)
-        how = config["attention"]
+        how, self.added = config["attention"], config.get("added")
+        if self.added:
+            inside = self.added["text"] + 6 * self.added["waves"]
+            layers = nn.Linear(inside, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
+            self.label_emb = nn.Sequential(nn.Sequential(*layers))
 
-        def attention(width):
+        def of(numbers, level):
+            return numbers[level] if isinstance(numbers, list) else numbers
+
+        def attention(width, level):
             if how["kind"] == "pixels":
                 return PixelAttention(width, width // how["head-channels"])
-            return SpatialTransformer(width, how["width"], how["heads"], how.get("depth", 1))
+            heads, depth = of(how["heads"], level), of(how.get("depth", 1), level)
+            return SpatialTransformer(width, how["width"], heads, depth, how.get("linear", False))
 
         def block(cin, cout, level):
             parts = [Residual(cin, cout, embedding)]
             if 1 << level in config["attention-factors"]:
-                parts.append(attention(cout))
+                parts.append(attention(cout, level))
             return parts
 
         multipliers, blocks = config["channel-multipliers"], config["blocks"]
@@ -174,7 +197,8 @@ class LatentUNet(nn.Module):
             if level + 1 < len(multipliers):
                 inputs.append([Down(width)])
                 kept.append(width)
-        middle = [Residual(width, width, embedding), attention(width), Residual(width, width, embedding)]
+        inner = attention(width, len(multipliers) - 1)
+        middle = [Residual(width, width, embedding), inner, Residual(width, width, embedding)]
         for level, multiplier in reversed(list(enumerate(multipliers))):
             for i in range(blocks + 1):
                 cin, width = width + kept.pop(), channels * multiplier
@@ -188,10 +212,19 @@ class LatentUNet(nn.Module):
         self.out = nn.Sequential(norm(width), nn.SiLU(), nn.Conv2d(width, config["channels"], 3, padding=1))
 
     def forward(self, x, time, context=None):
-        half = self.waves // 2
-        angles = time * 1e-4 ** (torch.arange(half, dtype=torch.float64) / half)
-        waves = torch.cat([angles.cos(), angles.sin()]).float()[None]
-        embedding = F.silu(self.time_embed(waves))
+        embedding = self.time_embed(sinusoid(time, self.waves)[None])
+        if self.added:
+            # Behind the tokens: the text as a whole, then six numbers, padded to whole rows.
+            text, width = self.added["text"], context.shape[2]
+            rows = -(-(text + 6) // width)
+            context, behind = context[:, :-rows], context[:, -rows:].flatten(1)
+            waves = [
+                torch.cat([sinusoid(number.item(), self.added["waves"]) for number in numbers])
+                for numbers in behind[:, text : text + 6]
+            ]
+            told = torch.cat([behind[:, :text], torch.stack(waves)], dim=1)
+            embedding = embedding + self.label_emb(told)
+        embedding = F.silu(embedding)
         kept = []
         for parts in self.input_blocks:
             for part in parts:

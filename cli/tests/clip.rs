@@ -190,6 +190,12 @@ fn a_text_models_images_are_compared_with_what_it_was_told() {
     let files = json(&world.prints(files));
     let of = |facts: &Value| facts["clip"]["mean"].as_f64().unwrap();
     assert!((of(&facts) - of(&files)).abs() < 1e-3, "{facts} {files}");
+    // Beside its teacher in the same pass: neither figure changes the other.
+    let paired = json(&world.prints(&format!("{evaluate} --paired sd")));
+    assert_eq!(paired["clip"], facts["clip"]);
+    let alone = format!("evaluate sd {draw} --images 5 --paired sd --json");
+    assert_eq!(json(&world.prints(&alone))["paired"], paired["paired"]);
+    assert!(paired["paired"]["latents"]["rms"].as_f64().unwrap() > 0.0);
     let warned = world.fails(&format!("{evaluate} --reference pictures"), 0);
     assert!(
         warned.contains("--reference pictures is not used"),

@@ -72,10 +72,6 @@ fn what_does_not_go_with_the_model_is_refused() {
     // A class is something to follow.
     world.prints(&format!("{plain} --guidance 2 --out guided"));
     world.says("schedule sd --steps 3", 2, "no texts");
-    let sweep = "title = 'x'\nrecipe = 'ldm.toml'\nteacher = 'teacher.safetensors'\nimages = 8\npairs = 4\nseeds = [0]\n\n\
-                 [grid]\nsubsteps = [2]\n";
-    fs::write(world.path("sweep.toml"), sweep).unwrap();
-    world.says("sweep sweep.toml", 2, "which sweeps cannot measure yet");
     assert!(!world.path("images").exists());
 }
 

@@ -8,11 +8,12 @@ mod latent;
 mod stages;
 mod support;
 
+use fewstep::adapter::{Layers, Lora};
 use fewstep::distill::Recipe;
 use fewstep::grid::Spacing;
 use fewstep::import::Checkpoint;
 use fewstep::model::Card;
-use fewstep::network::{DhariwalUNetConfig, NetworkConfig, SongUNetConfig};
+use fewstep::network::{DhariwalUNetConfig, NetworkConfig, Precision, SongUNetConfig};
 use indicatif::HumanCount;
 use std::fs;
 use std::path::Path;
@@ -326,6 +327,43 @@ fn stable_diffusion() {
     let dry = world.prints(dry);
     for words in ["# prompts: 2", "teacher 20, student 4", "guidance = 7.5"] {
         assert!(dry.contains(words), "{words}: {dry}");
+    }
+}
+
+/// A recipe of adapters is that of the whole student but for what adapters change, and says what it costs.
+#[test]
+fn adapters_are_distilled_as_the_whole_student() {
+    let about = |text: &str, start: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| line.starts_with(start));
+        lines.map(String::from).collect()
+    };
+    for name in ["sd15", "sd21", "sdxl"] {
+        for suffix in ["2", "3", "4", "5", "2to5"] {
+            let [whole, own] = ["", "-lora"].map(|end| recipe(&format!("{name}-nfe{suffix}{end}")));
+            let wanted = Recipe {
+                lora: Some(Lora {
+                    rank: 64,
+                    alpha: Some(64.0),
+                    layers: Layers::Attention,
+                }),
+                gradient_checkpointing: true,
+                teacher_precision: Precision::F16,
+                learning_rate: 1e-4,
+                ..parse(&whole)
+            };
+            assert_eq!(parse(&own), wanted, "{name}-nfe{suffix}-lora");
+            assert_eq!(about(&own, "# Cost: "), about(&whole, "# Cost: "));
+            let command = line(&own, "fewstep distill ").replace("-lora ", " ");
+            assert_eq!(command, line(&whole, "fewstep distill "));
+            let first = own.lines().next().unwrap();
+            let evaluations = format!("{} evaluations", suffix.replace("to", " to "));
+            assert!(
+                first.contains(&evaluations) && first.ends_with("Not measured here."),
+                "{first}"
+            );
+            // Others know no step branch.
+            assert_eq!(own.contains("--to kohya"), suffix != "2to5", "{own}");
+        }
     }
 }
 

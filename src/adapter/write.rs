@@ -39,6 +39,13 @@ impl Factors {
         scalar: Scalar,
         path: &Path,
     ) -> Result<(), Error> {
+        if network.has_step_branch() {
+            return Err(Error::Incompatible {
+                first: "adapters in the layout of diffusers or kohya".into(),
+                second: "a student with a step branch, of which others know nothing".into(),
+                remedy: "distil with one number of steps, or write a whole model (--merge) and fold it (--nfe)".into(),
+            });
+        }
         let known = Known::of(network);
         // U-Nets with a second embedding are known by their official names there.
         let official = known.named("label_emb_0_0").is_some();
@@ -47,7 +54,7 @@ impl Factors {
             let layer = known.official(name);
             let theirs = layer.and_then(|layer| Some((layer, layer.diffusers.as_deref()?)));
             let Some((layer, theirs)) = theirs else {
-                return Err(unnamed(network));
+                return Err(unnamed());
             };
             match layout {
                 AdapterLayout::Diffusers => diffusers(theirs, layer, factor, &mut tensors),
@@ -101,13 +108,10 @@ impl Factors {
     }
 }
 
-fn unnamed(network: &NetworkConfig) -> Error {
+fn unnamed() -> Error {
     Error::Incompatible {
         first: "adapters in the layout of diffusers or kohya".into(),
-        second: match network.has_step_branch() {
-            true => "a student with a step branch".into(),
-            false => "a network that is not Stable Diffusion's".into(),
-        },
+        second: "a network that is not Stable Diffusion's".into(),
         remedy: "write a whole model instead (--merge)".into(),
     }
 }

@@ -43,6 +43,11 @@ pub struct Checkpoint {
     /// Whether its network predicts the velocity, where that is known better than the file says.
     pub(crate) velocity: Option<bool>,
     pub(super) tensors: BTreeMap<String, TensorInfo>,
+    /// Factors of weights that are stored without them, by the weight's name: the name of the tensor that holds them, which is no
+    /// weight itself, and where it is.
+    pub(super) scales: BTreeMap<String, (String, TensorInfo)>,
+    /// Why its weights cannot be read, where they are quantised in another way.
+    pub(super) quantised: Option<String>,
     /// The file, or the index of its shards.
     pub(crate) source: LazyFile,
     pub(super) shards: Shards,
@@ -65,6 +70,8 @@ impl Checkpoint {
             raw: false,
             velocity: None,
             tensors: BTreeMap::new(),
+            scales: BTreeMap::new(),
+            quantised: None,
             source,
             shards: Shards::default(),
         }
@@ -82,7 +89,7 @@ impl Checkpoint {
             );
             return Err(checkpoint.source.broken("model in memory", reason));
         }
-        Ok(checkpoint)
+        checkpoint.with_scales()
     }
 
     pub(super) fn parse(source: LazyFile) -> Result<Self, Error> {
@@ -179,13 +186,18 @@ impl Checkpoint {
         self.metadata.contains_key(CARD)
     }
 
-    /// The numbers of a tensor, row-major, little-endian.
+    /// The numbers of a tensor as they are stored, row-major, little-endian: those of a weight of eight bits may have a
+    /// [factor](Self::scaled) besides.
     ///
     /// # Errors
     /// [`Error::File`] if it cannot be read, [`Error::InvalidValue`] for a name that the file does not have.
     pub fn bytes(&self, name: &str) -> Result<Vec<u8>, Error> {
-        let holder = self.shards.holder(name).unwrap_or(&self.source);
-        self.info(name)?.read(holder)
+        self.info(name)?.read(self.holder(name))
+    }
+
+    /// The file that holds a tensor.
+    pub(super) fn holder(&self, name: &str) -> &LazyFile {
+        self.shards.holder(name).unwrap_or(&self.source)
     }
 
     /// Bytes of the file, or of all its shards.
@@ -204,20 +216,21 @@ impl Checkpoint {
         }
     }
 
-    /// The numbers of a tensor, row-major, in single precision.
+    /// The numbers of a tensor, row-major, in single precision, with their factor if they are stored without it.
     ///
     /// # Errors
     /// As [`bytes`](Self::bytes), and [`Error::Malformed`] if they are not floating-point numbers.
     pub fn values(&self, name: &str) -> Result<Vec<f32>, Error> {
         let info = self.info(name)?;
         let values = info.scalar.to_f32(&self.bytes(name)?);
-        values.ok_or_else(|| {
+        let values = values.ok_or_else(|| {
             let reason = format!(
                 "{name} is {}; weights are f8, f16, bf16, f32 or f64",
                 info.scalar
             );
             self.source.broken("checkpoint", reason)
-        })
+        })?;
+        self.scaled_values(name, values)
     }
 
     pub(crate) fn info(&self, name: &str) -> Result<&TensorInfo, Error> {

@@ -14,6 +14,7 @@ mod format;
 mod pickle;
 mod safetensors;
 mod scalar;
+mod scale;
 pub(crate) mod shard;
 mod source;
 mod survey;

@@ -102,6 +102,10 @@ impl Distiller {
         recipe.teacher_grid(recipe.steps)?;
         let mut card = teacher.card.clone();
         let mut network = teacher.network.clone();
+        if recipe.lora.is_some() {
+            // Before the step branch, which learns.
+            network = network.with_precision(recipe.teacher_precision)?;
+        }
         if recipe.tells_steps() {
             let (seed, init) = (recipe.seed, recipe.step_branch_init);
             (card.network, network) = add_step_branch(&card.network, network, seed, init)?;
@@ -109,7 +113,6 @@ impl Distiller {
         if let Some(lora) = &recipe.lora {
             let adapters = lora.adapters(&card.network)?;
             network = network
-                .with_precision(recipe.teacher_precision)?
                 .with_adapters(&card.network, &adapters, recipe.seed)?
                 .with_frozen_base();
             card.adapter = Some(Adaptation {

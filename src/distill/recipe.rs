@@ -272,6 +272,15 @@ impl Recipe {
         self.step_condition.unwrap_or(self.variable_steps.is_some())
     }
 
+    /// How closely the student follows its class or text when it is sampled as its card says: the teacher's guidance, where that
+    /// was put into it, or its own.
+    pub fn followed(&self) -> f64 {
+        match self.teacher_guidance == 1.0 {
+            true => self.guidance,
+            false => self.teacher_guidance,
+        }
+    }
+
     /// The student's number of steps in a round: drawn evenly from `variable_steps`, the same for all rounds that
     /// share their trajectories. [SFD Sec. 3.3]
     pub fn steps_at(&self, round: u64) -> usize {

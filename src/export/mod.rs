@@ -100,6 +100,8 @@ impl Export {
             shape: info.shape.clone(),
             scalar: match self.scalar {
                 Some(scalar) if info.scalar.is_float() => scalar,
+                // Its factor is multiplied in.
+                None if checkpoint.is_scaled(name) => Scalar::F32,
                 _ => info.scalar,
             },
             from: From::File(name.clone()),
@@ -132,6 +134,8 @@ impl Export {
             }
             let scalar = self.scalar.unwrap_or(match stored {
                 Scalar::F64 => Scalar::F32,
+                // With its factor a number has more digits than half precision.
+                _ if checkpoint.is_scaled(&from) => Scalar::F32,
                 // Exact, and nothing else reads weights of eight bits.
                 small if small.is_small() => Scalar::F16,
                 other => other,

@@ -64,7 +64,9 @@ impl Entry {
     fn bytes(&self, checkpoint: &Checkpoint) -> Result<Vec<u8>, Error> {
         let unknown = || Error::invalid("dtype", self.scalar, "f32, f16 or bf16");
         let values = match &self.from {
-            From::File(name) if checkpoint.info(name)?.scalar == self.scalar => {
+            From::File(name)
+                if checkpoint.info(name)?.scalar == self.scalar && !checkpoint.is_scaled(name) =>
+            {
                 return checkpoint.bytes(name);
             }
             From::File(name) => checkpoint.values(name)?,

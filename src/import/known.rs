@@ -72,6 +72,7 @@ impl Checkpoint {
         if let Some(what) = foreign::weights(self.tensors()) {
             return Err(self.source.broken("model", what));
         }
+        self.check_quantised()?;
         let (kind, named) = self.kind();
         match kind.network(self, &named)? {
             Some(network) => Ok((kind, network)),

@@ -1,9 +1,9 @@
 //! From a file to a network: every name and shape is compared before any memory is taken.
 
 use crate::Error;
-use crate::container::Checkpoint;
+use crate::container::{Checkpoint, Scalar};
 use crate::model::{Card, Model};
-use crate::network::{Key, Network, NetworkConfig, replace};
+use crate::network::{Adapters, Key, Network, NetworkConfig, Precision, replace};
 use crate::parameter::Differences;
 use burn::tensor::{Device, Tensor, TensorData};
 use std::collections::BTreeMap;
@@ -90,6 +90,43 @@ impl Checkpoint {
         Ok(Model::new(card, network))
     }
 
+    /// As [`model`](Self::model), of a model that does not learn, with its weights rounded to `precision` and held in it. They
+    /// are never in single precision as a whole: what [`Network::with_precision`] makes, in half of the memory.
+    ///
+    /// # Errors
+    /// As [`model`](Self::model), and [`Error::InvalidValue`] naming a weight that is too large for the type.
+    pub fn model_in(
+        &self,
+        card: Card,
+        precision: Precision,
+        device: &Device,
+    ) -> Result<Model, Error> {
+        card.check_whole(self.path())?;
+        let network = self.load_network_in(&card.network, precision, device)?;
+        Ok(Model::new(card, network))
+    }
+
+    /// The narrowest type that holds every weight of a network as the file does: f32, unless all are of half precision or
+    /// less.
+    ///
+    /// # Errors
+    /// As [`check_keys`](Self::check_keys).
+    pub fn precision(&self, network: &NetworkConfig) -> Result<Precision, Error> {
+        let mut found = None;
+        for (_, name) in self.matched(network)? {
+            let own = match self.info(&name)?.scalar {
+                _ if self.is_scaled(&name) => Precision::F32,
+                Scalar::F16 | Scalar::F8E4M3 | Scalar::F8E5M2 => Precision::F16,
+                Scalar::BF16 => Precision::Bf16,
+                _ => Precision::F32,
+            };
+            if *found.get_or_insert(own) != own {
+                return Ok(Precision::F32);
+            }
+        }
+        Ok(found.unwrap_or_default())
+    }
+
     /// The network alone.
     ///
     /// # Errors
@@ -99,13 +136,23 @@ impl Checkpoint {
         config: &NetworkConfig,
         device: &Device,
     ) -> Result<Network, Error> {
+        self.load_network_in(config, Precision::F32, device)
+    }
+
+    fn load_network_in(
+        &self,
+        config: &NetworkConfig,
+        precision: Precision,
+        device: &Device,
+    ) -> Result<Network, Error> {
         let names: BTreeMap<String, String> = self
             .matched(config)?
             .into_iter()
             .map(|(key, name)| (key.name, name))
             .collect();
         let mut failure = None;
-        let network = replace(config.blank(device)?, &mut |_, name, _| {
+        let bare = config.blank_adapted(&Adapters::none_yet(), device)?;
+        let network = replace(bare, &mut |_, name, _| {
             let read = |name: &String| self.values(name);
             let values = match names.get(name).map(read) {
                 Some(Ok(values)) if failure.is_none() => values,
@@ -117,7 +164,14 @@ impl Checkpoint {
                 _ => return None,
             };
             let len = values.len();
-            Some(Tensor::from_data(TensorData::new(values, [len]), device))
+            // What is broken in the file is said where it shows.
+            let fits = |value: &f32| !value.is_finite() || precision.holds(*value);
+            if let Some(value) = values.iter().find(|value| !fits(value)) {
+                failure = Some(Error::invalid(name, value, precision.range()));
+                return None;
+            }
+            let data = TensorData::new(values, [len]).convert_dtype(precision.dtype());
+            Some(Tensor::from_data(data, (device, precision.dtype())))
         });
         match failure {
             Some(error) => Err(error),

@@ -95,9 +95,18 @@ impl Network {
         keys.iter().map(|key| !adapted || learns(key)).collect()
     }
 
-    /// The network with all that does not [learn](learns) left alone by autodiff.
+    /// The network with all that does not [learn](learns) left alone by autodiff; what learns is in single precision, whatever the
+    /// rest is held in.
     pub(crate) fn with_frozen_base(self) -> Self {
-        freeze(self, &|key| !learns(key))
+        let keys = self.keys().clone();
+        let widened = update(
+            self,
+            &mut |position, old| match learns(&keys.all()[position]) && old.dtype() != DType::F32 {
+                true => old.cast(DType::F32),
+                false => old,
+            },
+        );
+        freeze(widened, &|key| !learns(key))
     }
 
     /// A network without adapters with some multiplied out: each weight W becomes W + scale B A, in its own type.

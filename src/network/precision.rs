@@ -4,7 +4,7 @@ use super::Network;
 use crate::Error;
 use crate::parameter::Named;
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Tensor, bf16, f16};
 use serde::{Deserialize, Serialize};
 
 /// A floating point type.
@@ -37,6 +37,20 @@ impl Precision {
             Self::F32 => 4,
             Self::F16 | Self::Bf16 => 2,
         }
+    }
+
+    /// Whether a number is finite when it is rounded to the type.
+    pub(crate) fn holds(self, value: f32) -> bool {
+        match self {
+            Self::F32 => value.is_finite(),
+            Self::F16 => f16::from_f32(value).is_finite(),
+            Self::Bf16 => bf16::from_f32(value).is_finite(),
+        }
+    }
+
+    /// What numbers it holds, for an error.
+    pub(crate) fn range(self) -> &'static str {
+        "finite in that type; use bf16 for large weights, or f32"
     }
 }
 
@@ -80,8 +94,11 @@ impl Network {
             None => Ok(network),
             Some(position) => {
                 let name = &network.keys().all()[position].name;
-                let expected = "finite in that type; use bf16 for large weights, or f32";
-                Err(Error::invalid(name, format!("{precision:?}"), expected))
+                Err(Error::invalid(
+                    name,
+                    format!("{precision:?}"),
+                    precision.range(),
+                ))
             }
         }
     }

@@ -93,8 +93,7 @@ pub(crate) fn build_adapted<M: Module>(
             self.0.push(param.id);
         }
     }
-    let bare = !adapters.is_empty();
-    let (module, found) = make_at(name, draw, (adapters, device), bare, make);
+    let (module, found) = make_at(name, draw, (adapters, device), adapters.bare(), make);
     let mut order = Order(Vec::new());
     module.visit(&mut order);
     let (mut buffers, mut all) = (Vec::new(), Vec::new());

@@ -23,16 +23,19 @@ pub enum Preset {
     LsunBedroom,
     /// Stable Diffusion v1's, 860 million parameters: 4 x 64 x 64 latents, 77 tokens of a text.
     StableDiffusion,
+    /// Stable Diffusion XL's, 2.57 billion parameters, with a quarter of its pixels: 4 x 64 x 64 latents, 77 tokens of a text.
+    StableDiffusionXl,
 }
 
 impl Preset {
     /// Every preset, the smallest first.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::FashionMnist,
         Self::Bench64,
         Self::Cifar10,
         Self::LsunBedroom,
         Self::StableDiffusion,
+        Self::StableDiffusionXl,
     ];
 
     /// Its name, as typed.
@@ -43,6 +46,7 @@ impl Preset {
             Self::Cifar10 => "cifar10",
             Self::LsunBedroom => "lsun-bedroom",
             Self::StableDiffusion => "stable-diffusion",
+            Self::StableDiffusionXl => "stable-diffusion-xl",
         }
     }
 
@@ -51,6 +55,7 @@ impl Preset {
         match self {
             Self::FashionMnist | Self::Bench64 => 8,
             Self::Cifar10 | Self::LsunBedroom | Self::StableDiffusion => 2,
+            Self::StableDiffusionXl => 1,
         }
     }
 
@@ -75,6 +80,12 @@ impl Preset {
             Self::StableDiffusion => {
                 return NetworkConfig::LatentUnet(LatentUNetConfig::stable_diffusion());
             }
+            Self::StableDiffusionXl => {
+                return NetworkConfig::LatentUnet(LatentUNetConfig {
+                    resolution: 64,
+                    ..LatentUNetConfig::stable_diffusion_xl()
+                });
+            }
         })
     }
 
@@ -84,7 +95,7 @@ impl Preset {
         match self {
             Self::FashionMnist | Self::Bench64 | Self::Cifar10 => Ok(0.5.into()),
             Self::LsunBedroom => table(0.0015, 0.0195),
-            Self::StableDiffusion => table(0.00085, 0.012),
+            Self::StableDiffusion | Self::StableDiffusionXl => table(0.00085, 0.012),
         }
     }
 
@@ -158,6 +169,7 @@ mod tests {
         assert_eq!(count(Preset::Cifar10), 55_733_891);
         assert_eq!(count(Preset::LsunBedroom), 274_056_163);
         assert_eq!(count(Preset::StableDiffusion), 859_520_964);
+        assert_eq!(count(Preset::StableDiffusionXl), 2_567_463_684);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Measuring images: Frechet distance, distance between pairs, rate.
 
 use crate::measure::feature_set::Collector;
-use crate::measure::gather::Gather;
+use crate::measure::gather::{Drawn, Gather};
 use crate::measure::keep::Stage;
 use crate::measure::record::Record;
 use crate::model::generate::Generator;
@@ -40,10 +40,10 @@ pub fn draw_into(
     let (mut seconds, mut drawn_now) = (0.0, 0);
     let make = |index: usize| {
         let started = Instant::now();
-        let images = drawn(generator, batches[index])?;
+        let drawn = whole(generator, batches[index])?;
         seconds += started.elapsed().as_secs_f64();
         drawn_now += batches[index].len();
-        maker.record(rounded(images), batches[index])
+        maker.record(index, drawn, batches[index], generator)
     };
     let mut sizes = batches.iter().map(|batch| batch.len());
     stage.batches(batches.len(), make, |record| {
@@ -58,16 +58,6 @@ pub fn draw_into(
         reporter.say(format!("{drawn_now} images drawn, {rate} a second"));
     }
     Ok(())
-}
-
-/// The images as a picture of bytes would show them, in [-1, 1]; the same arithmetic as in [`Picture::all`].
-fn rounded(images: Images) -> Images {
-    let bytes = images
-        .mul_scalar(127.5)
-        .add_scalar(128.0)
-        .clamp(0.0, 255.0)
-        .floor();
-    bytes.div_scalar(127.5).sub_scalar(1.0)
 }
 
 /// One model beside others, on the same seeds.
@@ -159,6 +149,24 @@ pub fn apart(
     Ok(found)
 }
 
+/// What a model makes of some seeds, and the pictures of it where there is what makes them; the clock may stop when this returns.
+fn whole(generator: &Generator<'_>, seeds: &[u64]) -> anyhow::Result<Drawn> {
+    if !generator.is_latent() {
+        return Ok(Drawn {
+            latents: None,
+            pictures: Some(drawn(generator, seeds)?),
+        });
+    }
+    let latents = generator.latents(seeds, &|| ())?;
+    let pictures = generator.decoded(seeds, latents.clone())?;
+    let last = pictures.as_ref().unwrap_or(&latents);
+    last.device().sync().context("the device failed")?;
+    Ok(Drawn {
+        latents: Some(latents),
+        pictures,
+    })
+}
+
 /// The images of some seeds; the clock may stop when this returns.
 fn drawn(generator: &Generator<'_>, seeds: &[u64]) -> anyhow::Result<Images> {
     let images = generator.images(seeds)?;
@@ -180,28 +188,10 @@ pub fn too_few(images: u64, features: usize) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fewstep::Device;
-    use fewstep::image::Picture;
-    use fewstep::noise;
 
     #[test]
     fn few_images_are_warned_of() {
         assert!(too_few(2047, 64).is_some() && too_few(2048, 64).is_none());
         assert!(too_few(2559, 256).is_some() && too_few(2560, 256).is_none());
-    }
-
-    #[test]
-    fn rounding_is_that_of_pictures() {
-        let images = noise::latents(&[1, 2], [3, 4, 5], &Device::flex());
-        let once = rounded(images.clone());
-        assert_eq!(
-            Picture::all(once.clone()).unwrap(),
-            Picture::all(images).unwrap()
-        );
-        let values = once.into_data();
-        for value in values.iter::<f32>() {
-            let byte = ((value + 1.0) * 127.5).round();
-            assert_eq!(value, byte / 127.5 - 1.0);
-        }
     }
 }

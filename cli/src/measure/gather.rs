@@ -1,8 +1,10 @@
-//! What is gathered of drawn images: features, CLIP scores, or both.
+//! What is gathered of drawn images: features, CLIP scores, how far they are from another model's.
 
+use crate::measure::beside::{Apart, Latents};
 use crate::measure::clip::Eye;
 use crate::measure::feature_set::{Collector, FeatureSet};
 use crate::measure::record::Record;
+use crate::model::generate::Generator;
 use fewstep::Images;
 use fewstep::metric::Extract;
 use serde_json::{Value, json};
@@ -12,6 +14,8 @@ pub struct Gather<'a> {
     collector: Option<Collector<'a>>,
     eye: Option<&'a Eye>,
     cosines: Vec<f64>,
+    beside: Option<&'a Latents>,
+    apart: Apart,
     images: u64,
 }
 
@@ -22,6 +26,8 @@ pub struct Gathered {
     pub set: Option<FeatureSet>,
     /// A cosine for each image, if there was a CLIP model.
     pub cosines: Vec<f64>,
+    /// How far latents are from another model's, if there was one.
+    pub apart: Option<Apart>,
 }
 
 /// What makes a record of a batch.
@@ -29,6 +35,15 @@ pub struct Gathered {
 pub struct Maker<'a> {
     features: Option<&'a dyn Extract>,
     eye: Option<&'a Eye>,
+    beside: Option<&'a Latents>,
+}
+
+/// A batch as it was drawn.
+pub struct Drawn {
+    /// What the network made, where that are latents.
+    pub latents: Option<Images>,
+    /// Pictures, where there is what makes them.
+    pub pictures: Option<Images>,
 }
 
 impl<'a> Gather<'a> {
@@ -38,8 +53,16 @@ impl<'a> Gather<'a> {
             collector,
             eye,
             cosines: Vec::new(),
+            beside: None,
+            apart: Apart::default(),
             images: 0,
         }
+    }
+
+    /// Compares latents with these, which are of the same seeds.
+    pub fn beside(mut self, latents: Option<&'a Latents>) -> Self {
+        self.beside = latents;
+        self
     }
 
     /// What makes records for it.
@@ -47,6 +70,7 @@ impl<'a> Gather<'a> {
         Maker {
             features: self.collector.as_ref().map(Collector::features),
             eye: self.eye,
+            beside: self.beside,
         }
     }
 
@@ -55,7 +79,13 @@ impl<'a> Gather<'a> {
         if let Some(collector) = &mut self.collector {
             collector.push(&record.rows)?;
         }
-        self.cosines.extend(&record.numbers);
+        // First how far a batch is apart, then a cosine for each of its images.
+        let cosines = if self.eye.is_some() { images } else { 0 };
+        let first = record.numbers.len().saturating_sub(cosines);
+        if let Some(apart) = Apart::of(&record.numbers[..first]) {
+            self.apart = self.apart.merge(apart);
+        }
+        self.cosines.extend(&record.numbers[first..]);
         self.images += images as u64;
         Ok(())
     }
@@ -70,6 +100,7 @@ impl<'a> Gather<'a> {
         Ok(Gathered {
             set: self.collector.map(Collector::finish).transpose()?,
             cosines: self.cosines,
+            apart: self.beside.map(|_| self.apart),
         })
     }
 }
@@ -83,17 +114,64 @@ impl Maker<'_> {
         })
     }
 
-    /// The record of images, rounded to bytes, of some seeds.
-    pub fn record(self, images: Images, seeds: &[u64]) -> anyhow::Result<Record> {
+    /// The record of a batch: what is seen of its pictures, and how far they are apart.
+    pub fn record(
+        self,
+        index: usize,
+        drawn: Drawn,
+        seeds: &[u64],
+        generator: &Generator<'_>,
+    ) -> anyhow::Result<Record> {
         let mut record = Record::default();
+        if let (Some(beside), Some(latents)) = (self.beside, &drawn.latents) {
+            let both = (latents, drawn.pictures.as_ref());
+            record.numbers = beside.apart(index, seeds, both, generator)?.numbers();
+        }
+        let Some(images) = drawn.pictures.map(rounded) else {
+            return Ok(record);
+        };
         if let Some(eye) = self.eye {
             let prompts = seeds.iter().map(|seed| eye.prompt_of(*seed));
             let prompts: Vec<usize> = prompts.collect();
-            record.numbers = eye.cosines_of_drawn(images.clone(), &prompts)?;
+            let cosines = eye.cosines_of_drawn(images.clone(), &prompts)?;
+            record.numbers.extend(cosines);
         }
         if let Some(features) = self.features {
             record.rows = features.extract(images)?;
         }
         Ok(record)
+    }
+}
+
+/// The images as a picture of bytes would show them, in [-1, 1]; the same arithmetic as in [`Picture::all`].
+fn rounded(images: Images) -> Images {
+    let bytes = images
+        .mul_scalar(127.5)
+        .add_scalar(128.0)
+        .clamp(0.0, 255.0)
+        .floor();
+    bytes.div_scalar(127.5).sub_scalar(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fewstep::Device;
+    use fewstep::image::Picture;
+    use fewstep::noise;
+
+    #[test]
+    fn rounding_is_that_of_pictures() {
+        let images = noise::latents(&[1, 2], [3, 4, 5], &Device::flex());
+        let once = rounded(images.clone());
+        assert_eq!(
+            Picture::all(once.clone()).unwrap(),
+            Picture::all(images).unwrap()
+        );
+        let values = once.into_data();
+        for value in values.iter::<f32>() {
+            let byte = ((value + 1.0) * 127.5).round();
+            assert_eq!(value, byte / 127.5 - 1.0);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Figures of images: what is drawn, by which features, and how it is said.
 
+pub mod beside;
 pub mod clip;
 pub mod draw;
 pub mod feature_set;

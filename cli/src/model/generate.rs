@@ -168,6 +168,20 @@ impl<'a> Generator<'a> {
         })
     }
 
+    /// Pictures of latents that were made of some seeds; `None` without an autoencoder.
+    pub fn decoded(&self, seeds: &[u64], latents: Images) -> anyhow::Result<Option<Images>> {
+        signal::check()?;
+        match self.request.autoencoder {
+            None => Ok(None),
+            Some(_) => Ok(Some(self.request.decode(seeds, latents)?)),
+        }
+    }
+
+    /// Whether it makes latents, which become pictures only by an autoencoder.
+    pub fn is_latent(&self) -> bool {
+        self.model.card.is_latent()
+    }
+
     /// The request for one batch.
     fn asked(
         &self,

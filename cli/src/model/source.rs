@@ -6,6 +6,7 @@ use fewstep::Device;
 use fewstep::adapter::{AdapterFile, Part};
 use fewstep::import::{Checkpoint, Note};
 use fewstep::model::{Card, Model, hash_bytes, hash_file};
+use fewstep::network::Precision;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -211,10 +212,20 @@ impl ModelSource {
         self.student.is_none() && self.others.is_empty()
     }
 
+    /// In what the weights of the model will be held.
+    pub fn precision(&self) -> anyhow::Result<Precision> {
+        match self.is_whole() {
+            true => precision(&self.checkpoint, &self.of_file.0),
+            // What is multiplied out needs all digits.
+            false => Ok(Precision::F32),
+        }
+    }
+
     /// The model, with all adapters multiplied out.
     pub fn model(&self, device: &Device) -> anyhow::Result<Model> {
         let (card, hash) = &self.of_file;
-        let mut model = self.checkpoint.model(card.clone(), device)?;
+        let precision = self.precision()?;
+        let mut model = self.checkpoint.model_in(card.clone(), precision, device)?;
         if let Some(student) = &self.student {
             model = student.student(model, hash)?;
         }
@@ -225,6 +236,18 @@ impl ModelSource {
             card: self.card.clone(),
             ..model
         })
+    }
+}
+
+/// From so many weights on a network that only answers is held as its file has it, if that is half precision. It answers the
+/// same, bit for bit, but widens its weights at every call, some per cent of its time.
+const MANY: u64 = 1_500_000_000;
+
+/// In what the weights of a model that is not to learn are held.
+pub fn precision(checkpoint: &Checkpoint, card: &Card) -> anyhow::Result<Precision> {
+    match card.network.parameter_count() >= MANY {
+        true => Ok(checkpoint.precision(&card.network)?),
+        false => Ok(Precision::F32),
     }
 }
 

@@ -34,10 +34,11 @@ before it is timed. benches/pytorch/ compares all of it with PyTorch.";
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Verb {
-    /// A model file, or a network with random weights: fashion-mnist, bench64, cifar10, lsun-bedroom or stable-diffusion
+    /// A model file, or a network with random weights: fashion-mnist, bench64, cifar10, lsun-bedroom, stable-diffusion
+    /// or stable-diffusion-xl
     #[arg(default_value = "fashion-mnist")]
     model: PathBuf,
-    /// Images computed at once [default: 2 from cifar10 on, otherwise 8]
+    /// Images computed at once [default: 8; 2 from cifar10 on, 1 of stable-diffusion-xl]
     #[arg(long, value_name = "N", value_parser = whole::<NonZeroUsize>(1..=65_536))]
     batch: Option<NonZeroUsize>,
     /// What to time

@@ -15,6 +15,7 @@ use clap::Args;
 use fewstep::distill::{Recipe, Resolved, TrajectoryCache, TrajectorySource};
 use fewstep::import::Checkpoint;
 use fewstep::model::Model;
+use fewstep::network::Precision;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -99,7 +100,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         let micro = recipe.micro_batch.unwrap_or(recipe.batch);
         let shape = card.network.image_shape();
         let less = "lower micro-batch, here and in the distillation, or set teacher-precision=bf16";
-        let need = Need::drawing(&card.network, shape, micro);
+        let need = Need::drawing(&card.network, recipe.teacher_precision, shape, micro);
         need.check(less, context.ignore_memory, context.reporter)?;
     }
     // Before the teacher: its text encoder is gone when it comes.
@@ -109,7 +110,12 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
             .texts
             .embed((&verb.teacher, &verb.cache), &recipe, &card, context)?,
     };
-    let teacher = file.model(card, &context.device)?;
+    // A search for levels is made with what the file has.
+    let held = match recipe.spacing.to_search() {
+        None => recipe.teacher_precision,
+        Some(_) => Precision::F32,
+    };
+    let teacher = file.model_in(card, held, &context.device)?;
     if verb.dry_run {
         return dry_run(verb, &recipe, (teacher, &hash), &wanted, context);
     }

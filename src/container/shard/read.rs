@@ -19,10 +19,12 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::read`], which also takes folders.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
-        match index_of(path)? {
-            Some(index) => read(&index),
-            None => with_originals(Self::parse(LazyFile::open(path)?)?),
-        }
+        let whole = match index_of(path)? {
+            Some(index) => read(&index)?,
+            None => with_originals(Self::parse(LazyFile::open(path)?)?)?,
+        };
+        // A factor may lie in another shard than its weight.
+        whole.with_scales()
     }
 }
 

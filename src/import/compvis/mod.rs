@@ -17,8 +17,9 @@ use std::collections::BTreeMap;
 /// The name by which the start of all others is found.
 const LANDMARK: &str = "time_embed.0.weight";
 
-/// Start of the names of averaged weights.
-const AVERAGED: &str = "model_ema.";
+/// Start of the names of averaged weights. How they were averaged (`model_ema.decay`, `model_ema.num_updates`) stays in files from
+/// which they were taken out.
+const AVERAGED: &str = "model_ema.diffusion_model";
 
 /// Whether a file has averaged weights, beside those that training ended with.
 pub(super) fn has_averaged(file: &Checkpoint) -> bool {
@@ -62,7 +63,9 @@ fn named_after<'a>(file: &'a Checkpoint, prefix: &str) -> Named<'a> {
     let averaged = !file.raw && has_averaged(file);
     let mut tensors = BTreeMap::new();
     for (name, info) in file.tensors() {
-        let Some(rest) = name.strip_prefix(prefix) else {
+        // Of a network alone, marks that say how it was trained stand among its own names.
+        let rest = name.strip_prefix(prefix);
+        let Some(rest) = rest.filter(|_| !schedule::is_mark(name)) else {
             continue;
         };
         let found = match averaged {
@@ -80,5 +83,5 @@ fn named_after<'a>(file: &'a Checkpoint, prefix: &str) -> Named<'a> {
 
 /// The averaged weight's name of a parameter of the U-Net: all dots but the first are left out.
 fn averaged_name(rest: &str) -> String {
-    format!("{AVERAGED}diffusion_model{}", rest.replace('.', ""))
+    format!("{AVERAGED}{}", rest.replace('.', ""))
 }

@@ -26,6 +26,11 @@ const STEPS_2_BASE: u64 = 875_000;
 /// Pixels of a latent's side.
 const FACTOR: usize = 8;
 
+/// Whether a name is that of such a mark.
+pub(super) fn is_mark(name: &str) -> bool {
+    [VELOCITY_MARK, RESCALED_MARK].contains(&name)
+}
+
 /// What the latent network of a file was trained to predict, with the noise levels; and how that is known, where the file does
 /// not say it.
 ///

@@ -90,8 +90,9 @@ impl<'a> Finder<'a> {
         if let Some(found) = self.autoencoder_if_any(card)? {
             return Ok(found);
         }
-        let fetch = match card.network.image_shape()[0] {
-            4 => "sd15-vae",
+        let fetch = match (card.network.image_shape()[0], card.network.added()) {
+            (4, None) => "sd15-vae",
+            (4, Some(_)) => "sdxl-vae",
             _ => "ldm-vq-f4",
         };
         Err(wrong(format!(

@@ -24,6 +24,7 @@ impl Score {
             "kernel" => "kernel distance".into(),
             "clip" => "CLIP score".into(),
             "paired" => "distance to the teacher's images (rms)".into(),
+            "latents" => "distance to the teacher's latents (rms)".into(),
             other => other.replace(['_', '-'], " "),
         }
     }
@@ -114,12 +115,18 @@ impl Evaluation {
                 error: score.1.filter(|error| error.is_finite()),
             });
         }
-        if let Some(rms) = facts.get("paired").and_then(|p| p.get("rms")?.as_f64()) {
-            scores.push(Score {
-                key: "paired".into(),
-                value: rms,
-                error: None,
-            });
+        let paired = facts.get("paired");
+        for (key, of) in [
+            ("paired", paired),
+            ("latents", paired.and_then(|p| p.get("latents"))),
+        ] {
+            if let Some(rms) = of.and_then(|of| of.get("rms")?.as_f64()) {
+                scores.push(Score {
+                    key: key.into(),
+                    value: rms,
+                    error: None,
+                });
+            }
         }
         scores.sort_by_key(|score| {
             SCORES
@@ -158,7 +165,7 @@ mod tests {
     fn numbers_have_their_error_bars() {
         let facts = json!({
             "file": "student.safetensors", "sha256": "ab", "nfe": 2, "images": 500, "frechet": 5.0, "density": 0.5,
-            "nearest": 5, "images_per_second": 9.0, "paired": {"rms": 0.25, "l1": 0.1},
+            "nearest": 5, "images_per_second": 9.0, "paired": {"rms": 0.25, "l1": 0.1, "latents": {"rms": 0.5, "l1": 0.4}},
             "inception_score": {"mean": 7.0, "deviation": 0.5}, "clip": {"mean": 31.0, "error": 0.1, "images": 500},
             "blocks": {"count": 4, "images": 125, "frechet": {"mean": 6.0, "deviation": 0.4, "values": []}},
         });
@@ -173,6 +180,7 @@ mod tests {
                 ("clip", 31.0, Some(0.1)),
                 ("inception_score", 7.0, Some(0.5)),
                 ("paired", 0.25, None),
+                ("latents", 0.5, None),
             ]
         );
         assert_eq!((found.evaluations, found.blocks), (Some(2), Some(4)));

@@ -13,4 +13,4 @@ pub use list::{Shown, all, nothing_there};
 pub use protocol::Protocol;
 pub use run::{Depth, Product, RECIPE, Run, Summary, Tick, preview_round};
 pub use search::{Entry, Search};
-pub use sweep::{Row, Sweep};
+pub use sweep::{FRECHET, Row, Sweep};

@@ -15,6 +15,8 @@ pub struct Sweep {
     pub title: String,
     /// Paragraphs below the title.
     pub about: Vec<String>,
+    /// What rows are ranked by, for people.
+    pub distance: &'static str,
     pub rows: Vec<Row>,
     /// Of each run that is there: name, trajectories and the distance of the last step.
     pub curves: Vec<(String, Vec<[f64; 2]>)>,
@@ -25,10 +27,10 @@ pub struct Row {
     pub rank: u64,
     pub name: String,
     pub evaluations: u64,
-    pub frechet: f64,
+    pub distance: f64,
     pub deviation: Option<f64>,
-    pub paired: f64,
-    pub paired_deviation: Option<f64>,
+    /// What else was measured: its name, the figure, and its spread.
+    pub others: Vec<(&'static str, f64, Option<f64>)>,
     pub seeds: u64,
     pub forwards: u64,
     pub minutes: f64,
@@ -42,8 +44,9 @@ impl Sweep {
     pub fn read(folder: &Path) -> anyhow::Result<Self> {
         let path = folder.join(TABLE);
         let text = fs_err::read_to_string(&path)?;
+        let columns = columns(text.lines().next().unwrap_or_default());
         let rows = text.lines().enumerate().skip(1).map(|(at, line)| {
-            row(line).ok_or_else(|| {
+            row(line, &columns).ok_or_else(|| {
                 let path = path.display();
                 wrong(format!(
                     "{path}: line {} is no row of a sweep; `fewstep sweep --tables` writes the table anew",
@@ -60,6 +63,7 @@ impl Sweep {
         Ok(Self {
             title: title.unwrap_or(&own).to_string(),
             about: about.map(|part| part.trim().to_string()).collect(),
+            distance: columns.first().copied().unwrap_or(FRECHET),
             rows,
             curves: curves(folder)?,
             name: own,
@@ -68,21 +72,47 @@ impl Sweep {
     }
 }
 
+/// What a sweep of pictures is ranked by.
+pub const FRECHET: &str = "Frechet distance";
+
+/// Columns of figures by the table's names for them, and for people.
+const COLUMNS: [(&str, &str); 5] = [
+    ("frechet", FRECHET),
+    ("paired", "paired"),
+    ("latents", "distance to the teacher's latents"),
+    ("pixels", "pixels"),
+    ("clip", "CLIP score"),
+];
+
+/// The figures of a table by its first line; the first of them is what it is ranked by.
+fn columns(head: &str) -> Vec<&'static str> {
+    let title = |name: &str| COLUMNS.iter().find(|(known, _)| *known == name);
+    head.split(',')
+        .filter_map(|name| title(name).map(|(_, title)| *title))
+        .collect()
+}
+
 /// A line of the table; the name is in quotes.
-fn row(line: &str) -> Option<Row> {
+fn row(line: &str, columns: &[&'static str]) -> Option<Row> {
     let (rank, rest) = line.split_once(",\"")?;
     let end = rest.rfind("\",")?;
     let name = rest[..end].replace("\"\"", "\"");
     let mut fields = rest[end + 2..].split(',');
     let mut next = || fields.next();
+    let evaluations = next()?.parse().ok()?;
+    let mut figures = Vec::new();
+    for title in columns {
+        figures.push((*title, next()?.parse().ok()?, next()?.parse().ok()));
+    }
+    let mut figures = figures.into_iter();
+    let (_, distance, deviation) = figures.next()?;
     Some(Row {
         rank: rank.parse().ok()?,
         name,
-        evaluations: next()?.parse().ok()?,
-        frechet: next()?.parse().ok()?,
-        deviation: next()?.parse().ok(),
-        paired: next()?.parse().ok()?,
-        paired_deviation: next()?.parse().ok(),
+        evaluations,
+        distance,
+        deviation,
+        others: figures.collect(),
         seeds: next()?.parse().ok()?,
         forwards: next()?.parse().ok()?,
         minutes: next()?.parse().ok()?,
@@ -111,19 +141,24 @@ mod tests {
 
     #[test]
     fn rows_are_read_as_they_are_written() {
-        let found = row("2,\"a, \"\"b\"\"\",3,5.5,0.25,0.1,,3,24000,1.5").unwrap();
+        let columns =
+            columns("rank,name,nfe,frechet,frechet deviation,paired,paired deviation,seeds");
+        assert_eq!(columns, [FRECHET, "paired"]);
+        let found = row("2,\"a, \"\"b\"\"\",3,5.5,0.25,0.1,,3,24000,1.5", &columns).unwrap();
         assert_eq!(
             (found.rank, found.name.as_str(), found.evaluations),
             (2, "a, \"b\"", 3)
         );
-        assert_eq!(
-            (found.deviation, found.paired_deviation),
-            (Some(0.25), None)
-        );
+        assert_eq!((found.distance, found.deviation), (5.5, Some(0.25)));
+        assert_eq!(found.others, [("paired", 0.1, None)]);
         assert_eq!(
             (found.seeds, found.forwards, found.minutes),
             (3, 24_000, 1.5)
         );
-        assert!(row("rank,name").is_none());
+        assert!(row("rank,name", &columns).is_none());
+        let columns = super::columns("rank,name,nfe,latents,latents deviation,clip,clip deviation");
+        let found = row("1,\"a\",2,0.5,,31,0.5,1,0,0", &columns).unwrap();
+        assert_eq!(found.distance, 0.5);
+        assert_eq!(found.others, [("CLIP score", 31.0, Some(0.5))]);
     }
 }

@@ -4,7 +4,7 @@ use super::measure::{Distance, distances};
 use super::section::{Section, Tile};
 use super::word;
 use crate::page::chart::{COLOURS, Chart, Line};
-use crate::page::source::{Run, Shown};
+use crate::page::source::{FRECHET, Run, Shown};
 use crate::run::recipe::Kind;
 use crate::screen::progress::duration;
 use maud::{Markup, PreEscaped, html};
@@ -82,12 +82,13 @@ fn points(source: &Shown) -> Vec<Point> {
         Shown::Sweep(sweep) => sweep
             .rows
             .iter()
+            .filter(|_| sweep.distance == FRECHET)
             .map(|row| Point {
                 name: format!("{}: {}", sweep.name, row.name),
                 evaluations: Some(row.evaluations),
                 forwards: Some(row.forwards).filter(|n| *n > 0),
                 seconds: Some(row.minutes * 60.0).filter(|s| *s > 0.0),
-                frechet: row.frechet,
+                frechet: row.distance,
                 error: row.deviation,
             })
             .collect(),

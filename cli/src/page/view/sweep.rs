@@ -13,21 +13,16 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What one sweep says.
 pub fn part(sweep: &Sweep) -> anyhow::Result<Section> {
     let rows = &sweep.rows;
-    let best = rows.iter().min_by(|a, b| a.frechet.total_cmp(&b.frechet));
+    let best = rows.iter().min_by(|a, b| a.distance.total_cmp(&b.distance));
     let mut by_calls: BTreeMap<u64, Vec<&Row>> = BTreeMap::new();
     for row in rows {
         by_calls.entry(row.evaluations).or_default().push(row);
     }
     let mut sections = Vec::new();
-    let head = [
-        "",
-        "rank",
-        "paired",
-        "seeds",
-        "network forwards",
-        "minutes",
-        "Frechet distance",
-    ];
+    let others = rows.first().map(|row| row.others.as_slice());
+    let others = others.unwrap_or_default().iter().map(|(title, ..)| *title);
+    let last = ["seeds", "network forwards", "minutes", sweep.distance];
+    let head: Vec<&str> = ["", "rank"].into_iter().chain(others).chain(last).collect();
     sections.push((
         "Distances",
         html! {
@@ -48,7 +43,7 @@ pub fn part(sweep: &Sweep) -> anyhow::Result<Section> {
                 .map(|row| {
                     [
                         row.forwards as f64,
-                        row.frechet,
+                        row.distance,
                         row.deviation.unwrap_or(0.0),
                     ]
                 })
@@ -65,7 +60,7 @@ pub fn part(sweep: &Sweep) -> anyhow::Result<Section> {
     let places: BTreeSet<u64> = rows.iter().map(|row| row.forwards).collect();
     if places.len() > 1 && !cost.is_empty() {
         charts.push(chart(
-            "Frechet distance by cost of training",
+            &format!("{} by cost of training", capital(sweep.distance)),
             "network forwards of training",
             cost,
         )?);
@@ -76,7 +71,7 @@ pub fn part(sweep: &Sweep) -> anyhow::Result<Section> {
             .fold(BTreeMap::<&str, Vec<[f64; 3]>>::new(), |mut all, row| {
                 let point = [
                     row.evaluations as f64,
-                    row.frechet,
+                    row.distance,
                     row.deviation.unwrap_or(0.0),
                 ];
                 all.entry(&row.name).or_default().push(point);
@@ -92,7 +87,7 @@ pub fn part(sweep: &Sweep) -> anyhow::Result<Section> {
             .collect();
         if !lines.is_empty() {
             charts.push(chart(
-                "Frechet distance by calls of the network",
+                &format!("{} by calls of the network", capital(sweep.distance)),
                 "network calls an image",
                 lines,
             )?);
@@ -150,15 +145,15 @@ pub fn part(sweep: &Sweep) -> anyhow::Result<Section> {
         lead: html! {
             @if let Some(best) = best {
                 "The best of " (rows.len()) " rows is " b { (best.name) } " at " (crate::page::draw::calls(best.evaluations as usize))
-                ", with a Frechet distance of " b { (word::spread(best.frechet, best.deviation)) } ". "
+                ", with a " (sweep.distance) " of " b { (word::spread(best.distance, best.deviation)) } ". "
             }
             @for about in &sweep.about { (about) " " }
         },
         tiles: vec![
             Tile::new(settings.len().to_string(), "settings measured", ""),
             Tile::new(
-                best.map_or("–".into(), |row| figure(row.frechet)),
-                "least Frechet distance",
+                best.map_or("–".into(), |row| figure(row.distance)),
+                format!("least {}", sweep.distance),
                 "",
             ),
             Tile::new(
@@ -172,17 +167,28 @@ pub fn part(sweep: &Sweep) -> anyhow::Result<Section> {
     })
 }
 
+/// With a capital at the beginning.
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|c| c.to_ascii_uppercase());
+    first.into_iter().chain(letters).collect()
+}
+
 fn line(row: &Row) -> Distance {
+    let others = row.others.iter();
+    let others = others.map(|(_, value, spread)| html! { (word::spread(*value, *spread)) });
     Distance {
         name: html! { (row.name) },
-        cells: vec![
-            html! { (row.rank) },
-            html! { (word::spread(row.paired, row.paired_deviation)) },
-            html! { (row.seeds) },
-            html! { (word::count(row.forwards)) },
-            html! { (figure(row.minutes)) },
-        ],
-        value: row.frechet,
+        cells: [html! { (row.rank) }]
+            .into_iter()
+            .chain(others)
+            .chain([
+                html! { (row.seeds) },
+                html! { (word::count(row.forwards)) },
+                html! { (figure(row.minutes)) },
+            ])
+            .collect(),
+        value: row.distance,
         error: row.deviation,
     }
 }

@@ -3,7 +3,7 @@
 use super::limit::{Limit, limits};
 use crate::screen::failure::wrong;
 use crate::screen::progress::{Reporter, bytes};
-use fewstep::network::NetworkConfig;
+use fewstep::network::{NetworkConfig, Precision};
 
 /// A forecast from sizes alone; `--dry-run` measures.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,9 +40,14 @@ pub struct Training {
 }
 
 impl Need {
-    /// Of drawing so many images at once.
-    pub fn drawing(network: &NetworkConfig, shape: [usize; 3], batch: usize) -> Self {
-        let weights = network.parameter_count() * FLOAT;
+    /// Of drawing so many images at once, with weights that are held in this type.
+    pub fn drawing(
+        network: &NetworkConfig,
+        held: Precision,
+        shape: [usize; 3],
+        batch: usize,
+    ) -> Self {
+        let weights = network.parameter_count() * held.bytes() as u64;
         Self {
             least: weights,
             likely: PROGRAM + weights + outputs(network, shape, DRAWN * batch as f64),
@@ -72,10 +77,14 @@ impl Need {
             Some(_) if halved && !training.checkpointing => count * FLOAT,
             _ => 0,
         };
+        let read = match training.adapters {
+            Some(_) => of_teacher,
+            None => count * FLOAT,
+        };
         Self {
             least,
-            // A file is read in f32 before its weights are rounded.
-            likely: PROGRAM + (least + outputs + widened).max(count * FLOAT),
+            // A file is read in f32 before its weights are rounded, unless nothing of it learns.
+            likely: PROGRAM + (least + outputs + widened).max(read),
         }
     }
 
@@ -193,9 +202,9 @@ mod tests {
             );
         };
         let network = NetworkConfig::LatentUnet(LatentUNetConfig::stable_diffusion());
-        let drawing = Need::drawing(&network, [4, 64, 64], 2);
+        let drawing = Need::drawing(&network, Precision::F32, [4, 64, 64], 2);
         near(drawing, 4.27e9, 0.15);
-        let wide = Need::drawing(&network, [4, 64, 128], 2);
+        let wide = Need::drawing(&network, Precision::F32, [4, 64, 128], 2);
         assert_eq!(wide.least, drawing.least);
         assert!(wide.likely > drawing.likely);
         let training = Training {

@@ -72,7 +72,12 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
             texts.equip((&verb.teacher, &path), &recipe, &card, context)
         })?,
     };
-    let teacher = file.model(card, &context.device)?;
+    // What does not learn need not be there in single precision first; a search for levels is made with what the file has.
+    let held = match recipe.lora.is_some() && recipe.spacing.to_search().is_none() {
+        true => recipe.teacher_precision,
+        false => Precision::F32,
+    };
+    let teacher = file.model_in(card, held, &context.device)?;
     if verb.run.dry_run {
         return dry_run(
             (verb, &path),

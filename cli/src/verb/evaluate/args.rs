@@ -28,6 +28,7 @@ Examples:
   fewstep evaluate student.safetensors --protocol edm
   fewstep evaluate sd-student.safetensors --metrics clip --prompts captions.csv --clip clip-vit-large-patch14/
   fewstep evaluate sd-student.safetensors --prompts captions.csv --reference photos/ --features features.safetensors
+  fewstep evaluate sd-student.safetensors --paired stable-diffusion-v1-5/ --prompts captions.csv --images 64 --metrics clip
 
 What is measured is kept in runs/evaluate until all of it is: --resume goes on where the same command was stopped, to the same
 bytes. Pictures of latent models are decoded before they are measured; with --prompts, seed i shows prompt i.";
@@ -67,9 +68,12 @@ pub struct Verb {
     /// Inception with TensorFlow's resize, of which the least counts; the paper's figure stands beside it
     #[arg(long, value_name = "edm")]
     pub protocol: Option<Protocol>,
-    /// Compare with this model's images of the same seeds, too
+    /// Compare with this model's images of the same seeds, too; of latent models with its latents as well
     #[arg(long, value_name = "TEACHER")]
     pub paired: Option<PathBuf>,
+    /// With --paired, compare latents alone: no pictures are made, and no autoencoder is needed
+    #[arg(long, requires = "paired", conflicts_with_all = ["reference", "metrics", "write_statistics", "protocol"], help_heading = "Latent models")]
+    pub latents: bool,
     /// Keep the moments of the images' features, as .safetensors or .npz
     #[arg(long, value_name = "FILE")]
     pub write_statistics: Option<PathBuf>,

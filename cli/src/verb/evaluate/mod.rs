@@ -84,6 +84,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
             Gathered {
                 set: set.transpose()?,
                 cosines: cosines.transpose()?.unwrap_or_default(),
+                apart: None,
             }
         }
     };
@@ -261,12 +262,12 @@ fn print(verb: &Verb, facts: &Map<String, Value>, scores: &[String]) -> anyhow::
         say!("{score}");
     }
     if let Some(pair) = facts.get("paired") {
-        say!(
-            "paired distance   rms {:.4}, l1 {:.4} (pixels, to {})",
-            pair["rms"].as_f64().unwrap_or(f64::NAN),
-            pair["l1"].as_f64().unwrap_or(f64::NAN),
-            text(&pair["to"]["file"])
-        );
+        let to = text(&pair["to"]["file"]);
+        for (of, what) in [(pair, "pixels"), (&pair["latents"], "latents")] {
+            if let (Some(rms), Some(l1)) = (of["rms"].as_f64(), of["l1"].as_f64()) {
+                say!("paired distance   rms {rms:.4}, l1 {l1:.4} ({what}, to {to})");
+            }
+        }
     }
     Ok(())
 }

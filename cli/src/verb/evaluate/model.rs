@@ -2,6 +2,7 @@
 
 use super::args::Verb;
 use crate::context::{Context, label};
+use crate::measure::beside::{Apart, Latents};
 use crate::measure::clip::Eye;
 use crate::measure::draw::{draw_into, together};
 use crate::measure::feature_set::{Collector, stretches};
@@ -9,7 +10,7 @@ use crate::measure::gather::{Gather, Gathered};
 use crate::measure::keep::Keep;
 use crate::model::generate::Generator;
 use crate::model::latent::{Finder, Texts};
-use crate::model::source::ModelSource;
+use crate::model::source::{ModelSource, precision};
 use crate::run::estimate::Need;
 use crate::screen::failure::wrong;
 use crate::screen::progress::{Reporter, figure};
@@ -45,8 +46,18 @@ impl<'a> Subject<'a> {
         // The vocabulary is for the CLIP model, too.
         let reads = verb.eye() && verb.parts.text_encoder.is_none();
         finder.check_args(card.is_latent(), card.takes_text() || reads)?;
-        let autoencoder = match card.is_latent() {
-            true => Some(finder.autoencoder(&card, "")?),
+        if verb.latents && !card.is_latent() {
+            let path = verb.file.display();
+            return Err(wrong(format!(
+                "--latents is for latent models, and {path} makes pictures; leave it out"
+            )));
+        }
+        let alone = match verb.paired.is_some() {
+            true => "; or compare latents alone with --latents",
+            false => "",
+        };
+        let autoencoder = match card.is_latent() && !verb.latents {
+            true => Some(finder.autoencoder(&card, alone)?),
             false => None,
         };
         let other = verb.paired.as_deref().map(Checkpoint::read);
@@ -101,14 +112,23 @@ pub struct Drawing<'a> {
     pub origin: Value,
     texts: Option<&'a Texts>,
     autoencoder: Option<&'a Autoencoder>,
-    other: Option<(Checkpoint, Card)>,
+    other: Option<Other>,
+}
+
+/// What a model is compared with.
+struct Other {
+    file: Checkpoint,
+    card: Card,
+    hash: String,
+    /// What it makes, where that are latents: drawn before the model is loaded.
+    latents: Option<Latents>,
 }
 
 /// Loads the model, says how it samples, and works with it.
 pub fn with_model<R>(
     verb: &Verb,
     subject: Subject<'_>,
-    noise: Source,
+    (noise, keep): (Source, &Keep),
     facts: &mut Map<String, Value>,
     context: &Context,
     work: impl FnOnce(Drawing<'_>, &mut Map<String, Value>) -> anyhow::Result<R>,
@@ -146,9 +166,17 @@ pub fn with_model<R>(
         "autoencoder": decoder(autoencoder.as_ref(), &source)?,
         "device": label(device),
     });
-    let need = Need::drawing(&card.network, card.network.image_shape(), batch);
+    let shape = card.network.image_shape();
+    let need = Need::drawing(&card.network, source.precision()?, shape, batch);
     let less = "another machine may have more";
     need.check(less, context.ignore_memory, context.reporter)?;
+    let other = match other {
+        Some((file, card)) => {
+            let other = Other::draw(verb, (file, card), texts.as_ref(), (noise, keep), context);
+            Some(other?)
+        }
+        None => None,
+    };
     let model = source.model(device)?;
     let autoencoder = autoencoder.map(|file| file.load(device)).transpose()?;
     let generator = Generator::new(&model, sampling, device)?
@@ -176,17 +204,76 @@ pub fn with_model<R>(
     work(drawing, facts)
 }
 
+impl Other {
+    /// Draws its latents, if it makes some; its network is gone when this returns.
+    fn draw(
+        verb: &Verb,
+        (file, card): (Checkpoint, Card),
+        texts: Option<&Texts>,
+        (noise, keep): (Source, &Keep),
+        context: &Context,
+    ) -> anyhow::Result<Self> {
+        let hash = hash_file(file.path())?;
+        if !card.is_latent() {
+            return Ok(Self {
+                file,
+                card,
+                hash,
+                latents: None,
+            });
+        }
+        let (seeds, device) = (verb.seeds()?, &context.device);
+        let origin = json!({
+            "model": hash,
+            "sampling": card.sampling,
+            "noise": noise.name(),
+            "batch": Generator::batch_of(&card),
+            "prompts": texts.map(Texts::digest),
+            "device": label(device),
+            "seeds": [seeds.first(), seeds.len()],
+        });
+        let model = file.model_in(card.clone(), precision(&file, &card)?, device)?;
+        let generator = Generator::of(&model, device)?.noise(noise).texts(texts);
+        let told = generator.describe();
+        context
+            .reporter
+            .say(format!("{}: {told}", file.path().display()));
+        let stage = keep.stage("latents", origin)?;
+        let latents = Latents::draw(&generator, &seeds, stage, (device, context.reporter))?;
+        Ok(Self {
+            latents: Some(latents),
+            file,
+            card,
+            hash,
+        })
+    }
+
+    /// Where it is said what was compared with.
+    fn named(&self) -> Value {
+        json!({"file": self.file.path().display().to_string(), "sha256": self.hash})
+    }
+}
+
 impl Drawing<'_> {
+    /// The other model's latents, if there is one that makes some.
+    fn beside(&self) -> Option<&Latents> {
+        self.other.as_ref()?.latents.as_ref()
+    }
+
     /// Draws the images of some seeds and gathers what is wanted of them.
     pub fn gather(
         &self,
-        mut gather: Gather<'_>,
+        gather: Gather<'_>,
         seeds: &[u64],
         keep: &Keep,
         reporter: Reporter,
     ) -> anyhow::Result<Gathered> {
         let mut origin = self.of(seeds);
+        let mut gather = gather.beside(self.beside());
         origin["by"] = gather.maker().origin();
+        if let Some(other) = self.other.as_ref().filter(|other| other.latents.is_some()) {
+            origin["to"] = json!([other.hash, other.card.sampling]);
+        }
         let stage = keep.stage("images", origin)?;
         draw_into(&mut gather, &self.generator, seeds, stage, reporter)?;
         Ok(gather.finish()?)
@@ -223,7 +310,8 @@ pub fn of_model(
 ) -> anyhow::Result<Gathered> {
     let (seeds, noise) = (verb.seeds()?, verb.sampling.noise);
     let reporter = context.reporter;
-    with_model(verb, subject, noise, facts, context, |drawing, facts| {
+    let source = (noise, keep);
+    with_model(verb, subject, source, facts, context, |drawing, facts| {
         facts.insert("seeds".into(), json!([verb.seeds, seeds.last()]));
         facts.insert("images".into(), json!(seeds.len()));
         let collector = by.features.map(|features| {
@@ -234,7 +322,8 @@ pub fn of_model(
                 false => collector,
             }
         });
-        let found = match collector.is_some() || by.eye.is_some() {
+        let some = collector.is_some() || by.eye.is_some() || drawing.beside().is_some();
+        let found = match some {
             true => drawing.gather(Gather::new(collector, by.eye), &seeds, keep, reporter)?,
             false => Gathered::default(),
         };
@@ -246,25 +335,37 @@ pub fn of_model(
             other,
             ..
         } = drawing;
-        if let Some((file, card)) = other {
-            let hash = hash_file(file.path())?;
-            let other = file.model(card, &context.device)?;
-            let other = Generator::of(&other, &context.device)?
-                .noise(noise)
-                .texts(texts)
-                .autoencoder(autoencoder);
-            origin["to"] = json!(hash);
-            let stage = keep.stage("pairs", origin)?;
-            let compared = together(&[&other, &generator], &seeds, stage, reporter)?[1];
-            let pair = compared.distance;
-            if compared.rate > 0.0 {
-                let rate = figure(compared.rate);
-                reporter.say(format!("{rate} images a second"));
+        let Some(other) = other else {
+            return Ok(found);
+        };
+        let mut paired = json!({"to": other.named()});
+        let pixels = match found.apart {
+            Some(apart) => {
+                let Apart { latents, pixels } = apart;
+                paired["latents"] = json!({"rms": latents.rms, "l1": latents.l1});
+                pixels
             }
-            let to = json!({"file": file.path().display().to_string(), "sha256": hash});
-            let paired = json!({"rms": pair.rms, "l1": pair.l1, "to": to});
-            facts.insert("paired".into(), paired);
+            None => {
+                let model = other.file.model(other.card, &context.device)?;
+                let theirs = Generator::of(&model, &context.device)?
+                    .noise(noise)
+                    .texts(texts)
+                    .autoencoder(autoencoder);
+                origin["to"] = json!(other.hash);
+                let stage = keep.stage("pairs", origin)?;
+                let compared = together(&[&theirs, &generator], &seeds, stage, reporter)?[1];
+                if compared.rate > 0.0 {
+                    let rate = figure(compared.rate);
+                    reporter.say(format!("{rate} images a second"));
+                }
+                Some(compared.distance)
+            }
+        };
+        if let Some(pixels) = pixels {
+            paired["rms"] = json!(pixels.rms);
+            paired["l1"] = json!(pixels.l1);
         }
+        facts.insert("paired".into(), paired);
         Ok(found)
     })
 }

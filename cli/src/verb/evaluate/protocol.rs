@@ -61,25 +61,32 @@ pub fn measure(
     let deviations = deviations(verb, images, noise);
     let compared = FrechetReference::new(&reference);
     let reporter = context.reporter;
-    let (repeats, least) = with_model(verb, subject, noise, facts, context, |drawing, _| {
-        let mut repeats = Vec::new();
-        let mut least: Option<(f64, Moments)> = None;
-        for repeat in 0..REPEATS {
-            let first = verb.seeds + repeat * images;
-            let seeds: Vec<u64> = (first..first + images).collect();
-            let collector = Collector::new(features.network(), false, Vec::new());
-            let gather = Gather::new(Some(collector), None);
-            let set = drawing.gather(gather, &seeds, keep, reporter)?.set;
-            let found = set.context("no features")?.moments;
-            let distance = compared.distances(&[&found])?.remove(0);
-            reporter.say(format!("repeat {} of {REPEATS}: {distance:.4}", repeat + 1));
-            repeats.push(([first, first + images - 1], distance));
-            if least.as_ref().is_none_or(|(least, _)| distance < *least) {
-                least = Some((distance, found));
+    let (repeats, least) = with_model(
+        verb,
+        subject,
+        (noise, keep),
+        facts,
+        context,
+        |drawing, _| {
+            let mut repeats = Vec::new();
+            let mut least: Option<(f64, Moments)> = None;
+            for repeat in 0..REPEATS {
+                let first = verb.seeds + repeat * images;
+                let seeds: Vec<u64> = (first..first + images).collect();
+                let collector = Collector::new(features.network(), false, Vec::new());
+                let gather = Gather::new(Some(collector), None);
+                let set = drawing.gather(gather, &seeds, keep, reporter)?.set;
+                let found = set.context("no features")?.moments;
+                let distance = compared.distances(&[&found])?.remove(0);
+                reporter.say(format!("repeat {} of {REPEATS}: {distance:.4}", repeat + 1));
+                repeats.push(([first, first + images - 1], distance));
+                if least.as_ref().is_none_or(|(least, _)| distance < *least) {
+                    least = Some((distance, found));
+                }
             }
-        }
-        Ok((repeats, least))
-    })?;
+            Ok((repeats, least))
+        },
+    )?;
     let (distance, moments) = least.ok_or_else(|| wrong("there are no images"))?;
     let calls = facts.get("nfe").and_then(Value::as_u64).unwrap_or(0);
     let figure = data.and_then(|data| figure(&data, &card, &sampling, calls as usize));

@@ -239,11 +239,15 @@ fn tensor_facts(file: &Checkpoint, is_state: bool) -> Facts {
         .iter()
         .map(|(name, count)| format!("{name} ({count})"))
         .collect();
-    vec![
+    let mut facts = vec![
         ("tensors".into(), json!(file.tensors().len())),
         ("parameters".into(), json!(parameters)),
         ("dtype".into(), json!(types.join(", "))),
-    ]
+    ];
+    if let n @ 1.. = file.scaled() {
+        facts.push(("scaled".into(), json!(format!("{n} have a factor"))));
+    }
+    facts
 }
 
 fn global_facts(globals: &[Global]) -> Value {

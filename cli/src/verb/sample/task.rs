@@ -51,7 +51,12 @@ impl Task<'_> {
             1.0 => batch,
             _ => 2 * batch,
         };
-        let need = Need::drawing(&self.card.network, self.shape, batch);
+        let need = Need::drawing(
+            &self.card.network,
+            self.source.precision()?,
+            self.shape,
+            batch,
+        );
         need.check("lower --batch", context.ignore_memory, context.reporter)?;
         self.source.model(&context.device)
     }

@@ -80,7 +80,7 @@ impl Sweep<'_> {
                 for row in rows {
                     calls += row.apply(card)?.evaluations()? as u64;
                 }
-                Ok([0, calls * self.plan.images])
+                Ok([0, calls * self.drawn()])
             }
             Work::Distil {
                 recipe,
@@ -98,7 +98,7 @@ impl Sweep<'_> {
                     false => evaluations.iter().sum(),
                 };
                 let training = recipe.cost(&card)?.forwards();
-                Ok([training, each as u64 * self.plan.images])
+                Ok([training, each as u64 * self.drawn()])
             }
         }
     }

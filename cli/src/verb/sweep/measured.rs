@@ -22,9 +22,9 @@ pub struct Identity {
     pub work: serde_json::Value,
     /// SHA-256 of the teacher's file.
     pub teacher: String,
-    /// SHA-256 of the feature network's file.
+    /// SHA-256 of the feature network's file; empty for a latent teacher.
     pub features: String,
-    /// SHA-256 of the file of moments that are compared with.
+    /// SHA-256 of the file of moments that are compared with; empty for a latent teacher.
     pub reference: String,
     /// Images behind each Frechet distance.
     pub images: u64,
@@ -32,6 +32,9 @@ pub struct Identity {
     pub pairs: u64,
     /// Trajectories behind the cosines of directions.
     pub directions: u64,
+    /// Of a latent teacher, what it is told, decoded and looked at with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latent: Option<serde_json::Value>,
 }
 
 /// The images of one number of network calls.
@@ -40,10 +43,17 @@ pub struct Identity {
 pub struct Sample {
     /// Network calls an image.
     pub evaluations: usize,
-    /// To the reference.
-    pub frechet: f64,
-    /// Root mean square difference to the teacher's image of the same seed.
+    /// To the reference, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frechet: Option<f64>,
+    /// Root mean square difference to the teacher's image of the same seed; of latent models to its latents.
     pub paired: f64,
+    /// Of latent models, that of the pictures, where they were decoded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pixels: Option<f64>,
+    /// CLIP score of the pictures, if there was a model for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip: Option<f64>,
 }
 
 /// A run's result.
@@ -154,11 +164,14 @@ mod tests {
                 images: 4,
                 pairs: 5,
                 directions: 0,
+                latent: None,
             },
             samples: vec![Sample {
                 evaluations: 2,
-                frechet,
+                frechet: Some(frechet),
                 paired: 0.1,
+                pixels: None,
+                clip: None,
             }],
             directions: Vec::new(),
             curve: vec![[8.0, 0.25]],

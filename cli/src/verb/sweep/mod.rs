@@ -3,6 +3,8 @@
 mod check;
 mod curve;
 mod forecast;
+mod gauge;
+mod latent;
 mod measured;
 mod picture;
 mod plan;
@@ -13,7 +15,6 @@ mod trial;
 mod work;
 
 use crate::context::Context;
-use crate::measure::draw::too_few;
 use crate::model::seeds::Seeds;
 use crate::output::Outputs;
 use crate::page::{self, Wish};
@@ -181,7 +182,7 @@ impl Sweep<'_> {
     /// `None` if the sweep was interrupted.
     fn run(&self, results: &mut Results, work: &mut Forecast) -> anyhow::Result<Option<usize>> {
         let reporter = self.context.reporter;
-        if let Some(warning) = too_few(self.plan.images, self.features.card.network.features) {
+        if let Some(warning) = self.gauge.too_few(self.counts) {
             reporter.warn(warning);
         }
         let jobs: Vec<(&Trial, u64)> = self.plan.jobs().collect();
@@ -262,7 +263,8 @@ impl Sweep<'_> {
     fn write(&self, done: &[(&Trial, u64, Measured)], remark: &str) -> anyhow::Result<()> {
         let rows = table::rows(done);
         let file = |name: &str| self.folder.join(name);
-        let markdown = table::markdown(self.plan, &rows) + remark + &table::directions(done);
+        let markdown =
+            table::markdown(self.plan, self.counts, &rows) + remark + &table::directions(done);
         // What was found first: writing it can still fail.
         say!("{markdown}");
         write_atomically(&file("sweep.csv"), table::csv(&rows).as_bytes())?;

@@ -1,4 +1,4 @@
-//! The picture of a sweep: Frechet distance against a setting, the cost or the number of network calls. A build without the feature
+//! The picture of a sweep: distance against a setting, the cost or the number of network calls. A build without the feature
 //! `plots` draws none.
 
 #![cfg_attr(
@@ -44,8 +44,8 @@ pub fn draw(plan: &Plan, rows: &[Row<'_>], path: &Path) -> anyhow::Result<()> {
     let point = |x: f64, row: &Row<'_>| {
         [
             x,
-            mean(&row.frechet),
-            deviation(&row.frechet).unwrap_or(0.0),
+            mean(row.distances()),
+            deviation(row.distances()).unwrap_or(0.0),
         ]
     };
     let mut series: Vec<Series> = Vec::new();
@@ -89,7 +89,7 @@ pub fn draw(plan: &Plan, rows: &[Row<'_>], path: &Path) -> anyhow::Result<()> {
     let axes = Axes {
         title: &plan.title,
         x: plan.plot.x.as_deref().unwrap_or(""),
-        y: "Frechet distance",
+        y: rows.first().map_or("", Row::distance),
         log_x: plan.plot.log_x,
         log_y: plan.plot.log_y,
         names,

@@ -2,6 +2,7 @@
 
 use super::text::{Plot, Text};
 use super::trial::{Trial, Work, slug};
+use crate::model::latent::PartArgs;
 use crate::model::sampling::SamplingArgs;
 use crate::screen::failure::wrong;
 use anyhow::Context as _;
@@ -10,6 +11,45 @@ use fewstep::model::Card;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+
+/// Keys of a sweep that are for latent teachers.
+#[derive(Clone, Debug, Default)]
+pub struct Latent {
+    /// The texts that trajectories and pictures are of.
+    pub prompts: Option<PathBuf>,
+    /// What not to show.
+    pub negative: Option<String>,
+    /// A folder that keeps embeddings.
+    pub embeddings: Option<PathBuf>,
+    /// Where autoencoder and text encoder are.
+    pub parts: PartArgs,
+    /// The CLIP model of CLIP scores.
+    pub clip: Option<PathBuf>,
+    /// Whether pictures are made and compared; if they can be, unless said.
+    pub pixels: Option<bool>,
+}
+
+impl Latent {
+    /// The first key that is said.
+    pub fn said(&self) -> Option<&'static str> {
+        let PartArgs {
+            autoencoder,
+            text_encoder,
+            vocabulary,
+        } = &self.parts;
+        let keys = [
+            (self.prompts.is_some(), "prompts"),
+            (self.negative.is_some(), "negative"),
+            (self.embeddings.is_some(), "embeddings"),
+            (autoencoder.is_some(), "autoencoder"),
+            (text_encoder.is_some(), "text-encoder"),
+            (vocabulary.is_some(), "vocabulary"),
+            (self.clip.is_some(), "clip"),
+            (self.pixels.is_some(), "pixels"),
+        ];
+        keys.into_iter().find(|(said, _)| *said).map(|(_, key)| key)
+    }
+}
 
 /// A sweep, checked.
 #[derive(Clone, Debug)]
@@ -26,10 +66,12 @@ pub struct Plan {
     pub features: Option<PathBuf>,
     /// Moments to compare with; the bundled ones if not given.
     pub reference: Option<PathBuf>,
-    /// Images behind each Frechet distance.
-    pub images: u64,
-    /// Seeds on which students are compared with the teacher image by image.
-    pub pairs: u64,
+    /// Images behind each Frechet distance, if said.
+    pub images: Option<u64>,
+    /// Seeds on which students are compared with the teacher image by image, if said.
+    pub pairs: Option<u64>,
+    /// What a latent teacher is told, decoded and looked at with.
+    pub latent: Latent,
     /// Trajectories on which the directions of single steps are compared with the teacher's; 0 for none.
     pub directions: u64,
     /// Network forwards for each training; the recipes' own trajectories if not given.
@@ -61,6 +103,18 @@ impl Plan {
             reference: text.reference,
             images: text.images,
             pairs: text.pairs,
+            latent: Latent {
+                prompts: text.prompts,
+                negative: text.negative,
+                embeddings: text.embeddings,
+                parts: PartArgs {
+                    autoencoder: text.autoencoder,
+                    text_encoder: text.text_encoder,
+                    vocabulary: text.vocabulary,
+                },
+                clip: text.clip,
+                pixels: text.pixels,
+            },
             directions: text.directions,
             forwards: text.forwards,
             trials,
@@ -76,7 +130,7 @@ impl Plan {
                 "there is nothing to compare: add a [grid], a [[run]] or a [[sampler]]",
             ));
         }
-        if self.images < 2 || self.pairs < 1 {
+        if self.images.is_some_and(|n| n < 2) || self.pairs == Some(0) {
             return Err(wrong("images must be 2 or more, pairs 1 or more"));
         }
         let mut places = BTreeSet::new();

@@ -1,6 +1,7 @@
 //! The ranked table of a sweep.
 
-use super::measured::Measured;
+use super::gauge::Counts;
+use super::measured::{Measured, Sample};
 use super::plan::Plan;
 use super::trial::Trial;
 use crate::screen::progress::figure;
@@ -12,45 +13,84 @@ pub struct Row<'a> {
     pub trial: &'a Trial,
     /// Network calls an image.
     pub evaluations: usize,
-    /// For each seed.
-    pub frechet: Vec<f64>,
-    /// For each seed.
-    pub paired: Vec<f64>,
+    /// For each seed; none for latent models.
+    frechet: Vec<f64>,
+    /// For each seed; of latent models of their latents.
+    paired: Vec<f64>,
+    /// For each seed, that of decoded pictures of latent models; none where none were made.
+    pixels: Vec<f64>,
+    /// For each seed, CLIP scores; none where there was no model for them.
+    clip: Vec<f64>,
     /// Network forwards of one training.
     pub forwards: u64,
     /// Mean minutes of a training.
     pub minutes: f64,
 }
 
-/// The rows, the smallest Frechet distance first, number of network calls by number of network calls.
+impl<'a> Row<'a> {
+    fn new(trial: &'a Trial, evaluations: usize, forwards: u64) -> Self {
+        Self {
+            trial,
+            evaluations,
+            frechet: Vec::new(),
+            paired: Vec::new(),
+            pixels: Vec::new(),
+            clip: Vec::new(),
+            forwards,
+            minutes: 0.0,
+        }
+    }
+
+    fn push(&mut self, sample: &Sample, minutes: f64) {
+        let seen = self.paired.len() as f64;
+        self.minutes = (self.minutes * seen + minutes) / (seen + 1.0);
+        self.paired.push(sample.paired);
+        self.frechet.extend(sample.frechet);
+        self.pixels.extend(sample.pixels);
+        self.clip.extend(sample.clip);
+    }
+
+    /// Whether it is measured by latents, not by a Frechet distance.
+    fn is_latent(&self) -> bool {
+        self.frechet.is_empty()
+    }
+
+    /// What rows are ranked by, for each seed.
+    pub fn distances(&self) -> &[f64] {
+        match self.is_latent() {
+            true => &self.paired,
+            false => &self.frechet,
+        }
+    }
+
+    /// What that is, for people.
+    pub fn distance(&self) -> &'static str {
+        match self.is_latent() {
+            true => "distance to the teacher's latents (rms)",
+            false => "Frechet distance",
+        }
+    }
+}
+
+/// The rows, the smallest distance first, number of network calls by number of network calls.
 pub fn rows<'a>(done: &[(&'a Trial, u64, Measured)]) -> Vec<Row<'a>> {
     let mut rows: Vec<Row<'a>> = Vec::new();
     for (trial, _, measured) in done {
         for sample in &measured.samples {
-            let same = |row: &&mut Row<'_>| {
+            let same = |row: &Row<'_>| {
                 row.trial.name == trial.name && row.evaluations == sample.evaluations
             };
             let minutes = measured.seconds / 60.0;
-            match rows.iter_mut().find(same) {
-                Some(row) => {
-                    let seen = row.frechet.len() as f64;
-                    row.minutes = (row.minutes * seen + minutes) / (seen + 1.0);
-                    row.frechet.push(sample.frechet);
-                    row.paired.push(sample.paired);
-                }
-                None => rows.push(Row {
-                    trial,
-                    evaluations: sample.evaluations,
-                    frechet: vec![sample.frechet],
-                    paired: vec![sample.paired],
-                    forwards: measured.forwards,
-                    minutes,
-                }),
-            }
+            let at = rows.iter().position(same);
+            let at = at.unwrap_or_else(|| {
+                rows.push(Row::new(trial, sample.evaluations, measured.forwards));
+                rows.len() - 1
+            });
+            rows[at].push(sample, minutes);
         }
     }
     let order = |a: &Row<'_>, b: &Row<'_>| {
-        let by_quality = mean(&a.frechet).total_cmp(&mean(&b.frechet));
+        let by_quality = mean(a.distances()).total_cmp(&mean(b.distances()));
         a.evaluations.cmp(&b.evaluations).then(by_quality)
     };
     rows.sort_by(order);
@@ -72,71 +112,101 @@ pub fn deviation(values: &[f64]) -> Option<f64> {
     (values.len() > 1).then(|| (squares / (values.len() - 1) as f64).sqrt())
 }
 
-const HEAD: [&str; 10] = [
-    "rank",
-    "name",
-    "nfe",
-    "frechet",
-    "frechet deviation",
-    "paired",
-    "paired deviation",
-    "seeds",
-    "forwards",
-    "minutes",
-];
+/// The columns of figures: name in a program's table, name in one for people, and what it holds of a row.
+type Column<'a> = (&'static str, &'static str, fn(&'a Row<'_>) -> &'a [f64]);
+
+/// Those that the rows have.
+fn columns<'a>(rows: &'a [Row<'_>]) -> Vec<Column<'a>> {
+    let latent = rows.iter().any(Row::is_latent);
+    let all: Vec<Column<'a>> = match latent {
+        false => vec![
+            ("frechet", "Frechet distance", |row| &row.frechet),
+            ("paired", "paired", |row| &row.paired),
+        ],
+        true => vec![
+            ("latents", "latents", |row| &row.paired),
+            ("pixels", "pixels", |row| &row.pixels),
+            ("clip", "CLIP score", |row| &row.clip),
+        ],
+    };
+    let used = |(_, _, of): &Column<'a>| rows.iter().any(|row| !of(row).is_empty());
+    all.into_iter().filter(used).collect()
+}
 
 /// All figures with full precision, comma-separated. (RFC 4180)
 pub fn csv(rows: &[Row<'_>]) -> String {
-    let mut text = HEAD.join(",") + "\n";
-    let spread = |values: &[f64]| deviation(values).map_or(String::new(), |d| d.to_string());
+    let columns = columns(rows);
+    let names = columns
+        .iter()
+        .flat_map(|(name, ..)| [(*name).to_string(), format!("{name} deviation")]);
+    let first = ["rank", "name", "nfe"].map(String::from);
+    let last = ["seeds", "forwards", "minutes"].map(String::from);
+    let head: Vec<String> = first.into_iter().chain(names).chain(last).collect();
+    let mut text = head.join(",") + "\n";
     for (rank, row) in ranked(rows) {
         // Only names can hold what needs quotes.
         let name = format!("\"{}\"", row.trial.name.replace('"', "\"\""));
-        let fields = [
-            rank.to_string(),
-            name,
-            row.evaluations.to_string(),
-            mean(&row.frechet).to_string(),
-            spread(&row.frechet),
-            mean(&row.paired).to_string(),
-            spread(&row.paired),
-            row.frechet.len().to_string(),
+        let mut fields = vec![rank.to_string(), name, row.evaluations.to_string()];
+        for (_, _, of) in &columns {
+            let values = of(row);
+            let spread = deviation(values).map_or(String::new(), |d| d.to_string());
+            fields.extend([mean(values).to_string(), spread]);
+        }
+        fields.extend([
+            row.paired.len().to_string(),
             row.forwards.to_string(),
             row.minutes.to_string(),
-        ];
+        ]);
         text += &(fields.join(",") + "\n");
     }
     text
 }
 
 /// The table for people.
-pub fn markdown(plan: &Plan, rows: &[Row<'_>]) -> String {
+pub fn markdown(plan: &Plan, counts: Counts, rows: &[Row<'_>]) -> String {
     let mut text = format!("# {}\n\n", plan.title);
     if !plan.about.is_empty() {
         text += &format!("{}\n\n", plan.about.trim());
     }
+    let (images, pairs) = (counts.images, counts.pairs);
+    let measured = match rows.iter().any(Row::is_latent) {
+        false => format!(
+            "{images} images a figure; paired: root mean square difference to the teacher's images of {} seeds",
+            pairs.min(images)
+        ),
+        true => format!(
+            "{pairs} seeds a figure; latents: root mean square difference to the teacher's latents; pixels: that of the decoded \
+             pictures, where black and white are 2 apart; CLIP score: 100 times the mean cosine with the prompt"
+        ),
+    };
     text += &format!(
-        "{} images a figure; paired: root mean square difference to the teacher's images of {} seeds; +- is the standard \
-         deviation over the seeds of training; forwards: network calls of one training, a backward pass counted as two.\n\n",
-        plan.images,
-        plan.pairs.min(plan.images)
+        "{measured}; +- is the standard deviation over the seeds of training; forwards: network calls of one training, a backward \
+         pass counted as two.\n\n"
     );
-    text += "| rank | run | NFE | Frechet distance | paired | seeds | forwards | minutes |\n";
-    text += "| --- | --- | --- | --- | --- | --- | --- | --- |\n";
+    let columns = columns(rows);
+    let titles: Vec<&str> = columns.iter().map(|(_, title, _)| *title).collect();
+    text += &format!(
+        "| rank | run | NFE | {} | seeds | forwards | minutes |\n",
+        titles.join(" | ")
+    );
+    text += &format!(
+        "| --- | --- | --- |{} --- | --- | --- |\n",
+        " --- |".repeat(titles.len())
+    );
     let spread = |values: &[f64]| {
         let deviation = deviation(values).map_or(String::new(), |d| format!(" +- {}", figure(d)));
         format!("{}{deviation}", figure(mean(values)))
     };
     for (rank, row) in ranked(rows) {
         let name = row.trial.name.replace('|', "\\|");
-        let (frechet, paired) = (spread(&row.frechet), spread(&row.paired));
-        let (nfe, seeds) = (row.evaluations, row.frechet.len());
+        let figures: Vec<String> = columns.iter().map(|(_, _, of)| spread(of(row))).collect();
+        let (nfe, figures, seeds) = (row.evaluations, figures.join(" | "), row.paired.len());
         // The teacher itself costs no training.
         let cost = match row.forwards {
             0 => " | ".into(),
             n => format!("{} | {:.1}", indicatif::HumanCount(n), row.minutes),
         };
-        text += &format!("| {rank} | {name} | {nfe} | {frechet} | {paired} | {seeds} | {cost} |\n");
+        text += &format!("| {rank} | {name} | {nfe} | {figures} | {seeds} | {cost} |\n");
     }
     text
 }

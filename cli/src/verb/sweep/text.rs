@@ -22,10 +22,16 @@ pub struct Text {
     pub teacher: Option<PathBuf>,
     pub features: Option<PathBuf>,
     pub reference: Option<PathBuf>,
-    #[serde(default = "images")]
-    pub images: u64,
-    #[serde(default = "pairs")]
-    pub pairs: u64,
+    pub images: Option<u64>,
+    pub pairs: Option<u64>,
+    pub prompts: Option<PathBuf>,
+    pub negative: Option<String>,
+    pub embeddings: Option<PathBuf>,
+    pub autoencoder: Option<PathBuf>,
+    pub text_encoder: Option<PathBuf>,
+    pub vocabulary: Option<PathBuf>,
+    pub clip: Option<PathBuf>,
+    pub pixels: Option<bool>,
     #[serde(default)]
     pub directions: u64,
     #[serde(default = "seeds")]
@@ -41,14 +47,6 @@ pub struct Text {
     sampler: Vec<SamplerText>,
     #[serde(default)]
     pub plot: Plot,
-}
-
-fn images() -> u64 {
-    2000
-}
-
-fn pairs() -> u64 {
-    200
 }
 
 fn seeds() -> Vec<u64> {

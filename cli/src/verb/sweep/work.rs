@@ -1,19 +1,16 @@
 //! One run of a sweep: trained, sampled from and measured.
 
 use super::curve;
+use super::gauge::Gauge;
 use super::measured::{Identity, Measured, Sample};
 use super::setup::Sweep;
 use super::trial::{Trial, Work};
-use crate::measure::draw::{apart, batches, draw};
-use crate::model::generate::Generator;
 use crate::model::latent::Parts;
 use crate::run::distillation::{Conduct, PRODUCT, Start};
 use crate::run::drive::{Outcome, Tick};
 use crate::run::folder::{Folder, Policy};
-use anyhow::Context as _;
 use fewstep::adapter::read_student;
 use fewstep::distill::{Recipe, Resolved, direction_cosines};
-use fewstep::metric::frechet_distance;
 use fewstep::model::{Model, Sampling};
 use std::time::Instant;
 
@@ -36,14 +33,19 @@ struct Trained {
 impl Sweep<'_> {
     /// What makes a result worth keeping.
     pub(super) fn identity(&self, trial: &Trial, seed: u64) -> anyhow::Result<Identity> {
+        let (features, reference, latent) = match &self.gauge {
+            Gauge::Images(by) => (by.features.hash.clone(), by.hash.clone(), None),
+            Gauge::Latents(of) => (String::new(), String::new(), Some(of.facts().clone())),
+        };
         Ok(Identity {
             work: self.plan.identity(trial, &self.teacher.card, seed)?,
             teacher: self.teacher_hash.clone(),
-            features: self.features.hash.clone(),
-            reference: self.reference_hash.clone(),
-            images: self.plan.images,
-            pairs: self.plan.pairs,
+            features,
+            reference,
+            images: self.counts.images,
+            pairs: self.counts.pairs,
             directions: self.plan.directions,
+            latent,
         })
     }
 
@@ -66,6 +68,10 @@ impl Sweep<'_> {
             Work::Sample(rows) => {
                 for row in rows {
                     let sampling = row.apply(&self.teacher.card)?;
+                    let sampling = match &self.gauge {
+                        Gauge::Images(_) => sampling,
+                        Gauge::Latents(of) => of.sampling(sampling),
+                    };
                     measured.samples.push(self.sample(&self.teacher, sampling)?);
                 }
             }
@@ -113,13 +119,18 @@ impl Sweep<'_> {
         let recipe = recipe.for_teacher(&teacher.card)?;
         let conduct = self.conduct(recipe.rounds());
         let path = self.folder.join(trial.place(seed));
+        let none = Parts::default();
+        let parts = match &self.gauge {
+            Gauge::Images(_) => &none,
+            Gauge::Latents(of) => of.parts()?,
+        };
         let start = Start {
             recipe: recipe.clone(),
             teacher: teacher.clone(),
             hash: hash.clone(),
             file: None,
             perceptual: None,
-            parts: &Parts::default(),
+            parts,
             cache: self.cache,
             path: &path,
         };
@@ -162,24 +173,14 @@ impl Sweep<'_> {
             resume: !self.overwrite,
             overwrite: self.overwrite,
         };
-        Conduct::plain(policy, Tick::Rounds(rounds.div_ceil(TICKS).max(1)))
+        let mut conduct = Conduct::plain(policy, Tick::Rounds(rounds.div_ceil(TICKS).max(1)));
+        // Of latents they would take a good part of a short run.
+        conduct.options.previews = matches!(self.gauge, Gauge::Images(_));
+        conduct
     }
 
     fn sample(&self, model: &Model, sampling: Sampling) -> anyhow::Result<Sample> {
-        let (device, reporter) = (&self.context.device, self.context.reporter);
-        let generator = Generator::new(model, sampling, device)?;
-        let seeds: Vec<u64> = (0..self.plan.images).collect();
-        let drawn = draw(&generator, &seeds, &self.features, reporter)?;
-        let pairs = &seeds[..self.plan.pairs.min(self.plan.images) as usize];
-        if self.pairs.get().is_none() {
-            let teacher = Generator::of(&self.teacher, device)?;
-            let _ = self.pairs.set(batches(&teacher, pairs, reporter)?);
-        }
-        let theirs = self.pairs.get().context("the teacher's images")?;
-        Ok(Sample {
-            evaluations: generator.evaluations(),
-            frechet: frechet_distance(&drawn, &self.reference)?,
-            paired: apart(theirs, &generator, pairs)?.rms,
-        })
+        let (teacher, of) = (&self.teacher, (model, sampling));
+        self.gauge.sample(teacher, of, self.counts, self.context)
     }
 }

@@ -161,7 +161,10 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
                 reference: Box::new(Moments::read(reference)?),
             }
         }
-        None => Target::paired(&teacher, &parts, images, context)?,
+        None => {
+            let guided = (&teacher, space.base.followed());
+            Target::paired(guided, &parts, images, context)?
+        }
     };
     let name = target.name(&teacher);
     let cache = verb.cache.clone().unwrap_or_else(|| verb.out.join(CACHE));

@@ -6,7 +6,7 @@ use crate::model::generate::Generator;
 use crate::model::latent::Parts;
 use fewstep::Images;
 use fewstep::metric::{Features, Moments, PairedDistance, frechet_distance, paired_distance};
-use fewstep::model::Model;
+use fewstep::model::{Model, Sampling};
 
 /// The first seed that students are measured with: not those that figures are measured with later, so that these do not
 /// come out better than they are.
@@ -25,14 +25,19 @@ pub enum Target {
 }
 
 impl Target {
-    /// What the teacher makes of `images` seeds, as its card says.
+    /// What the teacher makes of `images` seeds as its card says, but following class or text as closely as students are to.
     pub fn paired(
-        teacher: &Model,
+        (teacher, guidance): (&Model, f64),
         parts: &Parts,
         images: u64,
         context: &Context,
     ) -> anyhow::Result<Self> {
-        let generator = Generator::of(teacher, &context.device)?.texts(parts.texts.as_ref());
+        let sampling = Sampling {
+            guidance,
+            ..teacher.card.sampling.clone()
+        };
+        let generator = Generator::new(teacher, sampling, &context.device)?;
+        let generator = generator.texts(parts.texts.as_ref());
         let seeds = seeds(images);
         let mut progress = context.reporter.start("teacher's images", 0, images);
         let mut all = Vec::new();

@@ -276,6 +276,7 @@ impl HalfFile {
             let info = self.checkpoint.info(&origin.name)?;
             digest.update(format!("{name} {} {:?}\n", info.scalar, info.shape));
             digest.update(self.checkpoint.bytes(&origin.name)?);
+            digest.update(self.checkpoint.factor_bytes(&origin.name)?);
         }
         let weights = crate::file::hexadecimal(&digest.finalize());
         let text = format!("{:?} {weights}", self.config);
