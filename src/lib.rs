@@ -1,4 +1,20 @@
 #![doc = include_str!("../README.md")]
+//!
+//! # The crate at a glance
+//!
+//! The pages named above (`docs/...`) are files of the repository. Of the crate,
+//!
+//! | to | take |
+//! | --- | --- |
+//! | read a model file and draw from it | [`model::Model`] for ours, [`import::open`] for any kind, and [`Request`]; [`import::Parts`] finds what a latent model needs besides |
+//! | ask the network itself, or sample in a way of your own | [`denoiser::Denoiser`], [`sampler::Sampler`], [`solver::Solver`], [`grid::SigmaGrid`] |
+//! | distil a teacher | [`distill::Recipe`], [`distill::TrajectorySource`], [`distill::Distiller`] |
+//! | train a teacher | [`teacher`], with images of [`data`] |
+//! | measure | [`metric`], with features of [`feature`] |
+//! | write files for others | [`export`], [`adapter`], [`image`] |
+//!
+//! Everything that can fail gives one [`Error`], named after what is to be mended. Nothing prints, and no device is chosen: a
+//! [`Device`] is given, and [`Device::flex`] is the processor.
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
