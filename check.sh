@@ -20,6 +20,8 @@ run() {
 
 run cargo fmt --all --check
 run cargo clippy --release --workspace --all-targets -- -D warnings
+# The tool without downloads and charts.
+run cargo clippy --release --workspace --no-default-features -- -D warnings
 run env RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --workspace
 run cargo test --release --workspace
 
