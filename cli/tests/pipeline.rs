@@ -239,7 +239,17 @@ fn what_has_no_scheduler_is_refused_by_name() {
     );
     let convert = format!("convert {file} out --to diffusers");
     world.says(&convert, 2, "iPNDM(2)");
-    world.says(&format!("{convert} --scheduler fewstep"), 2, "iPNDM(2)");
+    // Our own holds its steps as weights.
+    world.prints(&format!(
+        "convert {file} past --to diffusers --scheduler fewstep"
+    ));
+    let scheduler = json(&world, "past/scheduler/scheduler_config.json");
+    let weights = scheduler["schedules"]["2"]["weights"].as_array().unwrap();
+    assert_eq!(weights.len(), 2);
+    assert!(
+        weights[1].as_array().unwrap().len() == 2
+            && !scheduler["schedules"]["2"]["before"].is_null()
+    );
     fs::remove_dir_all(world.path("run")).unwrap();
     let file = student(&world, "--set variable-steps=[2,4]");
     world.says(

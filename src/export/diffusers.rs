@@ -24,7 +24,7 @@ pub fn diffusers_settings(network: &NetworkConfig) -> Result<Value, Error> {
         },
         remedy: match network.has_step_branch() {
             true => "fold the branch first, for one number of network calls".into(),
-            false => "write another layout".into(),
+            false => "no names of theirs are written for it; sample it with fewstep, or write --to onnx or pytorch".into(),
         },
     })
 }

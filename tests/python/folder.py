@@ -233,6 +233,13 @@ def test(kind, world):
         pipe.save_pretrained(whole)
         assert isinstance(load(whole).scheduler, FewStepScheduler)
 
+    # One whose steps go on from the calls before.
+    for n, solver in enumerate(["{kind=\"ipndm\",order=3}", "{kind=\"dpm-solver-pp\",order=2}"]):
+        student = distilled(f"past-{n}", 4, f"--set student-solver={solver}")
+        world.run(f"convert {student} own-past-{n} --to diffusers --scheduler fewstep")
+        pipe = load(world.folder / f"own-past-{n}")
+        world.compare(f"{kind}, {solver}, our scheduler", theirs(pipe, 3, guided), world.ours(student, guided), ALLOWED)
+
     # A student of several numbers of calls: folded for one, and all of them with our scheduler.
     student = distilled("several", 4, "--set variable-steps=[3,5]")
     world.run(f"convert {student} own --to diffusers --scheduler fewstep")

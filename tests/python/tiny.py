@@ -15,8 +15,9 @@ from diffusers import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-# Width of each text encoder, one head of 64 as in the published ones, and of a text as a whole.
-WIDTH, WHOLE = 64, 32
+# Width of a text encoder, heads of 64 as in the published ones, of XL's second one, and of a text as a whole. The two differ: by that
+# `from_single_file` tells them apart.
+WIDTH, SECOND_WIDTH, WHOLE = 64, 128, 32
 
 
 def fill(module, seed):
@@ -45,8 +46,9 @@ def tokenizer(pad):
 
 
 def text_encoder(layers, act, seed, projection=False):
+    width = SECOND_WIDTH if projection else WIDTH
     config = CLIPTextConfig(
-        vocab_size=516, hidden_size=WIDTH, intermediate_size=32, num_hidden_layers=layers, num_attention_heads=1,
+        vocab_size=516, hidden_size=width, intermediate_size=32, num_hidden_layers=layers, num_attention_heads=width // 64,
         max_position_embeddings=77, hidden_act=act, projection_dim=WHOLE, bos_token_id=514, eos_token_id=515, pad_token_id=515)
     return fill((CLIPTextModelWithProjection if projection else CLIPTextModel)(config), seed)
 
@@ -67,7 +69,7 @@ def autoencoder(scale):
 
 def unet(kind):
     xl = kind == "xl"
-    width = 2 * WIDTH if xl else WIDTH
+    width = WIDTH + SECOND_WIDTH if xl else WIDTH
     more = dict(use_linear_projection=True, attention_head_dim=(1, 2)) if kind != "first" else dict(attention_head_dim=8)
     if xl:
         waves = 8

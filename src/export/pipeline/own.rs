@@ -45,11 +45,15 @@ pub fn step_biases(model: &Model) -> Result<BTreeMap<usize, Biases>, Error> {
 /// `scheduler_config.json`; the biases by the names that diffusers has for them.
 pub(super) fn config(schedules: &[Schedule], biases: &BTreeMap<usize, Biases>) -> Value {
     let schedule = |schedule: &Schedule| {
-        let of = json!({
+        let mut of = json!({
             "levels": schedule.levels,
             "times": schedule.times,
             "start": schedule.start,
         });
+        if let Some(past) = &schedule.past {
+            of["weights"] = json!(past.weights);
+            of["before"] = json!(past.before);
+        }
         (schedule.calls().to_string(), of)
     };
     let schedules_by_calls: Map<String, Value> = schedules.iter().map(schedule).collect();

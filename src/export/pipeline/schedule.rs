@@ -1,5 +1,6 @@
 //! When a student's network is called, and what it is told: all that samplers elsewhere must know.
 
+use super::past::Past;
 use crate::Error;
 use crate::denoiser::Predicted;
 use crate::grid::LogAlphaTable;
@@ -16,6 +17,8 @@ pub struct Schedule {
     /// The standard deviation of the noise that the first call is given. With a free first step it is not the first level: the
     /// step is in it, s_0 (1 + (s_1 - s_0) / sqrt(1 + s_0^2)). [SFD Sec. 3.2]
     pub start: f64,
+    /// What steps take from the calls before, where they are not Euler's.
+    pub past: Option<Past>,
     /// Whether the network predicts the velocity, not the noise.
     pub velocity: bool,
     /// The levels that the network was trained on.
@@ -26,17 +29,10 @@ impl Schedule {
     /// Those of a model that is sampled so.
     ///
     /// # Errors
-    /// [`Error::Incompatible`] for steps that are not Euler's, and for a network that is not one of a table of noise levels;
+    /// [`Error::Incompatible`] for steps that call the network twice or correct themselves, and for a network that is not one of a
+    /// table of noise levels;
     /// [`Error::InvalidValue`] for levels that cannot be.
     pub fn of(card: &Card, sampling: &Sampling) -> Result<Self, Error> {
-        if sampling.solver != (SolverConfig::Euler {}) {
-            return Err(Error::Incompatible {
-                first: format!("a model that is sampled by {}", sampling.solver),
-                second: "the schedulers that are written for diffusers, which take Euler's steps"
-                    .into(),
-                remedy: "distil it with student-solver = { kind = \"euler\" }, or sample it with fewstep".into(),
-            });
-        }
         let preconditioning = &card.answer.preconditioning;
         let Some(table) = preconditioning.table() else {
             return Err(Error::Incompatible {
@@ -47,17 +43,26 @@ impl Schedule {
             });
         };
         let mut levels = sampling.grid()?.levels().to_vec();
+        let free = sampling.analytic_first_step && levels.len() > 2;
+        let past = match sampling.solver {
+            SolverConfig::Euler {} => None,
+            solver => Some(Past::of(solver, &levels, free)?),
+        };
         let first = levels[0];
         let mut start = first;
-        if sampling.analytic_first_step && levels.len() > 2 {
+        if free {
             levels.remove(0);
-            start *= 1.0 + (levels[0] - first) / first.hypot(1.0);
+            start = match past.as_ref().and_then(|past| past.before) {
+                Some([noisy, _]) => first / noisy,
+                None => first * (1.0 + (levels[0] - first) / first.hypot(1.0)),
+            };
         }
         let called = &levels[..levels.len() - 1];
         Ok(Self {
             times: called.iter().map(|s| table.position_of_sigma(*s)).collect(),
             levels,
             start,
+            past,
             velocity: preconditioning.predicted() == Predicted::Velocity,
             table: table.clone(),
         })

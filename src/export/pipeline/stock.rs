@@ -38,8 +38,15 @@ const WIDEST: usize = 2000;
 /// The configuration for one number of calls.
 ///
 /// # Errors
-/// [`Error::InvalidValue`] if no table holds the levels.
+/// [`Error::Incompatible`] for steps that are not Euler's, [`Error::InvalidValue`] if no table holds the levels.
 pub(super) fn stock(schedule: &Schedule) -> Result<Stock, Error> {
+    if let Some(past) = &schedule.past {
+        return Err(Error::Incompatible {
+            first: format!("a student that is sampled by {}", past.solver),
+            second: "diffusers' own scheduler, which takes Euler's steps".into(),
+            remedy: "take the one of our Python package (--scheduler fewstep)".into(),
+        });
+    }
     let (calls, levels) = (schedule.calls(), &schedule.levels);
     let (first, last) = (levels[0], levels[calls - 1]);
     let ramp = [
@@ -207,6 +214,7 @@ mod tests {
             times: times.collect(),
             start: levels[0] * 1.005,
             levels,
+            past: None,
             velocity: false,
             table,
         }
