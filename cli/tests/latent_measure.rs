@@ -64,7 +64,7 @@ fn latents_and_pictures_are_compared_seed_by_seed() {
             .collect()
     };
     let pairs: Vec<_> = (0..3)
-        .map(|seed| (latents(&ours, seed), latents(&theirs, seed)))
+        .map(|seed| (latents(ours, seed), latents(theirs, seed)))
         .collect();
     let [rms, l1] = differences(&pairs);
     let said = |of: &Value, key: &str| of[key].as_f64().unwrap();
