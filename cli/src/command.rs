@@ -122,7 +122,9 @@ impl Command {
     /// What several processes of a launcher do with it.
     fn by_several(&self) -> Several {
         match self {
-            Self::Train(_) | Self::Distill(_) => Several::Share,
+            Self::Train(_) | Self::Distill(_) | Self::Sample(_) | Self::Evaluate(_) => {
+                Several::Share
+            }
             // They tell each other by the files of a folder, if at all.
             Self::Trajectories(_) | Self::Completions { .. } => Several::Repeat,
             _ => Several::Refuse,
@@ -141,8 +143,8 @@ impl Command {
                 "this build does not share work among them: build it with --features mpi (docs/runs.md), or start it once"
             }
             Several::Refuse => {
-                "only `train` and `distill` share their work among them, and each would do all of this: start it once, without \
-                 mpirun"
+                "only `train`, `distill`, `sample` and `evaluate` share their work among them, and each would do all of this: \
+                 start it once, without mpirun"
             }
         };
         if rank > 0 {

@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use support::{PROGRAM, World, send, wait_for};
@@ -220,6 +221,53 @@ fn a_signal_to_one_stops_all_after_the_same_round() {
         said.contains("going on at round ") && !said.contains("at round 0"),
         "{said}"
     );
+}
+
+/// Every file of a folder by name.
+fn files(world: &World, folder: &str) -> BTreeMap<String, Vec<u8>> {
+    let entries = std::fs::read_dir(world.path(folder)).unwrap();
+    let read = |entry: std::io::Result<std::fs::DirEntry>| {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_string();
+        (name, std::fs::read(path).unwrap())
+    };
+    entries.map(read).collect()
+}
+
+#[test]
+fn pictures_and_measurements_are_shared_out() {
+    if !launcher() {
+        return;
+    }
+    let world = World::with_teacher();
+    let verb = "sample teacher.safetensors --seeds 0-40 --batch 4 --grid";
+    world.prints(&format!("{verb} --out one"));
+    let printed = prints(&world, 3, &format!("{verb} --out three"));
+    assert_eq!(printed, "three\n");
+    assert!(files(&world, "one") == files(&world, "three"));
+    // Some are gone, and all are thrown away.
+    for seed in [3, 17, 40] {
+        std::fs::remove_file(world.path(format!("three/{seed:06}.png"))).unwrap();
+    }
+    prints(&world, 2, &format!("{verb} --out three"));
+    assert!(files(&world, "one") == files(&world, "three"));
+    prints(
+        &world,
+        2,
+        &format!("{verb} --out three --class 1 --overwrite"),
+    );
+    assert!(files(&world, "one") != files(&world, "three"));
+
+    world.prints("train features.toml --data data --out net");
+    let verb = "evaluate teacher.safetensors --images 200 --features net/features.safetensors";
+    let verb = format!("{verb} --reference data --metrics frechet,kernel --json");
+    let alone = world.prints(&format!("{verb} --write-statistics one.safetensors"));
+    for size in [2, 3] {
+        let name = format!("{size}.safetensors");
+        let several = prints(&world, size, &format!("{verb} --write-statistics {name}"));
+        assert_eq!(several, alone);
+        assert!(world.bytes(&name) == world.bytes("one.safetensors"));
+    }
 }
 
 #[test]

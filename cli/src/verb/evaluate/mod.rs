@@ -36,13 +36,16 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     let metrics = verb.metrics.clone().unwrap_or(vec![Metric::Frechet]);
     let rows = metrics.iter().any(|metric| metric.needs_images());
     check_reference(verb, &metrics)?;
+    let leads = context.together.leads();
     let mut outputs = Outputs::default();
-    outputs.file_if(verb.write_statistics.as_deref())?;
-    outputs.file_if(verb.report.as_deref())?;
-    if let Some(folder) = &verb.prompts.embeddings {
-        outputs.folder(folder)?;
+    if leads {
+        outputs.file_if(verb.write_statistics.as_deref())?;
+        outputs.file_if(verb.report.as_deref())?;
+        if let Some(folder) = &verb.prompts.embeddings {
+            outputs.folder(folder)?;
+        }
     }
-    let keep = Keep::new(&verb.keep, verb.identity(), context.reporter)?;
+    let keep = Keep::new(&verb.keep, verb.identity(), context)?;
     let subject = match is_model(&verb.file) {
         true => Some(Subject::open(verb)?),
         false => None,
@@ -125,9 +128,11 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     }
     // What was found first: what was asked for besides can still fail.
     print(verb, &facts, &scores)?;
-    write_report(verb, &facts)?;
-    write_statistics(verb, found.set.as_ref().map(|set| &set.moments))?;
-    keep.done();
+    if leads {
+        write_report(verb, &facts)?;
+        write_statistics(verb, found.set.as_ref().map(|set| &set.moments))?;
+        keep.done();
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -141,10 +146,13 @@ fn write_report(verb: &Verb, facts: &Map<String, Value>) -> anyhow::Result<()> {
 
 /// As a paper measures.
 fn by_protocol(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
+    let leads = context.together.leads();
     let mut outputs = Outputs::default();
-    outputs.file_if(verb.write_statistics.as_deref())?;
-    outputs.file_if(verb.report.as_deref())?;
-    let keep = Keep::new(&verb.keep, verb.identity(), context.reporter)?;
+    if leads {
+        outputs.file_if(verb.write_statistics.as_deref())?;
+        outputs.file_if(verb.report.as_deref())?;
+    }
+    let keep = Keep::new(&verb.keep, verb.identity(), context)?;
     let mut facts = Map::new();
     facts.insert("file".into(), json!(verb.file.display().to_string()));
     let found = protocol::measure(verb, &keep, &mut facts, context)?;
@@ -152,9 +160,11 @@ fn by_protocol(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         true => print(verb, &facts, &[])?,
         false => protocol::print(&facts, &found),
     }
-    write_report(verb, &facts)?;
-    write_statistics(verb, Some(&found.moments))?;
-    keep.done();
+    if leads {
+        write_report(verb, &facts)?;
+        write_statistics(verb, Some(&found.moments))?;
+        keep.done();
+    }
     Ok(ExitCode::SUCCESS)
 }
 

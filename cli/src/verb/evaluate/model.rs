@@ -150,7 +150,10 @@ pub fn with_model<R>(
     let shape = card.network.image_shape();
     let wanted = (verb.prompts).wanted(&card, guidance.unwrap_or(1.0), &verb.file, shape)?;
     // The text encoder is gone before the network comes.
-    let texts = wanted.map(|wanted| wanted.embed(&mut finder, &card, context));
+    let texts = wanted.map(|wanted| {
+        let together = &context.together;
+        together.first(|| wanted.embed(&mut finder, &card, context))
+    });
     let texts = texts.transpose()?;
     // Each of a guided batch is computed twice.
     let batch = match sampling.guidance {

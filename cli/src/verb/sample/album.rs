@@ -252,6 +252,16 @@ impl<'a> Album<'a> {
         Ok(())
     }
 
+    /// Where several processes draw, the first begins for all.
+    pub fn share(&mut self, leads: bool) -> anyhow::Result<()> {
+        if leads {
+            return self.begin();
+        }
+        self.doomed.clear();
+        self.begun = true;
+        Ok(())
+    }
+
     /// Before the first file: what is to be replaced goes, and what makes the new ones is said.
     fn begin(&mut self) -> anyhow::Result<()> {
         if self.begun {

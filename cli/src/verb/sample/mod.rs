@@ -127,12 +127,15 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     };
     let wanted = (verb.prompts).wanted(&card, sampling.guidance, &verb.file, shape)?;
     // So does a place that cannot be written to.
+    let together = &context.together;
     let mut outputs = Outputs::default();
-    outputs.folder(&verb.out)?;
-    if let Some(folder) = &verb.prompts.embeddings {
-        outputs.folder(folder)?;
+    if together.leads() {
+        outputs.folder(&verb.out)?;
+        if let Some(folder) = &verb.prompts.embeddings {
+            outputs.folder(folder)?;
+        }
     }
-    let texts = wanted.map(|wanted| wanted.embed(&mut finder, &card, context));
+    let texts = wanted.map(|wanted| together.first(|| wanted.embed(&mut finder, &card, context)));
     let texts = texts.transpose()?;
     let latents = Origin::new(json!({
         "model": hash,
@@ -175,13 +178,19 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     let wanted = (task.seeds.as_slice(), verb.overwrite);
     let mut album = Album::open(&verb.out, content, &task.card, [latents, origin], wanted)?;
     announce(verb, &task.seeds, &album, context);
+    if together.size() > 1 {
+        // All have looked at what is there before the first of them throws anything away.
+        together.agree(Ok(()))?;
+        together.first(|| album.share(together.leads()))?;
+    }
     let drawn = match latent {
         true => task.draw_latents(&mut album, content, context),
         false => task.draw(&mut album, context),
     };
-    drawn.or_else(|error| kept(error, verb, &task, &album))?;
+    let drawn = drawn.or_else(|error| kept(error, verb, &task, &album));
+    together.agree(drawn)?;
     album.tidy()?;
-    if verb.grid {
+    if verb.grid && together.leads() {
         album.finish(&task.seeds)?;
     }
     say!("{}", verb.out.display());

@@ -2,6 +2,7 @@
 
 use super::album::{Album, Content};
 use crate::context::Context;
+use crate::group::Together;
 use crate::model::generate::Generator;
 use crate::model::latent::Texts;
 use crate::model::source::ModelSource;
@@ -103,16 +104,19 @@ impl Task<'_> {
     }
 
     /// The batches with a file that is not there. They are cut as if nothing were there: what an image is rounded to may
-    /// depend on those beside it, and a call that goes on makes the same bytes as one that was never cut off.
-    fn batches(&self, album: &Album<'_>, usual: usize) -> Vec<&[u64]> {
+    /// depend on those beside it, and a call that goes on makes the same bytes as one that was never cut off. Of several
+    /// processes each has some of them, whatever is there.
+    fn batches(&self, album: &Album<'_>, usual: usize, together: &Together) -> Vec<&[u64]> {
         let batch = self.batch.map_or(usual, NonZeroUsize::get);
         let missing = |seeds: &&[u64]| seeds.iter().any(|seed| !album.has(*seed));
-        self.seeds.chunks(batch).filter(missing).collect()
+        let all = self.seeds.chunks(batch).enumerate();
+        let own = all.filter(|(i, _)| i % together.size() == together.rank());
+        own.map(|(_, seeds)| seeds).filter(missing).collect()
     }
 
     /// Pictures straight from the network.
     pub fn draw(&self, album: &mut Album<'_>, context: &Context) -> anyhow::Result<()> {
-        let batches = self.batches(album, BATCH);
+        let batches = self.batches(album, BATCH, &context.together);
         if batches.is_empty() {
             return Ok(());
         }
@@ -120,7 +124,13 @@ impl Task<'_> {
         let generator = self.generator(&model, context)?;
         self.announce(&generator, context);
         signal::catch("batch")?;
-        let total = self.seeds.len() as u64;
+        let missing: usize = batches.iter().map(|seeds| seeds.len()).sum();
+        let total = match context.together.size() {
+            1 => self.seeds.len(),
+            // Its share.
+            _ => album.len() + missing,
+        };
+        let total = total as u64;
         let mut progress = context.reporter.start("images", album.len() as u64, total);
         for seeds in batches {
             let images = generator.images(seeds)?;
@@ -140,7 +150,7 @@ impl Task<'_> {
         content: Content,
         context: &Context,
     ) -> anyhow::Result<()> {
-        let batches = self.batches(album, 1);
+        let batches = self.batches(album, 1, &context.together);
         let held = match content {
             Content::Pictures => HELD.div_ceil(batches.first().map_or(1, |b| b.len())),
             // Nothing waits for an autoencoder.
