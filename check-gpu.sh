@@ -2,6 +2,8 @@
 # Builds the tool for a GPU, lists the devices and checks the smallest network there. Not part of CI: the build takes about
 # twice as long as the usual one. Usage: bash check-gpu.sh [vulkan|metal|rocm|wgpu|cuda] [DEVICE]
 #
+#   bash check-gpu.sh cuda        also packs target/gpu/fewstep-cuda.tar.xz, to be tried on a machine with a card and without Rust:
+#                                 benches/gpu/README.md. Without a card, or the internet, it still builds.
 #   bash check-gpu.sh software    without a GPU: Mesa's software device (Debian: mesa-vulkan-drivers), hundreds of times slower
 #                                 than the CPU itself. It needs a CubeCL that is mended first: .ci/cubecl-spirv.patch says why.
 set -euo pipefail
@@ -30,6 +32,9 @@ if [ "$interface" = software ]; then
     export CUBECL_AUTOTUNE_LEVEL=minimal
 fi
 device="${2:-$interface:0}"
+if [ "$interface" = cuda ]; then
+    exec bash benches/gpu/pack.sh
+fi
 
 # A folder of its own: other features of Burn would make the usual build stale.
 cargo build --release --package fewstep-cli --features "$interface" --target-dir target/gpu ${mended[@]+"${mended[@]}"}

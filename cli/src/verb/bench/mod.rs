@@ -1,5 +1,8 @@
 //! `fewstep bench`: how fast a network is on this machine.
 
+#[cfg(feature = "gpu")]
+mod launch;
+
 use crate::context::{Context, label};
 use crate::output::Outputs;
 use crate::run::memory::peak_memory;
@@ -10,6 +13,7 @@ use crate::typed::whole;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use fewstep::model::{Card, Model};
+use fewstep::network::Precision;
 use fewstep::workload::{Preset, Workload};
 use fewstep::{Device, import};
 use serde_json::json;
@@ -25,6 +29,8 @@ Examples:
   fewstep bench bench64 --threads 1
   fewstep bench teacher.safetensors --batch 32 --work forward,gradient
   fewstep bench cifar10 --work round --repeats 3 --json
+  fewstep bench cifar10 --batch 128 --precision bf16 --device cuda:0
+  fewstep bench cifar10 --batch 128 --launches --device cuda:0
   fewstep bench bench64 --write-model bench64.safetensors --write-results results.safetensors
 
 forward is one call of the network as a teacher makes it, gradient one call forward and backward as a student's step makes
@@ -50,6 +56,12 @@ pub struct Verb {
         default_values_t = Work::ALL
     )]
     work: Vec<Work>,
+    /// What networks compute in; weights are held in f32
+    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    precision: Number,
+    /// Count what each tells a GPU to do, and how long that takes there, instead of timing it
+    #[arg(long, conflicts_with_all = ["repeats", "write_model", "write_results"])]
+    launches: bool,
     /// How often to time each
     #[arg(long, value_name = "N", default_value = "5", value_parser = whole::<NonZeroUsize>(1..=1_000_000))]
     repeats: NonZeroUsize,
@@ -63,6 +75,24 @@ pub struct Verb {
     /// another implementation, and time nothing
     #[arg(long, value_name = "FILE")]
     write_results: Option<PathBuf>,
+}
+
+/// A type of numbers, as in a recipe's `compute-precision`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Number {
+    F32,
+    Bf16,
+    F16,
+}
+
+impl Number {
+    fn precision(self) -> Precision {
+        match self {
+            Self::F32 => Precision::F32,
+            Self::Bf16 => Precision::Bf16,
+            Self::F16 => Precision::F16,
+        }
+    }
 }
 
 /// A piece of work.
@@ -117,13 +147,15 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     outputs.file_if(verb.write_results.as_deref())?;
     let (model, usual) = open(&verb.model, device)?;
     let batch = verb.batch.map_or(usual, usize::from);
+    let precision = verb.precision.precision();
+    let workload = |batch| Workload::in_precision(&model, batch, precision, device);
     if verb.write_model.is_some() || verb.write_results.is_some() {
         if let Some(path) = &verb.write_model {
             model.write(path)?;
             say!("{}", path.display());
         }
         if let Some(path) = &verb.write_results {
-            let workload = Workload::new(&model, batch, device)?;
+            let workload = workload(batch)?;
             let results = match verb.work.as_slice() {
                 [Work::Forward] => workload.forward_results()?,
                 _ => workload.results()?,
@@ -133,7 +165,11 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let mut workload = Workload::new(&model, batch, device)?;
+    let mut workload = workload(batch)?;
+    if verb.launches {
+        say!("{}", headline(&verb.model, &model.card, batch));
+        return launches(verb, &mut workload, context);
+    }
     let mut rows = Vec::new();
     let mut progress = context.reporter.start(
         "measuring",
@@ -163,6 +199,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         let text = json!({
             "model": verb.model.display().to_string(),
             "batch": batch,
+            "precision": precision,
             "device": label(device),
             "threads": rayon::current_num_threads(),
             "version": env!("CARGO_PKG_VERSION"),
@@ -186,6 +223,60 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Kernels of a table, at most.
+#[cfg(feature = "gpu")]
+const LISTED: usize = 12;
+
+/// Prints what each piece of work launches.
+#[cfg(feature = "gpu")]
+fn launches(verb: &Verb, workload: &mut Workload, context: &Context) -> anyhow::Result<ExitCode> {
+    let device = &context.device;
+    for work in &verb.work {
+        // The first time compiles kernels, and finds out which are fast.
+        work.run(workload)?;
+        device.sync()?;
+        let started = Instant::now();
+        work.run(workload)?;
+        device.sync()?;
+        let wall = started.elapsed().as_secs_f64();
+        let found = launch::watch(|| {
+            work.run(workload)?;
+            Ok(device.sync()?)
+        })?;
+        if found.count() == 0 {
+            return Err(no_launches());
+        }
+        let time = |seconds: f64| match found.timed {
+            true => format!("{} ms", figure(seconds * 1e3)),
+            false => "no clock".into(),
+        };
+        say!(
+            "{}: {} launches of {} kernels, {} on the device; {} ms in all",
+            work.name(),
+            found.count(),
+            found.kernels.len(),
+            time(found.seconds()),
+            figure(wall * 1e3)
+        );
+        for kernel in found.kernels.iter().take(LISTED) {
+            let (count, time) = (kernel.launches, time(kernel.seconds));
+            say!("{count:>8} {time:>12}  {}", kernel.name);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(not(feature = "gpu"))]
+fn launches(_: &Verb, _: &mut Workload, _: &Context) -> anyhow::Result<ExitCode> {
+    Err(no_launches())
+}
+
+fn no_launches() -> anyhow::Error {
+    wrong(
+        "--launches: a CPU launches no kernels; in a build with GPUs, name one with --device (`fewstep devices` lists them)",
+    )
 }
 
 /// A file, or a preset by its name; and the usual batch.
