@@ -51,6 +51,7 @@ mod setting;
 pub mod solver;
 pub mod teacher;
 pub mod text;
+pub mod transfer;
 pub mod workload;
 
 pub use burn::tensor::Device;

@@ -3,6 +3,7 @@
 use crate::Error;
 use crate::error::positive;
 use crate::network::{Gathered, Network, gather, replace, update};
+use crate::transfer;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -171,7 +172,7 @@ pub(crate) fn average_decay(half_life: f64, counted: f64, seen: f64) -> f64 {
 pub(crate) fn finite(gradients: &[Gathered]) -> bool {
     let tensors = gradients.iter().filter_map(|g| g.tensor.as_ref());
     let sums: Vec<_> = tensors.map(|t| t.clone().abs().sum()).collect();
-    sums.is_empty() || Tensor::cat(sums, 0).sum().into_scalar::<f64>().is_finite()
+    sums.is_empty() || transfer::number(Tensor::cat(sums, 0).sum()).is_finite()
 }
 
 impl AdamConfig {

@@ -165,7 +165,8 @@ def said(times):
 def launches(bench, net, batch):
     text = bench.fewstep("bench", net, "--batch", batch, "--work", "forward,round", "--launches")
     (bench.work / f"launches-{net}.txt").write_text(text)
-    return "; ".join(line for line in text.splitlines() if " launches of " in line)
+    lines = text.splitlines()
+    return "; ".join(" ".join(line.split()) for line in lines if " launches of " in line or " tensors sent" in line)
 
 
 def memory(bench):
@@ -242,8 +243,7 @@ def main():
     for net, batch in nets:
         for number in ["f32", "bf16"] if args.small else ["f32", "bf16", "f16"]:
             compare(bench, net, batch, number)
-        if not args.device.startswith("cpu"):
-            bench.step(f"{net}: kernels", lambda: launches(bench, net, batch), 20)
+        bench.step(f"{net}: kernels", lambda: launches(bench, net, batch), 20)
     bench.step("memory after", lambda: memory(bench))
     bench.step("demo", lambda: demo(bench), 20)
     if args.data.exists():

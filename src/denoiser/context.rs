@@ -3,7 +3,7 @@
 use super::Condition;
 use crate::file::hash_bytes;
 use crate::network::{Added, NetworkConfig, PictureSizes};
-use crate::{Error, noise};
+use crate::{Error, noise, transfer};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use std::fmt::Debug;
 use std::ops::Range;
@@ -41,7 +41,7 @@ impl ContextSource for Held {
         let indices: Vec<i64> = indices.iter().map(|n| *n as i64).collect();
         let count = indices.len();
         let place = self.0.device();
-        let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [count]), &place);
+        let indices: Tensor<1, Int> = transfer::send(TensorData::new(indices, [count]), &place);
         Ok(self.0.clone().select(0, indices).to_device(device))
     }
 }

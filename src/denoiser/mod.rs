@@ -21,7 +21,7 @@ pub use threshold::Thresholded;
 pub(crate) use trace::{Level, TracedCondition};
 
 use crate::network::NetworkConfig;
-use crate::{Error, Images, noise};
+use crate::{Error, Images, noise, transfer};
 use burn::tensor::{Device, Tensor, TensorData};
 use std::ops::Range;
 
@@ -169,7 +169,7 @@ pub fn one_hot(labels: &[usize], classes: usize, device: &Device) -> Result<Tens
         rows[row * classes + label] = 1.0;
     }
     let data = TensorData::new(rows, [labels.len(), classes]);
-    Ok(Tensor::from_data(data, device))
+    Ok(transfer::send(data, device))
 }
 
 /// A denoiser D(x; sigma): the expected clean images, given noisy ones. [EDM Eq. 2]

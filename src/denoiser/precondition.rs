@@ -1,10 +1,10 @@
 //! Preconditioning: a raw network becomes a denoiser.
 
 use super::{Condition, Denoiser};
-use crate::Images;
 use crate::grid::LogAlphaTable;
 use crate::network::{Dropout, Inputs, Network};
-use burn::tensor::{DType, Tensor, TensorData};
+use crate::{Images, transfer};
+use burn::tensor::{DType, TensorData};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -269,7 +269,7 @@ impl Call {
         let values: Vec<f32> = self.levels.iter().map(|c| pick(c) as f32).collect();
         let rows = values.len();
         let data = TensorData::new(values, [rows, 1, 1, 1]);
-        Tensor::from_data(data, (&like.device(), like.dtype()))
+        transfer::send(data, (&like.device(), like.dtype()))
     }
 }
 

@@ -1,8 +1,8 @@
 //! The part of a batch that fits into memory at a time.
 
-use crate::Images;
 use crate::denoiser::Condition;
 use crate::solver::Evaluation;
+use crate::{Images, transfer};
 use burn::tensor::Tensor;
 use std::ops::Range;
 
@@ -38,6 +38,5 @@ pub(super) fn slice(images: &Images, samples: &Range<usize>) -> Images {
 
 /// Whether every number is.
 pub(super) fn is_finite(images: &Images) -> bool {
-    let sum = images.clone().abs().sum().into_scalar::<f64>();
-    sum.is_finite()
+    transfer::number(images.clone().abs().sum()).is_finite()
 }

@@ -8,6 +8,7 @@ use crate::group::turns;
 use crate::network::{Dropout, Gathered, add_gradients, join_gradients};
 use crate::sampler::Trajectory;
 use crate::solver::{Evaluation, Step};
+use crate::transfer;
 use std::ops::Range;
 
 impl Distiller {
@@ -61,7 +62,7 @@ impl Distiller {
         let goal = if analytic { goal } else { goal.autodiff() };
         let distance = self.criterion.sum(images.clone(), goal, last);
         let distance = distance.div_scalar(batch as f64);
-        let value = distance.clone().into_scalar::<f64>();
+        let value = transfer::number(distance.clone());
         let weight = recipe.weight_of(index);
         if !analytic && weight > 0.0 && value.is_finite() {
             let loss = match weight {

@@ -1,10 +1,10 @@
 //! Trajectories of which every process has solved a share.
 
 use super::part::slice;
-use crate::Error;
 use crate::group::{Group, computes};
 use crate::sampler::Trajectory;
-use burn::tensor::{Tensor, TensorData};
+use crate::{Error, transfer};
+use burn::tensor::TensorData;
 use std::ops::Range;
 
 /// Puts a batch together: `parts` are its micro-batches, and `target` has the states of those that this process
@@ -21,7 +21,7 @@ pub(super) fn whole(
         let [batch, c, h, w] = state.dims();
         let mut mine = Vec::new();
         for samples in own(group, parts) {
-            let numbers = slice(state, samples).into_data();
+            let numbers = transfer::read(slice(state, samples));
             mine.extend(numbers.iter::<f32>().flat_map(f32::to_le_bytes));
         }
         let all = group.tell(&mine)?;
@@ -37,7 +37,7 @@ pub(super) fn whole(
             return Err(Error::group(group.rank(), group.size(), reason));
         }
         let device = state.device();
-        *state = Tensor::from_data(TensorData::new(numbers, [batch, c, h, w]), &device);
+        *state = transfer::send(TensorData::new(numbers, [batch, c, h, w]), &device);
     }
     Ok(target)
 }

@@ -3,7 +3,8 @@
 use super::Group;
 use crate::Error;
 use crate::parameter::{Gathered, Key, Keys};
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use crate::transfer;
+use burn::tensor::{DType, Device, TensorData};
 
 /// The sum of gradients, spread over the processes: of each chunk of numbers every process adds up a part of its own, in the order
 /// in which they come, and in the end each is given the others' parts.
@@ -110,7 +111,7 @@ impl OrderedSum {
             let tensor = there.then(|| {
                 let rest = left.split_off(wanted.min(left.len()));
                 let numbers = std::mem::replace(&mut left, rest);
-                Tensor::from_data(TensorData::new(numbers, [wanted]), device)
+                transfer::send(TensorData::new(numbers, [wanted]), device)
             });
             whole.push(Gathered {
                 name: key.name.clone(),
@@ -147,7 +148,9 @@ impl Stream {
                     return;
                 };
                 // A gradient is f32 as its parameter is, whatever the network computes in.
-                self.now = next.into_data_dtype(DType::F32).iter::<f32>().collect();
+                self.now = transfer::read(next.cast(DType::F32))
+                    .iter::<f32>()
+                    .collect();
                 self.read = 0;
             }
             let count = (into.len() - filled).min(self.now.len() - self.read);

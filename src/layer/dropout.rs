@@ -1,6 +1,6 @@
 //! Dropout whose masks are a function of seed, round, layer and sample.
 
-use crate::noise;
+use crate::{noise, transfer};
 use burn::tensor::{Tensor, TensorData};
 use std::cell::Cell;
 
@@ -54,7 +54,7 @@ impl Dropout {
         )
         .expect("the network's configuration was checked");
         let options = (&images.device(), images.dtype());
-        let mask = Tensor::from_data(TensorData::new(mask, shape), options);
+        let mask: Tensor<4> = transfer::send(TensorData::new(mask, shape), options);
         images * mask
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::graph::{Graph, Value};
 use crate::parameter::{Site, Start};
+use crate::transfer;
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use std::f64::consts::TAU;
@@ -76,7 +77,7 @@ fn waves(
             sines(&mut rows);
         }
     }
-    Tensor::from_data(
+    transfer::send(
         TensorData::new(rows, [values.len(), columns]),
         (device, dtype),
     )
@@ -113,7 +114,7 @@ impl Fourier {
 
     fn frequencies(&self) -> Vec<f64> {
         let frequencies = self.freqs.val().without_autodiff();
-        let frequencies = frequencies.into_data_dtype(DType::F32);
+        let frequencies = transfer::read(frequencies.cast(DType::F32));
         frequencies.iter::<f64>().map(|f| TAU * f).collect()
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::graph::{Graph, Value};
 use crate::parameter::Site;
+use crate::transfer;
 use burn::tensor::ops::PadMode;
 use burn::tensor::{Tensor, TensorData};
 use fewstep_kernels as kernels;
@@ -140,7 +141,7 @@ const BLUR: [f32; 9] = [
 fn blur(images: Tensor<4>) -> Tensor<4> {
     let [b, c, h, w] = images.dims();
     let taps = TensorData::new(BLUR.to_vec(), [1, 1, 3, 3]);
-    let taps = Tensor::from_data(taps, (&images.device(), images.dtype()));
+    let taps = transfer::send(taps, (&images.device(), images.dtype()));
     let planes = images.reshape([b * c, 1, h, w]);
     kernels::conv2d_3x3(planes, taps, None).reshape([b, c, h, w])
 }

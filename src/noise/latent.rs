@@ -1,7 +1,7 @@
 //! Noise and classes of whole batches.
 
 use super::stream::{Domain, Stream};
-use crate::{Error, Images};
+use crate::{Error, Images, transfer};
 use burn::tensor::{Device, TensorData};
 use rayon::prelude::*;
 use std::num::NonZeroU64;
@@ -102,7 +102,7 @@ pub(super) fn gather(
     // An indexed parallel map keeps the order of the keys.
     let images: Vec<Vec<f32>> = keys.par_iter().map(&image).collect();
     let shape = [keys.len(), channels, height, width];
-    Images::from_data(TensorData::new(images.concat(), shape), device)
+    transfer::send(TensorData::new(images.concat(), shape), device)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::denoiser::Condition;
 use crate::sampler::Sampler;
-use crate::{Error, Images};
+use crate::{Error, Images, transfer};
 use burn::tensor::DType;
 
 /// Seeds that a message names before it only counts them.
@@ -11,7 +11,7 @@ const NAMED: usize = 5;
 /// Whether every number is finite: one reduction where the images are, and one number that comes from there.
 pub(super) fn sound(images: &Images) -> bool {
     // Zero times anything finite is zero, and a sum of zeros is.
-    images.clone().mul_scalar(0.0).sum().into_scalar::<f64>() == 0.0
+    transfer::number(images.clone().mul_scalar(0.0).sum()) == 0.0
 }
 
 /// The images (by index) and the channels that hold a number that is not finite.

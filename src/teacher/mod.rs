@@ -14,7 +14,7 @@ use crate::learner::{Learner, Trained};
 use crate::model::{Answer, Card, Kind, Model, Progress, State, recipe_json, same_data};
 use crate::network::{Dropout, Gathered, Network, add_gradients, gather, replace, shapes};
 use crate::noise::{self, Domain, Stream};
-use crate::{Error, Images};
+use crate::{Error, Images, transfer};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use std::ops::Range;
@@ -71,7 +71,7 @@ pub fn edm_loss(
     let device = clean.device();
     let column = |values: Vec<f32>| {
         let rows = values.len();
-        Tensor::<4>::from_data(TensorData::new(values, [rows, 1, 1, 1]), &device)
+        transfer::send::<4, _>(TensorData::new(values, [rows, 1, 1, 1]), &device)
     };
     let levels = column(sigmas.iter().map(|s| *s as f32).collect());
     let weight = |s: &f64| model.preconditioning.loss_weight(*s) as f32;
@@ -260,7 +260,7 @@ impl Trainer {
             Some(&dropout),
         );
         let loss = terms.elementwise.sum().div_scalar(count);
-        let value = loss.clone().into_scalar::<f64>();
+        let value = transfer::number(loss.clone());
         if value.is_finite() {
             add_gradients(&self.model.network, &mut loss.backward(), sum);
         }

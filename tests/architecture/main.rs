@@ -4,6 +4,7 @@ mod graph;
 mod known;
 mod law;
 mod source;
+mod transfer;
 
 use graph::{Graph, graph, reach};
 use known::{BESIDE, CIRCLES, CROWDED, UPWARDS};
@@ -20,6 +21,7 @@ const ORDER: &[&str] = &[
     "error",
     "setting",
     "change",
+    "transfer",
     "file",
     "container",
     "grid",

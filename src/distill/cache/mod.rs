@@ -7,8 +7,8 @@ pub use claim::{Claim, Claimed};
 
 use crate::file::hash_bytes;
 use crate::model::File;
-use crate::{Error, Images};
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use crate::{Error, Images, transfer};
+use burn::tensor::{DType, Device, TensorData};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -216,7 +216,7 @@ impl TrajectoryCache {
         self.note(|usage| usage.read += 1);
         let states = states.into_iter().map(|data| {
             let data = data.convert::<f32>();
-            Tensor::from_data(data, device)
+            transfer::send(data, device)
         });
         Some(states.collect())
     }
@@ -248,7 +248,7 @@ impl TrajectoryCache {
         let path = self.path(&text);
         let data: Vec<TensorData> = states
             .iter()
-            .map(|state| state.clone().into_data().convert_dtype(key.kind.dtype()))
+            .map(|state| transfer::read(state.clone()).convert_dtype(key.kind.dtype()))
             .collect();
         let header = Header {
             key: text,

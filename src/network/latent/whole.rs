@@ -3,11 +3,11 @@
 //! Both travel with the tokens, as rows behind them: the text as a whole, then six numbers, padded with zeros to whole rows
 //! of a token's width. So texts are drawn, guided, kept on disk and cut into batches in one way, whatever is told of them.
 
-use crate::Error;
 use crate::graph::schema::DataType;
 use crate::graph::{Graph, Value};
 use crate::layer::{Endpoint, sinusoid, trace_sinusoid};
-use burn::tensor::{DType, Device, Tensor};
+use crate::{Error, transfer};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 /// The sizes of what is told besides the tokens.
@@ -95,9 +95,9 @@ impl Added {
     /// The same texts with these sizes.
     pub fn size(&self, context: Tensor<3>, sizes: &PictureSizes) -> Tensor<3> {
         let [texts, rows, width] = context.dims();
-        let numbers: Vec<f32> = sizes.numbers().map(|n| n as f32).to_vec();
+        let numbers = sizes.numbers().map(|n| n as f32).to_vec();
         let place = (&context.device(), context.dtype());
-        let numbers = Tensor::<1>::from_data(numbers.as_slice(), place);
+        let numbers: Tensor<1> = transfer::send(TensorData::new(numbers, [NUMBERS]), place);
         let numbers = numbers.unsqueeze::<2>().expand([texts, NUMBERS]);
         let flat = context.reshape([texts, rows * width]);
         let at = (rows - self.rows(width)) * width + self.text;
@@ -114,7 +114,7 @@ impl Added {
         let flat = behind_them.reshape([texts, behind * width]);
         let whole = flat.clone().narrow(1, 0, self.text);
         let numbers = flat.narrow(1, self.text, NUMBERS);
-        let numbers = numbers.without_autodiff().into_data_dtype(DType::F32);
+        let numbers = transfer::read(numbers.without_autodiff().cast(DType::F32));
         (tokens, whole, numbers.iter::<f64>().collect())
     }
 

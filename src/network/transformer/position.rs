@@ -1,5 +1,6 @@
 //! Where a token is in the image.
 
+use crate::transfer;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 /// Sines and cosines of column and row, `[side x side tokens, width]`, row by row: the first half of the numbers tells the
@@ -25,7 +26,7 @@ pub(super) fn positions(side: usize, width: usize) -> Vec<f32> {
 /// The same as a tensor `[1, 1, tokens, width]`.
 pub(super) fn tensor(side: usize, width: usize, dtype: DType, device: &Device) -> Tensor<4> {
     let data = TensorData::new(positions(side, width), [1, 1, side * side, width]);
-    Tensor::from_data(data, (device, dtype))
+    transfer::send(data, (device, dtype))
 }
 
 #[cfg(test)]

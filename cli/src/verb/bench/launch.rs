@@ -1,5 +1,7 @@
 //! What a piece of work tells a GPU to do: how many kernels, which, and how long they take by the GPU's own clock.
 
+use crate::screen::progress::figure;
+use crate::screen::say::say;
 use cubecl::config::TypeNameFormatLevel::Balanced;
 use cubecl::config::type_name_format;
 use cubecl::future::block_on;
@@ -10,26 +12,26 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Kernels that are launched, by name.
-pub struct Launches {
+struct Launches {
     /// The kernel that takes longest at the front.
-    pub kernels: Vec<Kernel>,
+    kernels: Vec<Kernel>,
     /// Whether times are the device's own; otherwise it has no clock for this, and there are none.
-    pub timed: bool,
+    timed: bool,
 }
 
 /// All launches of one kernel.
-pub struct Kernel {
-    pub name: String,
-    pub launches: usize,
-    pub seconds: f64,
+struct Kernel {
+    name: String,
+    launches: usize,
+    seconds: f64,
 }
 
 impl Launches {
-    pub fn count(&self) -> usize {
+    fn count(&self) -> usize {
         self.kernels.iter().map(|kernel| kernel.launches).sum()
     }
 
-    pub fn seconds(&self) -> f64 {
+    fn seconds(&self) -> f64 {
         self.kernels.iter().map(|kernel| kernel.seconds).sum()
     }
 }
@@ -63,8 +65,34 @@ impl LaunchObserver for Watch {
     fn timed(&self, _: &'static str, _: Duration, _: TimingMethod) {}
 }
 
+/// Kernels of a table, at most.
+const LISTED: usize = 12;
+
+/// Does some work, and prints what it launched; nothing on a CPU, which launches nothing.
+pub fn say_kernels(work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let found = watch(work)?;
+    if found.count() == 0 {
+        return Ok(());
+    }
+    let time = |seconds: f64| match found.timed {
+        true => format!("{} ms", figure(seconds * 1e3)),
+        false => "no clock".into(),
+    };
+    say!(
+        "{:>8} launches of {} kernels, {} on the device",
+        found.count(),
+        found.kernels.len(),
+        time(found.seconds())
+    );
+    for kernel in found.kernels.iter().take(LISTED) {
+        let (count, time) = (kernel.launches, time(kernel.seconds));
+        say!("{count:>8} {time:>12}  {}", kernel.name);
+    }
+    Ok(())
+}
+
 /// Does some work, and tells what it launched.
-pub fn watch(work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<Launches> {
+fn watch(work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<Launches> {
     let watch = Arc::new(Watch::default());
     let watching = LaunchObservation::new(watch.clone());
     let done = work();

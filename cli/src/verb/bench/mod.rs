@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use fewstep::model::{Card, Model};
 use fewstep::network::Precision;
+use fewstep::transfer::Transfers;
 use fewstep::workload::{Preset, Workload};
 use fewstep::{Device, import};
 use serde_json::json;
@@ -59,7 +60,7 @@ pub struct Verb {
     /// What networks compute in; weights are held in f32
     #[arg(long, value_name = "TYPE", default_value = "f32")]
     precision: Number,
-    /// Count what each tells a GPU to do, and how long that takes there, instead of timing it
+    /// Count what each sends to the device and reads from it and, on a GPU, the kernels that it launches, instead of timing it
     #[arg(long, conflicts_with_all = ["repeats", "write_model", "write_results"])]
     launches: bool,
     /// How often to time each
@@ -225,12 +226,7 @@ pub fn run(verb: &Verb, context: &Context) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Kernels of a table, at most.
-#[cfg(feature = "gpu")]
-const LISTED: usize = 12;
-
-/// Prints what each piece of work launches.
-#[cfg(feature = "gpu")]
+/// Prints what goes to and from the device in each piece of work, and what it launches there.
 fn launches(verb: &Verb, workload: &mut Workload, context: &Context) -> anyhow::Result<ExitCode> {
     let device = &context.device;
     for work in &verb.work {
@@ -238,45 +234,26 @@ fn launches(verb: &Verb, workload: &mut Workload, context: &Context) -> anyhow::
         work.run(workload)?;
         device.sync()?;
         let started = Instant::now();
-        work.run(workload)?;
+        let (moved, done) = Transfers::of(|| work.run(workload));
+        done?;
         device.sync()?;
         let wall = started.elapsed().as_secs_f64();
-        let found = launch::watch(|| {
+        say!(
+            "{:<10} {} ms; {} tensors sent, {}; {} read, {}",
+            work.name(),
+            figure(wall * 1e3),
+            moved.sent,
+            bytes(moved.sent_bytes),
+            moved.read,
+            bytes(moved.read_bytes)
+        );
+        #[cfg(feature = "gpu")]
+        launch::say_kernels(|| {
             work.run(workload)?;
             Ok(device.sync()?)
         })?;
-        if found.count() == 0 {
-            return Err(no_launches());
-        }
-        let time = |seconds: f64| match found.timed {
-            true => format!("{} ms", figure(seconds * 1e3)),
-            false => "no clock".into(),
-        };
-        say!(
-            "{}: {} launches of {} kernels, {} on the device; {} ms in all",
-            work.name(),
-            found.count(),
-            found.kernels.len(),
-            time(found.seconds()),
-            figure(wall * 1e3)
-        );
-        for kernel in found.kernels.iter().take(LISTED) {
-            let (count, time) = (kernel.launches, time(kernel.seconds));
-            say!("{count:>8} {time:>12}  {}", kernel.name);
-        }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-#[cfg(not(feature = "gpu"))]
-fn launches(_: &Verb, _: &mut Workload, _: &Context) -> anyhow::Result<ExitCode> {
-    Err(no_launches())
-}
-
-fn no_launches() -> anyhow::Error {
-    wrong(
-        "--launches: a CPU launches no kernels; in a build with GPUs, name one with --device (`fewstep devices` lists them)",
-    )
 }
 
 /// A file, or a preset by its name; and the usual batch.
