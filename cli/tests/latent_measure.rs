@@ -113,11 +113,8 @@ fn latents_and_pictures_are_compared_seed_by_seed() {
     assert!(alone["paired"].get("rms").is_none(), "{alone}");
     let text = world.prints(&format!("{evaluate} --latents"));
     assert!(!text.contains("pixels"), "{text}");
-    world.says(
-        &format!("{evaluate} --latents --metrics clip"),
-        2,
-        "--metrics",
-    );
+    let refused = world.fails(&format!("{evaluate} --latents --metrics clip"), 2);
+    assert!(refused.contains("--metrics"), "{refused}");
     fs::write(world.path("plain.safetensors"), support::teacher()).unwrap();
     let plain = "evaluate plain.safetensors --paired plain.safetensors --latents";
     world.says(plain, 2, "--latents is for latent models");
