@@ -35,8 +35,8 @@ cp "$target/release/fewstep" "$folder"
 strip "$folder/fewstep"
 cp benches/gpu/run.py benches/gpu/amp.py benches/gpu/README.md assets/fashion-mnist-teacher.safetensors "$folder"
 cp benches/pytorch/{network,method,worker}.py "$folder/pytorch"
-cp tests/golden/*.safetensors "$folder/golden"
-[ ! -d ../shared/golden ] || cp ../shared/golden/*.safetensors "$folder/golden"
+cp -r tests/golden/. "$folder/golden"
+[ ! -d ../shared/golden ] || cp -r ../shared/golden/. "$folder/golden"
 # The speed of training does not depend on which images these are: the small half of the data, as if it were the large.
 fashion_mnist="${FEWSTEP_FASHION_MNIST:-/usr/share/datasets/fashion-mnist}"
 for kind in images-idx3 labels-idx1; do
