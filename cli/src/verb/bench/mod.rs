@@ -239,13 +239,13 @@ fn launches(verb: &Verb, workload: &mut Workload, context: &Context) -> anyhow::
         device.sync()?;
         let wall = started.elapsed().as_secs_f64();
         say!(
-            "{:<10} {} ms; {} tensors sent, {}; {} read, {}",
+            "{:<10} {} ms; {} tensors sent, {} bytes; {} read, {} bytes",
             work.name(),
             figure(wall * 1e3),
             moved.sent,
-            bytes(moved.sent_bytes),
+            moved.sent_bytes,
             moved.read,
-            bytes(moved.read_bytes)
+            moved.read_bytes
         );
         #[cfg(feature = "gpu")]
         launch::say_kernels(|| {
