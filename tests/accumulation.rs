@@ -4,8 +4,11 @@
 //! turns a gradient of pure rounding noise (a key bias has no other) into a full step of the learning rate. With an
 //! epsilon of 1 an update is as smooth a function of the gradient as plain descent, and every entry can be compared.
 
+#[path = "support/idx.rs"]
+mod idx;
+
 use burn::tensor::Device;
-use fewstep::data::{Dataset, Options};
+use fewstep::data::Dataset;
 use fewstep::distill::{Distiller, Recipe, TrajectorySource};
 use fewstep::model::{Card, File, Kind, Model};
 use fewstep::network::{NetworkConfig, SongUNetConfig, load, parameters};
@@ -103,23 +106,6 @@ fn distilled(micro_batch: Option<usize>, rounds: u64) -> Vec<Vec<f32>> {
     values(&student.model().unwrap())
 }
 
-/// A data set of ten grey pictures.
-fn pictures(folder: &Path) -> Dataset {
-    let side = 8usize;
-    let mut bytes = vec![
-        0, 0, 8, 3, 0, 0, 0, 10, 0, 0, 0, side as u8, 0, 0, 0, side as u8,
-    ];
-    bytes.extend((0..10 * side * side).map(|i| (i * i * 31 % 251) as u8));
-    let path = folder.join("train-images-idx3-ubyte");
-    std::fs::write(&path, bytes).unwrap();
-    std::fs::write(
-        folder.join("train-labels-idx1-ubyte"),
-        [&[0, 0, 8, 1, 0, 0, 0, 10][..], &[0; 10]].concat(),
-    )
-    .unwrap();
-    Dataset::open(folder, &Options::new(side, 1)).unwrap()
-}
-
 /// The teacher's averaged parameters after `rounds` rounds.
 fn trained(data: &Dataset, micro_batch: Option<usize>, rounds: u64) -> Vec<Vec<f32>> {
     let recipe = TeacherRecipe {
@@ -191,7 +177,7 @@ fn a_student_learns_the_same_in_parts() {
 #[test]
 fn a_teacher_learns_the_same_in_parts() {
     let folder = tempfile::tempdir().unwrap();
-    let data = pictures(folder.path());
+    let data = idx::uneven(folder.path());
     let start = trained(&data, None, 0);
     same_in_parts(&start, &|micro_batch| trained(&data, micro_batch, 3));
 }
@@ -210,7 +196,7 @@ proptest! {
     #[test]
     fn any_part_will_do(micro_batch in 1usize..12) {
         let folder = tempfile::tempdir().unwrap();
-        let data = pictures(folder.path());
+        let data = idx::uneven(folder.path());
         let start = trained(&data, None, 0);
         let whole = trained(&data, None, 1);
         let parts = trained(&data, Some(micro_batch), 1);

@@ -1,7 +1,11 @@
 //! Every kind of network from a recipe to images: trained, written, read back, sampled from and distilled.
 
+#[allow(dead_code, reason = "only a part of it is used here")]
+#[path = "support/idx.rs"]
+mod idx;
+
 use burn::tensor::{Device, Tensor, TensorData};
-use fewstep::data::{Dataset, Options};
+use fewstep::data::Dataset;
 use fewstep::denoiser::{Condition, Denoiser, Preconditioned, one_hot};
 use fewstep::distill::{Distiller, Recipe, TrajectorySource};
 use fewstep::model::{Model, State};
@@ -27,19 +31,11 @@ const SIZES: &str = "resolution = 8, channels = 1, classes = 2, channel-multipli
 
 /// Thirty grey pictures, bright at the left or at the top.
 fn pictures(folder: &Path) -> Dataset {
-    let mut bytes = vec![0, 0, 8, 3, 0, 0, 0, 30, 0, 0, 0, 8, 0, 0, 0, 8];
-    for picture in 0..30u8 {
-        let bright = 150 + 3 * picture;
-        for (y, x) in (0..64u8).map(|i| (i / 8, i % 8)) {
-            let inside = [x, y][usize::from(picture % 2)] < 3;
-            bytes.push(if inside { bright } else { 20 });
-        }
-    }
-    std::fs::write(folder.join("train-images-idx3-ubyte"), bytes).unwrap();
     let labels: Vec<u8> = (0..30).map(|i| i % 2).collect();
-    let bytes = [&[0, 0, 8, 1, 0, 0, 0, 30][..], &labels].concat();
-    std::fs::write(folder.join("train-labels-idx1-ubyte"), bytes).unwrap();
-    Dataset::open(folder, &Options::new(8, 1)).unwrap()
+    idx::dataset(folder, &labels, |picture, [y, x]| {
+        let inside = [x, y][picture % 2] < 3;
+        if inside { 150 + 3 * picture as u8 } else { 20 }
+    })
 }
 
 fn numbers(images: Tensor<4>) -> Vec<f32> {

@@ -1,8 +1,12 @@
 //! What a network can learn to predict: each is trained, written, read, resumed, sampled and distilled.
 
+#[allow(dead_code, reason = "only a part of it is used here")]
+#[path = "support/idx.rs"]
+mod idx;
+
 use burn::tensor::Device;
 use fewstep::Request;
-use fewstep::data::{Dataset, Options};
+use fewstep::data::Dataset;
 use fewstep::denoiser::Predicted;
 use fewstep::distill::{Distiller, Recipe, TrajectorySource};
 use fewstep::grid::Spacing;
@@ -15,21 +19,11 @@ use std::path::Path;
 
 /// Ten grey pictures: light from one of ten sides.
 fn pictures(folder: &Path) -> Dataset {
-    let side = 8usize;
-    let mut bytes = vec![
-        0, 0, 8, 3, 0, 0, 0, 10, 0, 0, 0, side as u8, 0, 0, 0, side as u8,
-    ];
-    for picture in 0..10 {
-        let angle = f64::from(picture) * 0.6;
-        bytes.extend((0..side * side).map(|i| {
-            let (x, y) = ((i % side) as f64 - 3.5, (i / side) as f64 - 3.5);
-            (127.5 + 25.0 * (x * angle.cos() + y * angle.sin())).clamp(0.0, 255.0) as u8
-        }));
-    }
-    std::fs::write(folder.join("train-images-idx3-ubyte"), bytes).unwrap();
-    let labels = [&[0, 0, 8, 1, 0, 0, 0, 10][..], &[0; 10]].concat();
-    std::fs::write(folder.join("train-labels-idx1-ubyte"), labels).unwrap();
-    Dataset::open(folder, &Options::new(side, 1)).unwrap()
+    idx::dataset(folder, &[0; 10], |picture, [y, x]| {
+        let angle = picture as f64 * 0.6;
+        let (x, y) = (x as f64 - 3.5, y as f64 - 3.5);
+        (127.5 + 25.0 * (x * angle.cos() + y * angle.sin())).clamp(0.0, 255.0) as u8
+    })
 }
 
 fn recipe(prediction: Predicted) -> TeacherRecipe {
