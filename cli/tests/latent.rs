@@ -11,13 +11,8 @@ use fewstep::model::File;
 use latent::{LDM, SD, diffusers, ours};
 use serde_json::Value;
 use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
-use support::World;
-
-fn facts(world: &World, file: &str) -> Value {
-    serde_json::from_str(&world.prints(&format!("inspect {file} --json"))).unwrap()
-}
+use support::{World, copy_folder, facts};
 
 /// A world with an unconditional model.
 fn unconditional() -> World {
@@ -303,7 +298,7 @@ fn a_seed_shows_its_prompt() {
     assert_eq!(world.pictures("one").len(), 1);
 
     // Out to a folder of diffusers, and the same pictures from there.
-    copy(&world.path("sd"), &world.path("exported"));
+    copy_folder(&world.path("sd"), &world.path("exported"));
     world.prints("convert run/student.safetensors exported --to diffusers --overwrite");
     world.prints("sample exported --prompts prompts.csv --out exported-pictures");
     assert_eq!(world.pictures("exported-pictures"), all);
@@ -312,16 +307,4 @@ fn a_seed_shows_its_prompt() {
     assert_eq!(folder["autoencoder"]["latent-channels"], 4);
     assert_eq!(folder["text-encoder"]["positions"], 77);
     assert!(folder["vocabulary"].is_string());
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        match path.is_dir() {
-            true => copy(&path, &target),
-            false => drop(fs::copy(&path, &target).unwrap()),
-        }
-    }
 }

@@ -11,7 +11,7 @@ use family::Family;
 use fewstep::model::File;
 use serde_json::Value;
 use std::fs;
-use support::World;
+use support::{World, facts};
 
 type Pictures = std::collections::BTreeMap<String, Vec<u8>>;
 
@@ -24,10 +24,6 @@ fn world(family: Family) -> World {
     let recipe = latent::SD.replace("guidance = 7.5", "guidance = 3");
     fs::write(world.path("recipe.toml"), recipe).unwrap();
     world
-}
-
-fn facts(world: &World, file: &str) -> Value {
-    serde_json::from_str(&world.prints(&format!("inspect {file} --json"))).unwrap()
 }
 
 /// Weights under official names, without a card.

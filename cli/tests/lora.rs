@@ -6,15 +6,10 @@ mod support;
 
 use fewstep::model::File;
 use latent::{SD, diffusers};
-use serde_json::Value;
 use std::fs;
-use support::World;
+use support::{World, facts};
 
 const LORA: &str = "--set lora={rank=2,layers=\"all\"}";
-
-fn facts(world: &World, file: &str) -> Value {
-    serde_json::from_str(&world.prints(&format!("inspect {file} --json"))).unwrap()
-}
 
 #[test]
 fn a_student_of_adapters_is_its_base_with_a_small_file() {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use support::World;
+use support::{World, copy_folder};
 
 /// A world with a teacher in the folder `sd`, as the hub has them: with other variants and formats, and settings besides.
 fn world() -> World {
@@ -210,7 +210,7 @@ fn a_copied_folder_gets_the_student() {
     );
     fs::remove_dir_all(world.path("out")).unwrap();
     // In the place of the teacher's U-Net; what belongs to nobody stays.
-    copy(&world.path("sd"), &world.path("out"));
+    copy_folder(&world.path("sd"), &world.path("out"));
     fs::write(world.path("out/mine.txt"), "x").unwrap();
     world.prints(&format!("{convert} --overwrite"));
     let names = files(&world.path("out"));
@@ -309,16 +309,4 @@ fn a_teacher_keeps_its_scheduler() {
     assert_eq!(index["scheduler"][1], "PNDMScheduler");
     assert!(world.bytes("whole/vae/config.json") == world.bytes("sd/vae/config.json"));
     assert_eq!(files(&world.path("whole/unet")).len(), 2);
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        match path.is_dir() {
-            true => copy(&path, &target),
-            false => drop(fs::copy(&path, &target).unwrap()),
-        }
-    }
 }

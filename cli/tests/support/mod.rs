@@ -3,6 +3,7 @@
 #![allow(dead_code)] // Each test program uses its own part.
 
 use assert_cmd::Command;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::hash::{BuildHasher, Hasher};
@@ -166,6 +167,24 @@ impl World {
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{arguments}: {error}");
         String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+/// What `inspect` says of a file, as JSON.
+pub fn facts(world: &World, file: &str) -> Value {
+    serde_json::from_str(&world.prints(&format!("inspect {file} --json"))).unwrap()
+}
+
+/// Copies a folder with all that is in it.
+pub fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        match path.is_dir() {
+            true => copy_folder(&path, &target),
+            false => drop(fs::copy(&path, &target).unwrap()),
+        }
     }
 }
 
